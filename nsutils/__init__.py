@@ -1,0 +1,40 @@
+"""Experiments with neural style transfer (Gatys, Ecker, Bethge 2015), to be read downward:
+
+settings     what is asked for: Settings, Style, vary
+pictures     files to tensors and back
+losses       statistics of features, and distances
+encoders     a picture to its features, relu1_1 ... relu5_1
+paintings    sample styles, painted by formula
+drawings     textures drawn by formula, the slim encoder's training pictures
+samples      the pictures that come with the kit
+objective    the targets and losses of one size
+transfer     stylize, the optimisation, yields a Step after each iteration
+run          a folder that keeps settings, losses, pictures and the last step
+player       plays a run: pause, steer, stop, go on
+figures      contact sheet and loss curves
+report       one HTML file
+widgets      the widgets that ipywidgets does not have
+panel        sliders and a live grid in JupyterLab
+notebook     executes a notebook without a screen
+pretrain     trains the slim encoder
+cli          the command nsutils
+
+Each imports only from those above it. The names below are loaded when first used: `import nsutils` is quick.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+_WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "stylize": "transfer", "Step": "transfer",
+          "Run": "run", "Player": "player", "sample": "samples"}  # fmt: skip
+__all__ = [*_WHERE]
+
+
+def __getattr__(name: str):
+    if name in _WHERE:
+        return getattr(import_module(f"nsutils.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'nsutils' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -1,0 +1,238 @@
+"""The command `nsutils`: run, report, demo, lab. Its options are the fields of Settings."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import MISSING, fields
+from datetime import datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nsutils.settings import NOTES, Settings
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
+    asked = parser().parse_args(words)
+    try:
+        return asked.act(asked) or 0
+    except ValueError as error:
+        return fail(error, 2)
+    except FloatingPointError as error:
+        return fail(error, 1)
+
+
+class Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one line."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(
+        prog="nsutils",
+        description="Neural style transfer: a picture painted in the manner of another.",
+    )
+    acts = top.add_subparsers(required=True, metavar="COMMAND")
+    run = acts.add_parser("run", help="paint CONTENT in the style of STYLE")
+    run.add_argument("content", metavar="CONTENT", help="picture file to paint")
+    run.add_argument(
+        "styles",
+        metavar="STYLE",
+        nargs="+",
+        help="picture file whose style to take; several are blended",
+    )
+    run.add_argument(
+        "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
+    )
+    for name, read, default in options():
+        run.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=read.__name__.upper(),
+            type=read,
+            help=f"{NOTES[name]} ({default})",
+        )
+    run.set_defaults(act=play)
+    made = acts.add_parser("report", help="a run as one HTML file")
+    made.add_argument("run", metavar="RUN", help="folder of the run")
+    made.add_argument("-o", "--out", metavar="FILE", required=True, help="HTML file to write")
+    made.set_defaults(act=write_report)
+    acts.add_parser("demo", help="execute the first notebook and write its report").set_defaults(
+        act=demo
+    )
+    acts.add_parser("lab", help="open JupyterLab on the notebooks").set_defaults(act=lab)
+    return top
+
+
+def options() -> list[tuple[str, Callable, str]]:
+    """Name, reader and default in words of each setting that is an option."""
+    made = []
+    for field in fields(Settings):
+        if field.name in NOTES:
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            made.append((field.name, READERS[field.type], words_of(default)))
+    return made
+
+
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def name(text: str) -> str:
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def counts(text: str) -> tuple[int, ...]:
+    return tuple(whole(word) for word in names(text))
+
+
+def shares(text: str) -> dict[str, float]:
+    if any("=" not in word for word in names(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like pixels=10,relu1_1=2")
+    return {layer: number(share) for layer, share in (word.split("=", 1) for word in names(text))}
+
+
+READERS = {
+    str: name,
+    str | None: name,
+    int: whole,
+    int | None: whole,
+    float: number,
+    tuple[str, ...]: names,
+    tuple[int, ...]: counts,
+    Mapping[str, float]: shares,
+}
+
+
+def words_of(default: object) -> str:
+    if isinstance(default, dict):
+        return ",".join(f"{name}={share:g}" for name, share in default.items())
+    return (
+        ",".join(map(str, default))
+        if isinstance(default, tuple)
+        else "none"
+        if default is None
+        else str(default)
+    )
+
+
+def play(asked: argparse.Namespace) -> int:
+    given = {
+        f.name: getattr(asked, f.name)
+        for f in fields(Settings)
+        if getattr(asked, f.name, None) is not None
+    }
+    settings = Settings.from_dict(given)
+    from nsutils import encoders
+    from nsutils.player import Player
+    from nsutils.run import Run, new_folder
+    from nsutils.samples import runs_folder
+
+    encoder = encoders.load(settings.encoder, settings.weights)
+    run = Run.create(asked.out or new_folder(runs_folder(), settings), settings)
+    print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {settings.size} px")
+    Player(run, encoder).play()
+    print(run.folder if asked.out is None else f"{run.status}: {run.result}")
+    return 130 if run.status == "stopped" else 0
+
+
+def write_report(asked: argparse.Namespace) -> None:
+    from nsutils.pictures import write
+    from nsutils.report import report
+    from nsutils.run import Run
+
+    text = report(Run(asked.run))
+    try:
+        write(Path(asked.out), text.encode())
+    except OSError as error:
+        raise ValueError(f"no report can be written to {asked.out!r}: {error.strerror}") from error
+    print(asked.out)
+
+
+def demo(asked: argparse.Namespace) -> None:
+    """The first notebook without a screen: a run folder and its report."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from nsutils.notebook import executed
+    from nsutils.pictures import write
+    from nsutils.report import report
+    from nsutils.run import Run, vacant
+    from nsutils.samples import runs_folder
+
+    folder = vacant(runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-demo")
+    print("Painting with notebooks/01_first_picture.ipynb")
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(executed, first_notebook(), folder=str(folder))
+        watch(folder, work)
+        work.result()
+    write(folder / "report.html", report(Run(folder)).encode())
+    print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab")
+
+
+def watch(folder: Path, work: Future) -> None:
+    """A progress bar of the run that is being made in the folder."""
+    from nsutils.run import Run
+
+    with tqdm(
+        unit="step", total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
+    ) as bar:
+        while not wait([work], 0.5).done:
+            if (folder / "settings.json").exists():
+                run = Run(folder)
+                bar.total, bar.n = run.settings.steps, len(run.metrics)
+                bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
+            bar.refresh()
+        bar.n = bar.total
+        bar.refresh()
+
+
+def first_notebook() -> Path:
+    from nsutils.samples import ROOT
+
+    if not (file := ROOT / "notebooks" / "01_first_picture.ipynb").exists():
+        raise ValueError(f"no notebook at {str(file)!r}; take a checkout of the project")
+    return file
+
+
+def lab(asked: argparse.Namespace) -> None:
+    """JupyterLab on this machine only, with Jupyter's own token."""
+    notebook = first_notebook()
+    root = notebook.parents[1]
+    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"  # uploads beyond Tornado's 10 MiB
+    words = [
+        "-m",
+        "jupyter",
+        "lab",
+        "--ip=127.0.0.1",
+        larger,
+        f"--ServerApp.root_dir={root}",
+        str(notebook),
+    ]
+    os.execv(sys.executable, [sys.executable, *words])
+
+
+def fail(error: Exception, status: int) -> int:
+    print(f"nsutils: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Pictures of runs: the contact sheet and the loss curves. They only read what is on disk."""
+
+import io
+import itertools
+import math
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from nsutils import pictures
+from nsutils.run import Run
+
+GAP, CAPTION = 10, 24  # pixels
+INK, PAPER = "#222222", "#ffffff"
+
+
+def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
+    """Captions and files: content, styles, kept steps, result. Of many steps, evenly spaced ones."""
+    settings, result = run.settings, run.result.exists()
+    steps = [(f"step {number}" if number else "start", file) for number, file in run.images.items()]
+    if result and len(steps) > 1:
+        steps.pop()  # the last step's picture is the result
+    stride = math.ceil(len(steps) / max(1, most - 3))
+    styles = [
+        ("style" if len(settings.styles) == 1 else f"style {n}", Path(style.picture))
+        for n, style in enumerate(settings.styles, 1)
+    ]
+    return [
+        ("content", Path(settings.content)),
+        *styles,
+        *steps[::stride],
+        *([("result", run.result)] if result else []),
+    ]
+
+
+def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
+    """The tiles in a grid with captions, each fitted into `edge` x `edge` pixels."""
+    shown = [
+        (caption, pictures.thumbnail(pictures.opened(file), edge)) for caption, file in tiles(run)
+    ]
+    columns, height = min(columns, len(shown)), max(image.height for _, image in shown)
+    rows = math.ceil(len(shown) / columns)
+    sheet = Image.new(
+        "RGB", (columns * (edge + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), PAPER
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, (caption, image) in enumerate(shown):
+        left = GAP + place % columns * (edge + GAP)
+        top = GAP + place // columns * (height + CAPTION + GAP)
+        sheet.paste(image, (left + (edge - image.width) // 2, top + (height - image.height) // 2))
+        draw.text((left + edge / 2, top + height + CAPTION / 2), caption, INK, font, anchor="mm")
+    return sheet
+
+
+def loss_curves(run: Run) -> Figure:
+    """Content, style and total variation over the steps, on a logarithmic axis; where the scale grew, a line."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes, rows = figure.subplots(), run.metrics
+    steps = [row["step"] for row in rows]
+    for name, colour in {"content": "#2a6f97", "style": "#d1603d", "tv": "#8a8a8a"}.items():
+        axes.plot(steps, [row[name] for row in rows], color=colour, label=name, linewidth=1.5)
+    for before, after in itertools.pairwise(rows):
+        if after["scale"] != before["scale"]:
+            axes.axvline(after["step"], color="#cccccc", linewidth=1, zorder=0)
+    for change in run.steering:
+        axes.axvline(change["step"], color="#7b2cbf", linewidth=1, linestyle=":")
+    axes.set(xlabel="step", ylabel="loss, relative to the target")
+    if rows:
+        axes.set_yscale("log")
+        axes.legend(frameon=False, ncols=3, loc="upper right")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def figure_png(figure: Figure, dpi: int = 110) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

@@ -1,0 +1,51 @@
+"""Statistics of features and distances between them. Pure functions of (N, C, H, W) tensors: no state, no weights."""
+
+import torch
+from torch import Tensor
+
+FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
+
+
+def gram(features: Tensor) -> Tensor:
+    """Channel correlations, (N, C, C), averaged over pixels so that size does not matter.
+
+    Gatys et al. 2015, eq. 3, divided by H*W.
+    """
+    flat = features.flatten(2)
+    return flat @ flat.mT / flat.shape[-1]
+
+
+def moments(features: Tensor) -> Tensor:
+    """Mean and covariance of the channels over pixels, side by side: (N, C, 1 + C).
+
+    Unlike the Gram matrix, which mixes the two, they tell a colour from a contrast.
+    """
+    flat = features.flatten(2)
+    mean = flat.mean(-1, keepdim=True)
+    centred = flat - mean
+    return torch.cat((mean, centred @ centred.mT / flat.shape[-1]), -1)
+
+
+def relative(got: Tensor, wanted: Tensor) -> Tensor:
+    """Squared distance as a share of the target's square: 0 where equal, 1 where `got` is zero."""
+    return (got - wanted).square().sum() / (wanted.square().sum() + FLOOR)
+
+
+def moments_distance(got: Tensor, wanted: Tensor) -> Tensor:
+    """The means' distance in parts of the target's variance, and the covariances' relative one, half each."""
+    variance = wanted[..., 1:].diagonal(dim1=-2, dim2=-1).sum()
+    apart = (got[..., 0] - wanted[..., 0]).square().sum() / (variance + FLOOR)
+    return (apart + relative(got[..., 1:], wanted[..., 1:])) / 2
+
+
+STYLE_STATISTICS = {"moments": (moments, moments_distance), "gram": (gram, relative)}
+
+
+def feature_distance(got: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared difference in parts of the target's variance (Gatys et al. 2015, eq. 1, made relative)."""
+    return (got - wanted).square().mean() / (wanted.var() + FLOOR)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference between neighbours, down and across."""
+    return image.diff(dim=-1).square().mean() + image.diff(dim=-2).square().mean()

@@ -1,0 +1,39 @@
+"""Executes a notebook without a screen, with other parameters if wanted."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
+    """The notebook, run from top to bottom in a fresh kernel, in its own folder.
+
+    `parameters` are set after the cell that is tagged so. What fails in a cell is raised here.
+    """
+    notebook = nbformat.read(file, as_version=4)
+    if parameters:
+        place = 1 + next(n for n, cell in enumerate(notebook.cells) if tagged(cell))
+        words = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        notebook.cells.insert(place, nbformat.v4.new_code_cell(words))
+    client = NotebookClient(notebook, timeout=seconds, coalesce_streams=True)
+    client.execute(cwd=str(file.parent))
+    return notebook
+
+
+def tagged(cell: NotebookNode, tag: str = "parameters") -> bool:
+    return tag in cell.metadata.get("tags", [])
+
+
+def presentable(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as a reader without a kernel should find it: pictures and words, no widgets' state."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+    return notebook

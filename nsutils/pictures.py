@@ -1,0 +1,136 @@
+"""Picture files to tensors and back, and their sizes. A picture is (1, 3, H, W), float32, 0 black to 1 white."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def read(path: str | Path) -> Tensor:
+    """The picture in a file, turned as its EXIF note says; transparency is laid on white."""
+    return to_tensor(opened(path))
+
+
+def opened(path: str | Path) -> Image.Image:
+    """The picture in a file as an upright RGB image; ValueError, in one line, if there is none."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"no picture {str(path)!r}: there is no such file{_neighbours(path)}")
+    if path.is_dir():
+        inside = (
+            "it is a folder; name a file in it"
+            if folder(path)
+            else "it is a folder without pictures"
+        )
+        raise ValueError(f"no picture {str(path)!r}: {inside}")
+    try:
+        with Image.open(path) as image:
+            return upright(image)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
+        reason = (
+            "not a picture that Pillow can read"
+            if isinstance(error, UnidentifiedImageError)
+            else error
+        )
+        raise ValueError(
+            f"no picture {str(path)!r}: {reason}; give a JPEG, PNG, WebP or TIFF file"
+        ) from error
+
+
+def shape(path: str | Path) -> tuple[int, int]:
+    """(height, width) of the picture in a file, read from its head alone."""
+    with Image.open(path) as image:
+        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        return image.size if turned else image.size[::-1]
+
+
+def upright(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def folder(path: Path) -> list[Path]:
+    """The picture files in a folder, by name."""
+    return (
+        sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if path.is_dir()
+        else []
+    )
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div(255).contiguous()
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """The picture as 8 bits, values beyond black and white cut off."""
+    flat = picture.detach()[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0)
+    return Image.fromarray(flat.cpu().numpy())
+
+
+def resize(picture: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The picture at (height, width), bicubic, without aliasing."""
+    if tuple(picture.shape[-2:]) == tuple(shape):
+        return picture
+    return F.interpolate(picture, size=shape, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def fit(picture: Tensor, edge: int) -> Tensor:
+    """The picture resized so that its long edge is `edge` pixels."""
+    return resize(picture, fitted(picture.shape[-2:], edge))
+
+
+def fitted(shape: tuple[int, int], edge: int) -> tuple[int, int]:
+    """The shape, either side first, with its long edge at `edge` pixels."""
+    one, other = shape
+    scale = edge / max(one, other)
+    return max(1, round(one * scale)), max(1, round(other * scale))
+
+
+def thumbnail(image: Image.Image, edge: int) -> Image.Image:
+    """The image, reduced or enlarged, with its long edge at `edge` pixels."""
+    return image.resize(fitted(image.size, edge), Image.Resampling.LANCZOS)
+
+
+def jpeg(image: Image.Image, quality: int = 88) -> bytes:
+    """The image as a JPEG file's bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def png(image: Image.Image, notes: dict[str, str]) -> bytes:
+    """The image as a PNG file's bytes, with text notes inside."""
+    info, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
+    for name, text in notes.items():
+        info.add_itxt(name, text)
+    image.save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def write(path: Path, data: bytes) -> None:
+    """The bytes as a file that is there whole or not at all."""
+    aside = path.with_name(f".{path.name}.aside")
+    aside.write_bytes(data)
+    os.replace(aside, path)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _neighbours(path: Path) -> str:
+    names = [file.name for file in folder(path.parent)][:6] if path.parent.is_dir() else []
+    return f"; beside it are {', '.join(names)}" if names else ""

@@ -1,0 +1,251 @@
+"""Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
+
+import atexit
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nsutils import encoders
+from nsutils.encoders import Encoder
+from nsutils.run import Run, now
+from nsutils.settings import Settings
+from nsutils.transfer import Step, pixels_ahead, start, stylize
+
+CHECKPOINT_SECONDS = 10.0
+# tqdm's own time left takes every step for as long as the last: later scales are slower.
+BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
+
+
+class Player:
+    """Takes a run from where it stands to its end and keeps it on disk.
+
+    `for step in player` plays in the caller's thread; `start()` in a daemon thread, `wait()` for its end.
+    Everything else may be called from any thread. `settings` are those in force, `step` is the last made,
+    `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
+    in the thread that plays, after each step and once at the end.
+    """
+
+    def __init__(self, run: Run, encoder: Encoder | None = None):
+        self.run, self.encoder = run, encoder
+        self.seconds, self._pixels, self._moments = 0.0, 0, deque(maxlen=10)
+        self.step: Step | None = run.last
+        self.settings: Settings = self.step.settings if self.step else run.settings
+        self.error: BaseException | None = None
+        self.status = "ready"
+        self.listeners: list[Callable[[Player], None]] = []
+        self._lock, self._go, self._stop = threading.Lock(), threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._go.set()
+
+    def __len__(self) -> int:
+        """Steps still to make."""
+        return max(0, self.settings.steps - (self.step.number if self.step else 0))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """From the speed so far, in pixels, since later scales are larger; None before the first step."""
+        if not self._pixels:
+            return None
+        ahead = pixels_ahead(self.settings, self.step)
+        return self.seconds * ahead / self._pixels
+
+    @property
+    def speed(self) -> float:
+        """Steps a second, over the last few."""
+        if len(self._moments) < 2:
+            return 0.0
+        return (len(self._moments) - 1) / max(1e-9, self._moments[-1] - self._moments[0])
+
+    @property
+    def playing(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def steer(self, **changes: Any) -> None:
+        """Changes settings from the next step on; ValueError if one cannot be so."""
+        if pictured := {"content", "styles", "init", "encoder", "weights"} & set(changes):
+            raise ValueError(f"{pictured.pop()} belongs to the run; begin a new one to change it")
+        with self._lock:
+            self.settings = replace(self.settings, **changes)
+
+    def pause(self) -> None:
+        """Holds before the next step."""
+        self._go.clear()
+
+    def resume(self) -> None:
+        self._go.set()
+
+    def stop(self) -> None:
+        """Ends after the step in hand; the run can be gone on with."""
+        self._stop.set()
+        self._go.set()
+
+    def start(self) -> "Player":
+        """Plays in a thread."""
+        if self.playing:
+            raise RuntimeError("this player is already playing")
+        self._thread = threading.Thread(
+            target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
+        )
+        atexit.register(self._leave)
+        self._thread.start()
+        return self
+
+    def wait(self, progress: bool = False) -> Run:
+        """The run, once the thread has ended; what failed there is raised here. An interrupt stops the run.
+
+        `progress` draws a bar with speed and time left.
+        """
+        made = self.settings.steps - len(self)
+        bar = tqdm(
+            total=self.settings.steps,
+            initial=made,
+            unit="step",
+            bar_format=BAR,
+            file=sys.stdout,
+            mininterval=0.5,
+            disable=not progress,
+        )
+        with bar:
+            try:
+                while self.playing:
+                    self._thread.join(
+                        0.1
+                    )  # an interrupt reaches the main thread only between short waits
+                    self._show(bar)
+            except KeyboardInterrupt:
+                self.stop()
+                self._thread.join()
+            self._show(bar)
+        if self.error:
+            raise self.error
+        return self.run
+
+    def close(self) -> None:
+        """Stops, and waits until it has; what failed is left in `error`."""
+        self.stop()
+        if self._thread:
+            self._thread.join()
+
+    def play(self) -> Run:
+        """Plays to the end with a progress bar. The steps are made in a thread, so none is cut in half."""
+        return self.start().wait(progress=True)
+
+    def _show(self, bar: tqdm) -> None:
+        if self.step:
+            height, width = self.step.image.shape[-2:]
+            bar.set_postfix_str(
+                f"{width} x {height} px, {clock(self.seconds_left)} left", refresh=False
+            )
+            bar.total = self.settings.steps
+            bar.update(self.step.number - bar.n)
+
+    def __iter__(self) -> Iterator[Step]:
+        """Makes, records and yields the steps that are left."""
+        run = self.run
+        self._stop.clear()
+        try:
+            encoder = self.encoder or encoders.load(self.settings.encoder, self.settings.weights)
+            self._enter(
+                "playing",
+                started=now(),
+                device=str(encoder.device),
+                precision="float32",
+                threads=torch.get_num_threads(),
+            )
+            if self.step is None:
+                self.step = start(self.settings)
+                run.keep(self.step)
+                self._tell()
+            run.rewind(self.step.number)
+            yield from self._made(stylize(self.settings, encoder, self.step))
+            ending = {"status": "stopped" if len(self) else "done"}
+        except (KeyboardInterrupt, GeneratorExit):
+            ending = {"status": "stopped"}
+            raise
+        except BaseException as error:
+            ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            raise
+        finally:
+            if self.step:
+                run.checkpoint(self.step)
+                run.finish(self.step)
+            self._enter(**ending, ended=now(), steps=self.step.number if self.step else 0)
+            self._tell()
+
+    def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:
+        run = self.run
+        before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        begun = kept = time.monotonic()
+        sent = None
+        while True:
+            try:
+                self.step = step = steps.send(sent)
+            except StopIteration:
+                return
+            except BaseException:
+                self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
+                raise
+            self.seconds = time.monotonic() - begun
+            self._pixels += step.image[0, 0].numel()
+            self._moments.append(self.seconds)
+            run.record(step, before + self.seconds)
+            if step.number % step.settings.interval == 0 or step.number == step.settings.steps:
+                run.keep(step)
+            if time.monotonic() - kept > CHECKPOINT_SECONDS:
+                run.checkpoint(step)
+                kept = time.monotonic()
+            self._tell()
+            yield step
+            begun += self._held()
+            if self._stop.is_set():
+                return
+            with self._lock:
+                sent = self.settings
+            if changes := step.settings.differences(sent):
+                run.steered(step.number, changes)
+
+    def _held(self) -> float:
+        """Waits while paused; for how many seconds."""
+        if self._go.is_set():
+            return 0.0
+        begun = time.monotonic()
+        self.run.checkpoint(self.step)
+        self._enter("paused")
+        self._tell()
+        self._go.wait()
+        self._enter("playing")
+        return time.monotonic() - begun
+
+    def _enter(self, status: str, **facts: Any) -> None:
+        self.run.note(status=status, **facts)
+        self.status = status
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener(self)
+
+    def _drain(self) -> None:
+        try:
+            for _ in self:
+                pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        self.stop()
+        if self._thread:
+            self._thread.join(2)
+
+
+def clock(seconds: float | None) -> str:
+    """m:ss"""
+    return "?" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,102 @@
+"""A run as one self-contained HTML file: pictures, curves, recipe. No script, no request to anywhere."""
+
+import base64
+from dataclasses import fields
+from html import escape
+from pathlib import Path
+
+from nsutils import pictures
+from nsutils.figures import figure_png, loss_curves, tiles
+from nsutils.run import Run
+from nsutils.settings import Settings
+
+STYLE = Path(__file__).with_suffix(".css")
+
+
+def report(run: Run) -> str:
+    """The HTML text."""
+    shown, meta = tiles(run), run.meta
+    first, last = (
+        [pair for pair in shown if not pair[0].startswith(("start", "step"))],
+        run.metrics[-1:] or [{}],
+    )
+    steps = [pair for pair in shown if pair not in first]
+    facts = [
+        meta["status"],
+        f"{meta.get('steps', 0)} steps",
+        f"{last[0].get('seconds', 0):.0f} s",
+        meta.get("device", ""),
+    ]
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(run.folder.name)}</title><style>{STYLE.read_text()}</style></head><body>
+<h1>{escape(title(run))}</h1>
+<p class="facts">{escape(", ".join(filter(None, facts)))}; {escape(meta["created"])}</p>
+<div class="ends">{"".join(figure(caption, file, 720) for caption, file in first)}</div>
+<h2>How it came about</h2>
+<div class="grid">{"".join(figure(caption, file, 320) for caption, file in steps)}</div>
+<h2>Losses</h2>
+<div class="curves">{picture("the losses over the steps", "png", figure_png(loss_curves(run)))}</div>
+<h2>Recipe</h2>
+{table(recipe(run))}
+<h2>Made with</h2>
+{table(made_with(meta))}
+</body></html>
+"""
+
+
+def title(run: Run) -> str:
+    """What was painted in whose manner, by the pictures' old names."""
+    inputs = run.meta["inputs"]
+    styles = " and ".join(
+        facts["name"] for role, facts in inputs.items() if role.startswith("style")
+    )
+    return f"{inputs['content']['name']} in the style of {styles}"
+
+
+def recipe(run: Run) -> dict[str, str]:
+    """Every setting as text, as the run was asked for, and what was steered."""
+    asked = Settings.from_json((run.folder / "settings.json").read_text())
+    rows = {f.name: plain(getattr(asked, f.name)) for f in fields(asked)}
+    for change in run.steering:
+        rows[f"after step {change['step']}"] = ", ".join(
+            f"{name} = {plain(value)}" for name, value in change.items() if name != "step"
+        )
+    return rows
+
+
+def plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={share:g}" for name, share in value.items())
+    if isinstance(value, tuple | list):
+        return ", ".join(getattr(item, "picture", str(item)) for item in value)
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def made_with(meta: dict) -> dict[str, str]:
+    rows = {
+        name: str(meta[name])
+        for name in ("host", "platform", "device", "precision", "threads", "commit", "error")
+        if meta.get(name)
+    }
+    rows["versions"] = ", ".join(f"{name} {number}" for name, number in meta["versions"].items())
+    return rows | {
+        facts["file"]: f"{facts['name']}, SHA-256 {facts['sha256']}"
+        for facts in meta["inputs"].values()
+    }
+
+
+def table(rows: dict[str, str]) -> str:
+    lines = (
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
+    )
+    return f"<table>{''.join(lines)}</table>"
+
+
+def figure(caption: str, file: Path, edge: int) -> str:
+    image = picture(caption, "jpeg", pictures.jpeg(pictures.thumbnail(pictures.opened(file), edge)))
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def picture(words: str, kind: str, data: bytes) -> str:
+    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'

@@ -1,0 +1,219 @@
+"""What is asked for: `Settings` and `Style`, checked when they are made. No torch here, so reading them is quick."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import product
+from typing import Any
+
+LBFGS_HISTORY = 10
+PIXELS = "pixels"  # the picture's own colours, as a style layer before the first
+
+
+def _layers(*depths: int) -> tuple[str, ...]:
+    return tuple(
+        f"relu{block}_{n}" for block, depth in enumerate(depths, 1) for n in range(1, depth + 1)
+    )
+
+
+ENCODERS = {"slim": _layers(2, 2, 4, 4, 1), "vgg19": _layers(2, 2, 4, 4, 4)}
+STATISTICS = ("moments", "gram")
+OPTIMIZERS = ("lbfgs", "adam")
+STARTS = ("content", "noise")
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture and its share among the styles of a run; shares are divided by their sum."""
+
+    picture: str
+    weight: float = 1.0
+
+    def __post_init__(self):
+        _set(self, "picture", _text("style picture", self.picture))
+        _set(self, "weight", _number("weight of a style", self.weight))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A recipe for one picture. Each field's note in `NOTES` is what the command line and the panel say of it.
+
+    With every loss relative to its target (see `nsutils.objective`), weights keep their meaning over sizes,
+    layers and encoders: `style_weight=1` is a sensible start everywhere.
+    """
+
+    content: str
+    styles: tuple[Style, ...]
+    encoder: str = "slim"
+    weights: str | None = None
+    size: int = 512
+    steps: int = 300
+    scale_steps: tuple[int, ...] = (80, 60, 60)
+    smallest: int = 96
+    content_weight: float = 0.03
+    content_layers: tuple[str, ...] = ("relu3_2", "relu4_2")
+    style_weight: float = 1.0
+    style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 10.0})
+    style_statistic: str = "moments"
+    tv_weight: float = 0.0
+    optimizer: str = "lbfgs"
+    learning_rate: float = 0.02
+    init: str = "content"
+    seed: int = 0
+    every: int | None = None
+
+    def __post_init__(self):
+        styles = (self.styles,) if isinstance(self.styles, str | Style) else self.styles
+        _set(self, "content", _text("content picture", self.content))
+        _set(self, "styles", tuple(_style(style) for style in styles))
+        if not self.styles or not sum(style.weight for style in self.styles):
+            raise ValueError("no style picture with a weight above 0; give at least one")
+        _choice("encoder", self.encoder, ENCODERS)
+        _choice("style_statistic", self.style_statistic, STATISTICS)
+        _choice("optimizer", self.optimizer, OPTIMIZERS)
+        for name, least in {"size": 32, "steps": 1, "smallest": 32, "seed": 0}.items():
+            _set(self, name, _whole(name, getattr(self, name), least))
+        if self.every is not None:
+            _set(self, "every", _whole("every", self.every, 1))
+        _set(
+            self,
+            "scale_steps",
+            tuple(_whole("scale_steps", n, 1) for n in _items(self.scale_steps)),
+        )
+        for name in ("content_weight", "style_weight", "tv_weight", "learning_rate"):
+            _set(self, name, _number(name, getattr(self, name)))
+        known = ENCODERS[self.encoder]
+        _set(self, "content_layers", _known("content_layers", self.content_layers, known))
+        _set(self, "style_layers", _known("style_layers", self.style_layers, (PIXELS, *known)))
+        weights = {
+            _known("layer_weights", name, (PIXELS, *known))[0]: _number(
+                f"layer_weights[{name!r}]", weight
+            )
+            for name, weight in dict(self.layer_weights).items()
+        }
+        _set(self, "layer_weights", weights)
+        _set(self, "init", _text("init", self.init))
+
+    @property
+    def interval(self) -> int:
+        """Steps between kept pictures: `every`, or a tenth of the steps."""
+        return self.every or math.ceil(self.steps / 10)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        names = [f.name for f in fields(cls)]
+        if unknown := [name for name in values if name not in names]:
+            raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(names)}")
+        return cls(**values)
+
+    def differences(self, other: "Settings") -> dict[str, Any]:
+        """The fields of `other` that are not as here, by name."""
+        return {
+            f.name: getattr(other, f.name)
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        }
+
+
+NOTES = {
+    "encoder": "network that sees the pictures: slim (built in) or vgg19 (ImageNet weights, 80 MB, fetched once)",
+    "weights": "file with the weights of vgg19, instead of fetching them",
+    "size": "long edge of the picture in pixels; never larger than the content picture",
+    "steps": "iterations over all scales; more only prolong the run",
+    "scale_steps": "iterations at each scale before the last, the coarsest first",
+    "smallest": "long edge of the coarsest scale in pixels",
+    "content_weight": "how much the content picture holds",
+    "content_layers": "layers whose features keep the content",
+    "style_weight": "how much the style pulls",
+    "style_layers": "layers whose statistics are the style; pixels is the palette",
+    "layer_weights": "a style layer's share, 1 where not named, as pixels=10,relu1_1=2",
+    "style_statistic": "moments (mean and covariance of features) or gram",
+    "tv_weight": "smoothness: total variation, relative to the content picture's own",
+    "optimizer": "lbfgs or adam",
+    "learning_rate": "Adam's step, in parts of the range from black to white",
+    "init": "start from the content, from noise, or from a picture file",
+    "seed": "of the noise",
+    "every": "keep the picture each so many iterations; a tenth of the steps if not given",
+}
+
+
+def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
+    """One Settings for each combination of the choices, the last one varying fastest.
+
+    `vary(settings, style_weight=[0.3, 1, 3], size=[256, 512])` gives six.
+    """
+    names = list(choices)
+    if unknown := set(names) - {f.name for f in fields(settings)}:
+        raise ValueError(
+            f"no setting {unknown.pop()!r}; there are {', '.join(f.name for f in fields(settings))}"
+        )
+    return [
+        replace(settings, **dict(zip(names, values, strict=True)))
+        for values in product(*choices.values())
+    ]
+
+
+def _set(frozen: Any, name: str, value: Any) -> None:
+    object.__setattr__(frozen, name, value)
+
+
+def _style(value: Any) -> Style:
+    return (
+        value
+        if isinstance(value, Style)
+        else Style(**value)
+        if isinstance(value, Mapping)
+        else Style(value)
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    if not str(value):
+        raise ValueError(f"{name} is empty; give a file")
+    return str(value)
+
+
+def _items(value: Any) -> tuple:
+    return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value < 0
+    ):
+        raise ValueError(f"{name} is {value!r}; give a number of 0 or more")
+    return float(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is {value!r}; give a whole number of {least} or more")
+    return value
+
+
+def _choice(name: str, value: Any, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; choose from {', '.join(known)}")
+
+
+def _known(name: str, layers: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    for layer in (layers := _items(layers)):
+        if layer not in known:
+            raise ValueError(f"no layer {layer!r} in {name}; there are {', '.join(known)}")
+    if not layers:
+        raise ValueError(f"{name} is empty; give at least one of {', '.join(known)}")
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"{name} names a layer twice: {', '.join(layers)}")
+    return layers

@@ -1,0 +1,13 @@
+"""Keeps the letters typed in a panel away from the notebook's one-key commands, and names its sliders."""
+
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+
+class Guard(anywidget.AnyWidget):
+    """Put one, it is invisible, inside a box that carries the CSS class `root`."""
+
+    _esm = Path(__file__).with_suffix(".js")
+    root = traitlets.Unicode("nsutils-panel").tag(sync=True)

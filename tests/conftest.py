@@ -1,0 +1,61 @@
+"""Small real things: two pictures of 64 x 40, a two-block encoder, settings that take a second."""
+
+import pytest
+import torch
+
+from nsutils import pictures
+from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.settings import Settings
+
+
+def colourful(height: int, width: int, seed: int) -> torch.Tensor:
+    """Soft coloured noise, (1, 3, height, width)."""
+    coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    return pictures.resize(coarse, (height, width))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No test reads or fills the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def content(tmp_path):
+    path = tmp_path / "content.png"
+    pictures.to_image(colourful(40, 64, 1)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def style(tmp_path):
+    path = tmp_path / "style.png"
+    pictures.to_image(colourful(64, 48, 2)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def encoder():
+    """Two blocks of two layers, random weights."""
+    chance, arrays, channels = torch.Generator().manual_seed(3), {}, 3
+    for name, wide in {"conv1_1": 4, "conv1_2": 4, "conv2_1": 8, "conv2_2": 8}.items():
+        spread = (2 / (9 * channels)) ** 0.5
+        arrays[f"{name}.weight"] = torch.randn(wide, channels, 3, 3, generator=chance) * spread
+        arrays[f"{name}.bias"] = torch.zeros(wide)
+        channels = wide
+    return Encoder(arrays, DRAWINGS, "small")
+
+
+@pytest.fixture
+def settings(content, style):
+    """Twelve steps on three scales of 32 to 64 pixels, for the two-block encoder."""
+    return Settings(
+        content,
+        style,
+        size=64,
+        smallest=52,
+        steps=12,
+        scale_steps=(4, 3),
+        content_layers=("relu2_2",),
+        style_layers=("pixels", "relu1_1", "relu2_1"),
+    )

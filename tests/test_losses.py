@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from nsutils.losses import (
+    STYLE_STATISTICS,
+    feature_distance,
+    gram,
+    moments,
+    moments_distance,
+    total_variation,
+)
+
+
+def features(seed, *shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_gram_is_the_mean_of_products():
+    x = features(0, 1, 2, 3, 4)
+    by_hand = sum(x[0, 0, i, j] * x[0, 1, i, j] for i in range(3) for j in range(4)) / 12
+    assert torch.allclose(gram(x)[0, 0, 1], by_hand)
+
+
+def test_moments_are_mean_and_covariance():
+    x = features(1, 1, 3, 4, 5)
+    flat = x[0].flatten(1)
+    assert torch.allclose(moments(x)[0, :, 0], flat.mean(1))
+    assert torch.allclose(moments(x)[0, :, 1:], torch.cov(flat, correction=0))
+
+
+@pytest.mark.parametrize("name", STYLE_STATISTICS)
+def test_a_statistic_does_not_know_places_nor_how_often_they_repeat(name):
+    statistic, distance = STYLE_STATISTICS[name]
+    x = features(2, 1, 3, 4, 6)
+    shuffled = x.flatten(2)[..., torch.randperm(24, generator=torch.Generator().manual_seed(1))]
+    twice = torch.cat((shuffled.view(1, 3, 4, 6), x), -1)
+    assert distance(statistic(twice), statistic(x)) < 1e-12
+
+
+@pytest.mark.parametrize("name", STYLE_STATISTICS)
+def test_a_distance_grows_from_nought_and_has_the_gradient_that_differences_give(name):
+    statistic, distance = STYLE_STATISTICS[name]
+    wanted = statistic(features(3, 1, 3, 4, 4))
+    x = features(4, 1, 3, 4, 4).requires_grad_()
+    assert distance(wanted, wanted) == 0 < distance(statistic(x), wanted)
+    assert torch.autograd.gradcheck(lambda x: distance(statistic(x), wanted), x)
+
+
+def test_an_empty_statistic_is_one_away_in_covariance():
+    wanted = moments(100 * features(5, 1, 3, 8, 8))
+    nothing = torch.cat((wanted[..., :1], torch.zeros(1, 3, 3)), -1)
+    assert moments_distance(nothing, wanted) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_flat_target_gives_finite_distances():
+    flat = torch.full((1, 3, 4, 4), 0.5)
+    for statistic, distance in STYLE_STATISTICS.values():
+        assert torch.isfinite(distance(statistic(torch.rand(1, 3, 4, 4)), statistic(flat)))
+    assert torch.isfinite(feature_distance(torch.rand(1, 3, 4, 4), flat))
+
+
+def test_feature_distance_is_in_parts_of_the_variance():
+    x = features(6, 1, 4, 20, 20) * 100
+    assert feature_distance(torch.full_like(x, x.mean()), x) == pytest.approx(1, abs=1e-2)
+
+
+def test_total_variation_of_a_ramp_is_its_slope_squared():
+    ramp = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 3, 4, 5) * 0.1
+    assert total_variation(ramp) == pytest.approx(0.01)

@@ -1,0 +1,75 @@
+import json
+import math
+
+import pytest
+
+from nsutils import Settings, Style, vary
+
+
+def test_json_and_back_is_the_same():
+    settings = Settings(
+        "a.jpg", (Style("b.jpg", 2.0), "c.jpg"), size=128, layer_weights={"relu1_1": 3}
+    )
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_a_single_style_may_be_given_as_a_path():
+    assert Settings("a.jpg", "b.jpg").styles == (Style("b.jpg", 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", 0),
+        ("size", 64.5),
+        ("size", True),
+        ("steps", 0),
+        ("every", 0),
+        ("style_weight", math.nan),
+        ("style_weight", "much"),
+        ("content_weight", -1.0),
+        ("tv_weight", math.inf),
+        ("style_layers", ("relu9_9",)),
+        ("style_layers", ()),
+        ("content_layers", ("pixels",)),
+        ("style_layers", ("relu1_1", "relu1_1")),
+        ("layer_weights", {"relu9_9": 1.0}),
+        ("layer_weights", {"relu1_1": -1.0}),
+        ("encoder", "resnet"),
+        ("optimizer", "sgd"),
+        ("style_statistic", "median"),
+        ("scale_steps", (10, 0)),
+        ("content", ""),
+        ("styles", ()),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_in_one_line(field, value):
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+        Settings(**{"content": "a.jpg", "styles": "b.jpg", field: value})
+    assert field.removesuffix("s") in str(refused.value) or "layer" in field
+    culprit = value[0] if isinstance(value, tuple) and value else value
+    assert not isinstance(culprit, str) or culprit in str(refused.value)
+
+
+def test_layers_beyond_the_slim_encoder_are_only_known_with_vgg19():
+    assert Settings("a", "b", encoder="vgg19", content_layers=("relu5_2",)).content_layers
+    with pytest.raises(ValueError, match="relu5_2"):
+        Settings("a", "b", content_layers=("relu5_2",))
+
+
+def test_an_unknown_field_in_a_file_is_named():
+    with pytest.raises(ValueError, match="'colour'"):
+        Settings.from_json(json.dumps({"content": "a", "styles": ["b"], "colour": 1}))
+
+
+def test_every_is_a_tenth_of_the_steps_unless_given():
+    assert Settings("a", "b", steps=300).interval == 30
+    assert Settings("a", "b", steps=5).interval == 1
+    assert Settings("a", "b", steps=300, every=7).interval == 7
+
+
+def test_vary_gives_each_combination_the_last_choice_fastest():
+    made = vary(Settings("a", "b"), style_weight=[1, 2], size=[64, 96])
+    assert [(s.style_weight, s.size) for s in made] == [(1, 64), (1, 96), (2, 64), (2, 96)]
+    with pytest.raises(ValueError, match="'colour'"):
+        vary(Settings("a", "b"), colour=[1])

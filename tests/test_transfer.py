@@ -1,0 +1,158 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nsutils import pictures, stylize
+from nsutils.objective import Objective
+from nsutils.settings import OPTIMIZERS, STATISTICS, Style
+from nsutils.transfer import Sources, edges, pixels_ahead, start
+
+
+def objective(settings, encoder):
+    sources = Sources(settings)
+    return Objective(settings, encoder, *sources.at((40, 64), encoder.device))
+
+
+def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(settings, encoder):
+    sources = Sources(settings)
+    content, (style,) = sources.at((40, 64), encoder.device)
+    made = Objective(settings, encoder, content, [style])
+    assert made.losses(content)["content"] == 0
+    assert Objective(settings, encoder, style, [style]).losses(style)["style"] == 0
+
+
+def test_total_is_the_weighted_sum(settings, encoder):
+    settings = replace(settings, content_weight=2.0, style_weight=3.0, tv_weight=5.0)
+    made = objective(settings, encoder)
+    losses = made.losses(torch.rand(1, 3, 40, 64))
+    assert torch.isclose(
+        made.total(losses), 2 * losses["content"] + 3 * losses["style"] + 5 * losses["tv"]
+    )
+
+
+def test_the_style_loss_is_the_layers_mean_by_their_weights(settings, encoder):
+    settings = replace(settings, layer_weights={"pixels": 4.0, "relu1_1": 0.0})
+    losses = objective(settings, encoder).losses(torch.rand(1, 3, 40, 64))
+    assert torch.isclose(
+        losses["style"], (4 * losses["style/pixels"] + losses["style/relu2_1"]) / 5
+    )
+
+
+def test_two_styles_are_blended_by_their_shares(settings, encoder, content):
+    (first,) = settings.styles
+    both = replace(settings, styles=(replace(first, weight=1.0), Style(content, 3.0)))
+    one, other = (
+        objective(replace(settings, styles=(style,)), encoder).style["relu1_1"]
+        for style in both.styles
+    )
+    assert torch.allclose(
+        objective(both, encoder).style["relu1_1"], (one + 3 * other) / 4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_steps_lower_the_total(settings, encoder, optimizer, statistic):
+    settings = replace(
+        settings, optimizer=optimizer, style_statistic=statistic, scale_steps=(), steps=8
+    )
+    totals = [step.losses["total"] for step in stylize(settings, encoder)]
+    assert len(totals) == 8
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_the_first_losses_are_those_of_the_start(settings, encoder):
+    begun = start(settings)
+    first = next(stylize(settings, encoder))
+    content, styles = Sources(settings).at(begun.image.shape[-2:], encoder.device)
+    expected = Objective(settings, encoder, content, styles).losses(begun.image)
+    assert first.number == 1
+    assert first.losses["style"] == pytest.approx(expected["style"].item())
+
+
+def test_scales_grow_to_the_size_with_the_counts_of_the_settings(settings, encoder):
+    steps = list(stylize(settings, encoder))
+    assert [step.number for step in steps] == list(range(1, 13))
+    assert [step.scale for step in steps] == [0] * 4 + [1] * 3 + [2] * 5
+    assert [max(step.image.shape) for step in steps] == [52] * 4 + [58] * 3 + [64] * 5
+
+
+def test_more_steps_prolong_a_run_and_change_nothing_before(settings, encoder):
+    short = [step.losses for step in stylize(settings, encoder)]
+    long = [step.losses for step in stylize(replace(settings, steps=16), encoder)]
+    assert long[:12] == short
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stop", [2, 4, 9])
+def test_after_a_step_it_goes_on_as_if_unbroken(settings, encoder, optimizer, stop):
+    settings = replace(settings, optimizer=optimizer)
+    unbroken = [step.losses for step in stylize(settings, encoder)]
+    steps = stylize(settings, encoder)
+    for step in steps:
+        if step.number == stop:
+            break
+    rest = [step.losses for step in stylize(settings, encoder, after=step)]
+    assert rest == unbroken[stop:]
+
+
+def test_steering_takes_effect_in_the_next_step_with_a_fresh_memory(settings, encoder):
+    steps = stylize(replace(settings, scale_steps=()), encoder)
+    for _ in range(5):
+        step = next(steps)
+    steered = replace(step.settings, style_weight=100.0)
+    after = steps.send(steered)
+    losses = after.losses
+    assert after.settings == steered
+    assert after.number == 6
+    assert losses["total"] == pytest.approx(0.03 * losses["content"] + 100 * losses["style"])
+    *_, last = steps
+    assert last.losses["total"] < losses["total"]
+
+
+def test_a_steered_layer_is_a_new_column_of_losses(settings, encoder):
+    steps = stylize(settings, encoder)
+    next(steps)
+    after = steps.send(replace(settings, style_layers=("relu2_2",)))
+    assert "style/relu2_2" in after.losses and "style/relu1_1" not in after.losses
+
+
+def test_no_step_is_coarser_than_the_one_before(settings, encoder):
+    steps = stylize(settings, encoder)
+    for step in steps:
+        if step.number == 9:
+            break
+    after = steps.send(replace(settings, size=52, steps=30, scale_steps=(20, 5)))
+    assert after.image.shape == step.image.shape
+
+
+def test_adam_stays_between_black_and_white(settings, encoder):
+    for step in stylize(replace(settings, optimizer="adam", learning_rate=0.5), encoder):
+        assert step.image.min() >= 0 and step.image.max() <= 1
+
+
+def test_noise_is_the_same_for_the_same_seed(settings):
+    noisy = replace(settings, init="noise", seed=4)
+    assert torch.equal(start(noisy).image, start(noisy).image)
+    assert not torch.equal(start(noisy).image, start(replace(noisy, seed=5)).image)
+
+
+def test_a_picture_can_be_the_start(settings, style):
+    image = start(replace(settings, init=style)).image
+    assert torch.equal(image, pictures.resize(pictures.read(style), image.shape[-2:]))
+
+
+def test_a_picture_is_never_enlarged_and_no_scale_is_too_thin(settings):
+    assert edges(replace(settings, size=512), (40, 64))[-1] == 64
+    assert edges(replace(settings, size=256, smallest=32), (100, 400))[0] == 128
+    with pytest.raises(ValueError, match="choose size 320"):
+        edges(replace(settings, size=256), (100, 1000))
+    with pytest.raises(ValueError, match="larger picture"):
+        edges(settings, (20, 30))
+
+
+def test_pixels_ahead_are_those_that_the_steps_then_have(settings, encoder):
+    steps = [start(settings), *stylize(settings, encoder)]
+    for n, step in enumerate(steps):
+        assert pixels_ahead(settings, step) == sum(s.image[0, 0].numel() for s in steps[n + 1 :])
