@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +15,7 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
 VGG19_VARIABLE = "NSUTILS_VGG19"  # names a weight file, as `weights` does
@@ -181,11 +184,12 @@ def fetched(url: str, folder: Path) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        print(f"Fetching {url} to {folder}")
         arriving = file.with_suffix(".part")
         try:
-            torch.hub.download_url_to_file(url, str(arriving), progress=True)
-        except (OSError, EOFError) as error:
+            download(url, arriving)
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             raise ValueError(
                 f"VGG-19's weights could not be fetched ({error}). {way_out}"
             ) from error
@@ -196,6 +200,17 @@ def fetched(url: str, folder: Path) -> Path:
             f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
         )
     return file
+
+
+def download(url: str, file: Path) -> None:
+    """Writes what is at `url` to the file, with a progress bar."""
+    print(f"Fetching {url} to {file.parent}")
+    with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
+        length = int(answer.headers.get("Content-Length", 0)) or None
+        with tqdm(total=length, unit="B", unit_scale=True) as bar:
+            while chunk := answer.read(1 << 20):
+                stream.write(chunk)
+                bar.update(len(chunk))
 
 
 def torchvision_url() -> str:

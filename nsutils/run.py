@@ -19,7 +19,7 @@ import torch
 
 from nsutils import pictures
 from nsutils.settings import STARTS, Settings
-from nsutils.transfer import Sources, Step
+from nsutils.transfer import Sources, Step, full_size
 
 
 class Run:
@@ -154,15 +154,12 @@ class Run:
         pictures.write(self.folder / "checkpoint.pt", buffer.getvalue())
 
     def finish(self, step: Step) -> None:
-        """Writes result.png, at the size asked for even if the step's own scale is coarser."""
-        image = pictures.fit(
-            step.image, max(Sources(step.settings).edges[-1], *step.image.shape[-2:])
-        )
+        """Writes result.png, at the size asked for."""
         notes = {
             "Software": f"nsutils {version('nsutils')}",
             "nsutils.settings": self._named(step.settings).to_json(),
         }
-        pictures.write(self.result, pictures.png(pictures.to_image(image), notes))
+        pictures.write(self.result, pictures.png(pictures.to_image(full_size(step)), notes))
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""

@@ -164,6 +164,13 @@ def pixels_ahead(settings: Settings, step: Step) -> int:
     return ahead
 
 
+def full_size(step: Step) -> Tensor:
+    """The step's image at the size asked for, even if its own scale is coarser."""
+    shape = pictures.shape(step.settings.content)
+    edge = max(edges(step.settings, shape)[-1], *step.image.shape[-2:])
+    return pictures.resize(step.image, pictures.fitted(shape, edge))
+
+
 class Descent:
     """An image on its way down an objective."""
 

@@ -1,0 +1,146 @@
+import itertools
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from nsutils import Player, Run, Settings, Style, pictures, stylize
+from nsutils.run import new_folder
+
+
+@pytest.fixture
+def run(settings, tmp_path):
+    return Run.create(tmp_path / "run", settings)
+
+
+def test_inputs_are_copied_byte_for_byte_and_never_read_from_their_old_place_again(
+    run, settings, encoder
+):
+    old = [Path(settings.content), Path(settings.styles[0].picture)]
+    kept = [Path(run.settings.content), Path(run.settings.styles[0].picture)]
+    assert [file.read_bytes() for file in kept] == [file.read_bytes() for file in old]
+    inputs = run.meta["inputs"]
+    for role, file in zip(("content", "style_1"), old, strict=True):
+        assert inputs[role]["sha256"] == pictures.sha256(file.read_bytes())
+        assert inputs[role]["name"] == file.name
+        file.unlink()
+    assert sum(1 for _ in Player(run, encoder)) == 12
+
+
+def test_a_run_can_be_moved(run, encoder, tmp_path):
+    for step in Player(run, encoder):
+        if step.number == 5:
+            break
+    moved = Run(run.folder.rename(tmp_path / "elsewhere"))
+    rest = [step.number for step in Player(moved, encoder)]
+    assert rest == list(range(6, 13))
+
+
+def test_settings_on_disk_name_the_copies(run):
+    named = Settings.from_json((run.folder / "settings.json").read_text())
+    assert named.content == "inputs/content.png"
+    assert named.styles == (Style("inputs/style_1.png"),)
+
+
+def test_a_folder_with_a_run_is_refused(run, settings):
+    with pytest.raises(ValueError, match=r"already holds a run.*another"):
+        Run.create(run.folder, settings)
+
+
+def test_a_folder_without_a_run_is_said(tmp_path):
+    with pytest.raises(ValueError, match="no run in"):
+        Run(tmp_path)
+
+
+def test_a_bad_picture_leaves_no_folder(settings, tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        Run.create(tmp_path / "run", replace(settings, content="nowhere.png"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_metrics_have_a_row_a_step_with_the_columns_that_scripts_rely_on(run, settings, encoder):
+    losses = [step.losses for step in Player(run, encoder)]
+    header = (run.folder / "metrics.csv").read_text().splitlines()[0]
+    assert header == (
+        "step,seconds,scale,total,content,style,tv,content/relu2_2,style/pixels,style/relu1_1,style/relu2_1"
+    )
+    rows = run.metrics
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert rows[6]["style"] == pytest.approx(losses[6]["style"], rel=1e-6)
+    assert all(one["seconds"] <= two["seconds"] for one, two in itertools.pairwise(rows))
+
+
+def test_a_row_cut_off_in_mid_write_is_left_out(run, encoder):
+    list(Player(run, encoder))
+    with (run.folder / "metrics.csv").open("a") as stream:
+        stream.write("13,1.0")
+    assert len(run.metrics) == 12
+
+
+def test_images_are_the_start_and_every_interval(run, encoder):
+    list(Player(run, encoder))
+    assert list(run.images) == [0, 2, 4, 6, 8, 10, 12]
+    for file in run.images.values():
+        with Image.open(file) as image:
+            assert max(image.size) in (52, 58, 64)
+
+
+def test_the_result_has_the_size_asked_for_and_the_settings_inside(run, encoder):
+    for step in Player(run, encoder):
+        if step.number == 2:
+            break
+    with Image.open(run.result) as image:
+        assert image.size == (64, 40)
+        inside = Settings.from_json(image.text["nsutils.settings"])
+    assert inside == Settings.from_json((run.folder / "settings.json").read_text())
+
+
+def test_the_checkpoint_is_the_step(run, settings, encoder):
+    *_, last = stylize(run.settings, encoder)
+    run.checkpoint(last)
+    kept = run.last
+    assert (kept.number, kept.scale, kept.settings, kept.losses) == (
+        12,
+        2,
+        run.settings,
+        last.losses,
+    )
+    assert torch.equal(kept.image, last.image)
+
+
+def test_meta_says_when_where_and_with_what(run, encoder):
+    list(Player(run, encoder))
+    meta = run.meta
+    assert meta["status"] == "done"
+    assert meta["created"] <= meta["started"] <= meta["ended"]
+    assert (meta["device"], meta["precision"], meta["steps"]) == ("cpu", "float32", 12)
+    assert meta["threads"] == torch.get_num_threads()
+    assert meta["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert meta["host"] and meta["platform"]
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(run):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    run.note(status="playing", pid=ended.pid)
+    assert run.status == "interrupted"
+    run.note(pid=os.getpid())
+    assert run.status == "playing"
+
+
+def test_new_folders_are_named_by_time_and_pictures_and_never_twice_the_same(settings, tmp_path):
+    settings = replace(settings, content="/a/my cat!.png")
+    first = new_folder(tmp_path, settings)
+    assert first.name.endswith("my_cat_-style")
+    first.mkdir()
+    assert not new_folder(tmp_path, settings).exists()
+
+
+def test_what_is_written_is_plain_json(run):
+    for name in ("settings.json", "meta.json"):
+        assert isinstance(json.loads((run.folder / name).read_text()), dict)
