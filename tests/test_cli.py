@@ -1,0 +1,164 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from nsutils import Run, Settings
+from nsutils.cli import main
+from nsutils.settings import NOTES
+
+SMALL = ["--size", "64", "--smallest", "52", "--steps", "6", "--scale-steps", "2,2"]
+
+
+@pytest.fixture
+def refused(capfd):
+    """Runs the command with these words; the one line on standard error with which it refuses."""
+
+    def refused(*words):
+        with pytest.raises(SystemExit) as left:
+            sys.exit(main(list(map(str, words))))
+        said = capfd.readouterr()
+        assert left.value.code == 2
+        (line,) = said.err.splitlines()
+        assert not said.out
+        return line
+
+    return refused
+
+
+def test_run_leaves_a_run_in_the_folder_asked_for(content, style, tmp_path):
+    words = [
+        "run",
+        content,
+        style,
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+        "--style-layers",
+        "pixels,relu1_1",
+    ]
+    words += [
+        "--layer-weights",
+        "pixels=2",
+        "--init",
+        "noise",
+        "--seed",
+        "3",
+        "--every",
+        "4",
+        "--optimizer",
+        "adam",
+    ]
+    assert main(words) == 0
+    run = Run(tmp_path / "run")
+    assert run.status == "done" and list(run.images) == [0, 4, 6]
+    made = run.settings
+    assert (made.style_layers, made.layer_weights) == (("pixels", "relu1_1"), {"pixels": 2.0})
+    assert (made.init, made.seed, made.optimizer, made.scale_steps) == ("noise", 3, "adam", (2, 2))
+
+
+def test_without_out_a_new_folder_is_the_last_line_printed(
+    content, style, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("nsutils.samples.RUNS", tmp_path / "runs")
+    assert main(["run", content, style, *SMALL]) == 0
+    assert main(["run", content, style, *SMALL]) == 0
+    last = Path(capsys.readouterr().out.splitlines()[-1])
+    assert Run(last).status == "done"
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for field in fields(Settings):
+        if field.name not in ("content", "styles"):
+            assert f"--{field.name.replace('_', '-')} " in said
+            assert " ".join(NOTES[field.name].split()[:4]) in said
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--size", "0"), ("size", "0", "32")),
+        (("--size", "large"), ("--size", "large")),
+        (("--steps", "-5"), ("steps", "-5")),
+        (("--style-weight", "much"), ("--style-weight", "much")),
+        (("--style-weight", "nan"), ("style_weight", "nan")),
+        (("--style-layers", "relu9_9"), ("relu9_9", "relu5_1")),
+        (("--content-layers", ","), ("content_layers", "relu1_1")),
+        (("--layer-weights", "relu1_1"), ("relu1_1", "pixels=10")),
+        (("--encoder", "resnet"), ("resnet", "slim")),
+        (("--init", "nowhere.png"), ("nowhere.png",)),
+        (("--encoder", "vgg19", "--weights", "nowhere.pth"), ("nowhere.pth", "slim")),
+        (("--colour", "1"), ("--colour",)),
+    ],
+)
+def test_a_bad_option_ends_with_one_line_that_names_it(
+    refused, content, style, tmp_path, words, named
+):
+    line = refused("run", content, style, "--out", tmp_path / "run", *words)
+    for word in named:
+        assert word in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_files_end_with_one_line_that_names_them(refused, content, style, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    for bad in ("text.jpg", "empty", "nowhere.jpg"):
+        assert bad in refused("run", tmp_path / bad, style)
+        assert bad in refused("run", content, tmp_path / bad)
+    assert "no run in" in refused("report", tmp_path / "empty", "-o", tmp_path / "a.html")
+    assert "COMMAND" in refused()
+
+
+def test_a_folder_that_holds_a_run_is_refused(refused, content, style, tmp_path, capfd):
+    assert main(["run", content, style, "--out", str(tmp_path / "run"), *SMALL]) == 0
+    capfd.readouterr()
+    assert "already holds a run" in refused("run", content, style, "--out", tmp_path / "run")
+
+
+def test_a_report_is_written(content, style, tmp_path, capsys):
+    main(["run", content, style, "--out", str(tmp_path / "run"), *SMALL])
+    assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "a.html")]) == 0
+    assert "content.png in the style of style.png" in (tmp_path / "a.html").read_text()
+    assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "no" / "a.html")]) == 2
+
+
+def test_ctrl_c_keeps_the_picture_so_far(content, style, tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "nsutils.cli",
+        "run",
+        content,
+        style,
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    words += [*SMALL[:4], "--steps", "100000"]
+    playing = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in playing.stdout:
+        if re.search(r"[1-9]\d*/100000", line):
+            break
+    playing.send_signal(signal.SIGINT)
+    _, complaints = playing.communicate(timeout=60)
+    run = Run(tmp_path / "run")
+    assert playing.returncode == 130 and "Traceback" not in complaints
+    assert run.status == "stopped" and run.result.exists()
+    assert run.last.number == run.metrics[-1]["step"] > 0
+
+
+def test_the_words_of_help_come_without_torch():
+    listed = "import sys; from nsutils.cli import parser; parser(); print('torch' in sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", listed], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert said.stdout.strip() == "False"

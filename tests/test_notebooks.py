@@ -1,0 +1,46 @@
+"""Every notebook runs from top to bottom in a fresh kernel, and is committed as a reader should find it."""
+
+import base64
+import io
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from nsutils import Run
+from nsutils.notebook import WIDGET, executed, presentable, tagged
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+SMALL = {"01_first_picture": {"size": 64, "steps": 210}}
+
+
+def pictures_in(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    found = [item[kind] for item in data for kind in ("image/png", "image/jpeg") if kind in item]
+    return [Image.open(io.BytesIO(base64.b64decode(text))) for text in found]
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_it_runs_and_shows_pictures(file, tmp_path):
+    notebook = executed(file, **SMALL[file.stem], folder=str(tmp_path / "run"))
+    shown = pictures_in(notebook)
+    assert shown and all(len(image.convert("RGB").getcolors(1 << 22)) > 50 for image in shown)
+    assert Run(tmp_path / "run").status == "done"
+    assert not any(WIDGET in str(cell.get("outputs")) for cell in presentable(notebook).cells)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_it_is_committed_executed_small_and_without_widget_state(file):
+    notebook = nbformat.read(file, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert sum(tagged(cell) for cell in notebook.cells) == 1
+    assert pictures_in(notebook)
+    assert file.stat().st_size < 1.5e6
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert all(len(cell.source.splitlines()) <= 10 for cell in code)
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)

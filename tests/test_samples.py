@@ -1,0 +1,38 @@
+import os
+import re
+
+import pytest
+
+from nsutils import pictures, samples
+from nsutils.samples import PICTURES, sample
+
+
+def test_there_are_photographs_and_at_least_six_styles():
+    assert {"waterside", "astronaut", "admiral", "cup"} <= set(samples.samples("content"))
+    assert len(samples.samples("style")) >= 6
+
+
+def test_samples_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pictures.opened(sample("waterside")).width > 300
+
+
+def test_an_unknown_sample_is_named_with_those_that_are_there():
+    with pytest.raises(ValueError, match=r"'moon'.*astronaut"):
+        sample("moon")
+
+
+def test_every_photograph_has_its_source_and_licence_written_down():
+    told = (PICTURES.parent / "README.md").read_text()
+    for name in os.listdir(PICTURES / "content"):
+        assert re.search(rf"\|\s*\[?`?{name}`?.*(CC0|CC BY|[Pp]ublic domain)", told), name
+
+
+def test_an_install_without_data_draws_its_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "PICTURES", tmp_path / "nowhere")
+    monkeypatch.setattr(
+        "nsutils.paintings.PAINTINGS",
+        {"points": lambda: __import__("PIL.Image").Image.new("RGB", (40, 30))},
+    )
+    assert list(samples.samples("style")) == ["points"]
+    assert pictures.opened(sample("points")).size == (40, 30)
