@@ -143,11 +143,10 @@ def play(asked: argparse.Namespace) -> int:
     settings = Settings.from_dict(given)
     from nsutils import encoders
     from nsutils.player import Player
-    from nsutils.run import Run, new_folder
-    from nsutils.samples import runs_folder
+    from nsutils.run import Run
 
     encoder = encoders.load(settings.encoder, settings.weights)
-    run = Run.create(asked.out or new_folder(runs_folder(), settings), settings)
+    run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {settings.size} px")
     Player(run, encoder).play()
     print(run.folder if asked.out is None else f"{run.status}: {run.result}")

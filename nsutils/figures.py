@@ -12,6 +12,7 @@ from nsutils import pictures
 from nsutils.run import Run
 
 GAP, CAPTION = 10, 24  # pixels
+LEAST = 1e-4  # a loss below is as good as none
 INK, PAPER = "#222222", "#ffffff"
 
 
@@ -68,6 +69,7 @@ def loss_curves(run: Run) -> Figure:
     axes.set(xlabel="step", ylabel="loss, relative to the target")
     if rows:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST))
         axes.legend(frameon=False, ncols=3, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from nsutils import pictures
 from nsutils.figures import figure_png, loss_curves, tiles
-from nsutils.run import Run
-from nsutils.settings import Settings
+from nsutils.run import Run, with_pictures
 
 STYLE = Path(__file__).with_suffix(".css")
 
@@ -31,7 +30,7 @@ def report(run: Run) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(run.folder.name)}</title><style>{STYLE.read_text()}</style></head><body>
 <h1>{escape(title(run))}</h1>
-<p class="facts">{escape(", ".join(filter(None, facts)))}; {escape(meta["created"])}</p>
+<p class="facts">{escape(", ".join(filter(None, facts)))}</p>
 <div class="ends">{"".join(figure(caption, file, 720) for caption, file in first)}</div>
 <h2>How it came about</h2>
 <div class="grid">{"".join(figure(caption, file, 320) for caption, file in steps)}</div>
@@ -55,8 +54,9 @@ def title(run: Run) -> str:
 
 
 def recipe(run: Run) -> dict[str, str]:
-    """Every setting as text, as the run was asked for, and what was steered."""
-    asked = Settings.from_json((run.folder / "settings.json").read_text())
+    """Every setting as text, pictures by their old names, and what was steered."""
+    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
+    asked = with_pictures(run.settings, lambda name: old[name])
     rows = {f.name: plain(getattr(asked, f.name)) for f in fields(asked)}
     for change in run.steering:
         rows[f"after step {change['step']}"] = ", ".join(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from nsutils import pictures
+from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
 from nsutils.transfer import Sources, Step, full_size
 
@@ -63,6 +64,11 @@ class Run:
                 f"no run can be made in {str(folder)!r}: {error.strerror or error}"
             ) from error
         return cls(folder)
+
+    @classmethod
+    def new(cls, settings: Settings, runs: str | Path | None = None) -> "Run":
+        """A new run in a new folder under `runs`, by default data/runs."""
+        return cls.create(new_folder(Path(runs) if runs else runs_folder(), settings), settings)
 
     @property
     def settings(self) -> Settings:
