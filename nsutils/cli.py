@@ -23,6 +23,8 @@ def main(words: list[str] | None = None) -> int:
         return fail(error, 2)
     except FloatingPointError as error:
         return fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -125,13 +127,9 @@ READERS = {
 def words_of(default: object) -> str:
     if isinstance(default, dict):
         return ",".join(f"{name}={share:g}" for name, share in default.items())
-    return (
-        ",".join(map(str, default))
-        if isinstance(default, tuple)
-        else "none"
-        if default is None
-        else str(default)
-    )
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "none" if default is None else str(default)
 
 
 def play(asked: argparse.Namespace) -> int:
@@ -141,13 +139,15 @@ def play(asked: argparse.Namespace) -> int:
         if getattr(asked, f.name, None) is not None
     }
     settings = Settings.from_dict(given)
-    from nsutils import encoders
+    from nsutils import encoders, pictures, transfer
     from nsutils.player import Player
     from nsutils.run import Run
 
     encoder = encoders.load(settings.encoder, settings.weights)
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
-    print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {settings.size} px")
+    size = transfer.edges(settings, pictures.shape(settings.content))[-1]
+    limit = ", the content picture's own size" if size < settings.size else ""
+    print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {size} px{limit}")
     Player(run, encoder).play()
     print(run.folder if asked.out is None else f"{run.status}: {run.result}")
     return 130 if run.status == "stopped" else 0
@@ -215,17 +215,12 @@ def lab(asked: argparse.Namespace) -> None:
     """JupyterLab on this machine only, with Jupyter's own token."""
     notebook = first_notebook()
     root = notebook.parents[1]
-    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"  # uploads beyond Tornado's 10 MiB
-    words = [
-        "-m",
-        "jupyter",
-        "lab",
-        "--ip=127.0.0.1",
-        larger,
-        f"--ServerApp.root_dir={root}",
-        str(notebook),
-    ]
-    os.execv(sys.executable, [sys.executable, *words])
+    # Uploads beyond Tornado's 10 MiB would silently cut the connection.
+    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"
+    words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", larger, f"--ServerApp.root_dir={root}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, *words, str(notebook)])
 
 
 def fail(error: Exception, status: int) -> int:
