@@ -2,14 +2,15 @@
 
 import base64
 import math
+import threading
 import time
 from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
-import traitlets
 from IPython.display import display
 from PIL import Image
 
@@ -17,19 +18,23 @@ from nsutils import pictures
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.report import plain
-from nsutils.run import Run, new_folder
+from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
 from nsutils.widgets.guard import Guard
+from nsutils.widgets.layers import Layers
+from nsutils.widgets.picker import Picker, complaint
+from nsutils.widgets.tiles import Tiles
+from nsutils.widgets.weight import Weight
 
-LIVE_SECONDS, CURVES_SECONDS = (
-    0.25,
-    2.0,
-)  # at least so long between two pictures, two drawings of the curves
-LIVE_EDGE, TILE_EDGE = 640, 240  # pixels
+LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
+LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
-FULL = widgets.Layout(width="100%")
-NAMED = {"description_width": "104px"}
+NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
+STEERED = ("style_weight", "content_weight", "tv_weight", "steps", "style_layers", "content_layers")
+RECIPE = ("encoder", "size", *STEERED)
+ENDED = ("stopped", "done", "failed")
+NAMED = {"description_width": "100px"}
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
@@ -39,83 +44,83 @@ class Panel:
     `settings` is where the controls begin, by default two sample pictures and the default recipe; each Run
     makes a new folder in `folder`, by default in data/runs. Shown as a cell's last line, it returns at once.
     `play()` is the Run button, `wait()` blocks until the end, `run` is the run in hand, if any.
+
+    Callbacks come in any thread: they speak to the player and are soon done. What the player tells comes in
+    its thread and only sets widgets' values.
     """
 
     def __init__(self, settings: Settings | None = None, folder: str | Path | None = None):
-        self.folder = Path(folder) if folder else runs_folder()
         self.given = settings or Settings(sample("waterside"), (Style(sample("strokes")),))
+        self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
-        self.content = Picker(
-            "Content", samples("content"), self.given.content, self.folder / "uploads"
-        )
-        self.style = Picker(
-            "Style", samples("style"), self.given.styles[0].picture, self.folder / "uploads"
-        )
+        uploads = self.folder / "uploads"
+        self.content = Picker("Content", samples("content"), self.given.content, uploads)
+        self.style = Picker("Style", samples("style"), self.given.styles[0].picture, uploads)
         self.controls = controls(self.given)
         self.run_button, self.pause_button, self.stop_button = buttons()
-        self.progress = widgets.IntProgress(layout=FULL)
-        self.said = widgets.HTML("Ready.").add_class("said")
-        self.live = widgets.Image(
-            format="jpeg", layout=widgets.Layout(width="100%", height="auto", object_fit="contain")
-        )
-        self.curves = widgets.Image(
-            format="png", layout=widgets.Layout(width="100%", height="auto", object_fit="contain")
-        )
-        self.tiles = Tiles()
-        self.live.add_class("live")
+        self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
+        self.said = widgets.HTML("Press Run to begin.").add_class("said")
+        self.problem = widgets.HTML()
+        self.live = widgets.Image(format="jpeg").add_class("live")
+        self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
+        self.tiles = Tiles().add_class("tiles")
         self.box = laid_out(self)
         self._static: list = []
-        self._live_at = self._curves_at = 0.0
+        self._failed: Exception | None = None
+        self._one_run = threading.Lock()
         self._connect()
         self._preview()
 
     @property
     def run(self) -> Run | None:
-        return self.player.run if self.player else None
+        return None if self.player is None else self.player.run
 
     @property
     def settings(self) -> Settings:
         """What the controls say; ValueError if that cannot be."""
+        asked = {name: value(control) for name, control in self.controls.items()}
         first, *others = self.given.styles
+        layers = (PIXELS, *ENCODERS[asked["encoder"]])
+        shares = {n: share for n, share in self.given.layer_weights.items() if n in layers}
         styles = (replace(first, picture=self.style.value), *others)
-        return replace(
-            self.given,
-            content=self.content.value,
-            styles=styles,
-            **{name: c.value for name, c in self.controls.items()},
-        )
+        pictured = {"content": self.content.value, "styles": styles}
+        return replace(self.given, **pictured, **asked, layer_weights=shares)
 
     def play(self) -> None:
-        """Ends the run in hand and begins a new one with what the controls say."""
-        if self.player:
-            self.player.close()
-        try:
-            settings = self.settings
-            run = Run.create(new_folder(self.folder, settings), settings)
-        except ValueError as error:
-            return self._say(str(error), bad=True)
-        self._live_at = self._curves_at = 0.0
-        self.tiles.lay(kept_steps(settings))
-        self._preview()
-        self.player = Player(run)
-        self.player.listeners.append(self._follow)
-        self.player.start()
-        self._enable("playing")
+        """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
+        with self._one_run:
+            try:
+                settings = self.settings
+                run = Run.new(settings, self.folder)
+                self._failed = None
+            except (ValueError, OSError) as error:
+                self._failed = error
+                return self._complain(error)
+            if self.player is not None:
+                self.player.close()
+            self.player = Player(run)
+            self._begin(settings)
+            self.player.listeners.append(self._follow)
+            self.player.start()
 
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
-        if self.player and self.player.status == "paused":
+        if self.player is None:
+            return
+        if self.player.status == "paused":
             self.player.resume()
-        elif self.player:
+        else:
             self.player.pause()
 
     def stop(self) -> None:
-        if self.player:
+        if self.player is not None:
             self.player.stop()
 
     def wait(self) -> Run | None:
-        """Blocks until the run in hand has ended; what failed is raised here."""
-        return self.player.wait() if self.player else None
+        """The run in hand once it has ended; what failed is raised here."""
+        if self._failed:
+            raise self._failed
+        return None if self.player is None else self.player.wait()
 
     def _connect(self) -> None:
         self.run_button.on_click(lambda _: self.play())
@@ -128,192 +133,104 @@ class Panel:
         self.controls["encoder"].observe(self._offer_layers, "value")
 
     def _steer(self, name: str, change: dict) -> None:
-        """A moved control takes effect within a step; what belongs to a run's start waits for the next Run."""
-        if self.player and self.player.playing and name in LIVE:
-            try:
-                self.player.steer(**{name: change["new"]})
-            except ValueError as error:
-                self._say(str(error), bad=True)
+        """A moved control takes effect within a step; layers only if they are the playing encoder's."""
+        self.problem.value = ""
+        if name not in STEERED or self.player is None or not self.player.playing:
+            return
+        if "layers" in name and self.controls["encoder"].value != self.player.settings.encoder:
+            return
+        try:
+            self.player.steer(**{name: value(self.controls[name])})
+        except ValueError as error:
+            self._complain(error)
 
     def _offer_layers(self, change: dict) -> None:
         known = ENCODERS[change["new"]]
-        for name, options in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
-            control = self.controls[name]
-            chosen = [layer for layer in control.value if layer in options]
-            control.options = options
-            control.value = chosen
+        for name, layers in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
+            self.controls[name].offer(layers, self.controls[name].value)
 
     def _preview(self) -> None:
-        """Shows the chosen pictures in the first two tiles; says so if one cannot be read."""
-        for name, picker in {"content": self.content, "style": self.style}.items():
-            try:
-                self.tiles.fill(name, pictures.opened(picker.value))
-            except ValueError as error:
-                return self._say(str(error), bad=True)
-        if not (self.player and self.player.playing):
-            self._say("Ready.")
+        """Shows the chosen pictures, as long as there is no run to show."""
+        self.problem.value = ""
+        if self.player is not None:
+            return
+        try:
+            shown = {"content": self.content.value, "style": self.style.value}
+            images = {name: pictures.opened(path) for name, path in shown.items()}
+        except ValueError:
+            return  # the picker says so
+        self._lay(images, kept_steps(self.given))
+
+    def _begin(self, settings: Settings) -> None:
+        names = {"content": settings.content, "style": settings.styles[0].picture}
+        self._lay({n: pictures.opened(path) for n, path in names.items()}, kept_steps(settings))
+        self._live_at = self._slow_at = 0.0
+        self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
+        self.said.value, self.problem.value, self.curves.value = "Starting", "", NO_CURVES
+        self._enable("playing")
+
+    def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:
+        self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
+        self.live.value = pictures.jpeg(images["content"].resize(self._size))
+        self.tiles.plan(steps, self._size)
+        for name, image in images.items():
+            self.tiles.fill(name, image)
 
     def _follow(self, player: Player) -> None:
-        """Shows where the player is. Called in its thread, so it only sets widgets' values."""
+        """Shows where the player is. Called in its thread."""
         if player is not self.player:
             return
-        step, moment, ended = (
-            player.step,
-            time.monotonic(),
-            player.status in ("stopped", "done", "failed"),
-        )
-        if step and (ended or moment - self._live_at > LIVE_SECONDS):
-            self._live_at = moment
-            self.live.value = pictures.jpeg(
-                pictures.thumbnail(pictures.to_image(step.image), LIVE_EDGE)
-            )
-            self.progress.max, self.progress.value = player.settings.steps, step.number
-            self._say(pace(player))
-        if step and (ended or moment - self._curves_at > CURVES_SECONDS):
-            self._curves_at = moment
-            self.curves.value = figure_png(loss_curves(player.run))
-        if step and self.tiles.awaits(step.number):
-            self.tiles.fill(caption(step.number), pictures.to_image(step.image))
-            self._keep()
+        now, step, ended = time.monotonic(), player.step, player.status in ENDED
+        halted = player.status != "playing"
+        if step and (halted or now - self._live_at > LIVE_SECONDS):
+            self._live_at = now
+            # Every scale at one size, so that the page stays where it is.
+            self.live.value = pictures.jpeg(pictures.to_image(step.image).resize(self._size))
+            self.progress.value, self.said.value = step.number, pace(player)
+        if step and player.settings.steps != self.progress.max:
+            self.progress.max = player.settings.steps
+            self.tiles.plan(kept_steps(player.settings), self._size, after=step.number - 1)
+        if step and step.number in self.tiles.awaited:
+            self.tiles.fill(step.number, pictures.to_image(step.image))
         if step and ended:
             self.tiles.fill("result", pictures.to_image(step.image))
+            self.tiles.settle()
+        if step and (halted or now - self._slow_at > SLOW_SECONDS):
+            self._slow_at = now
+            self.curves.value = figure_png(loss_curves(player.run))
             self._keep()
         if player.status == "failed":
-            self._say(player.run.meta["error"], bad=True)
+            self.said.value, self.problem.value = "Failed", complaint(player.run.meta["error"])
         self._enable(player.status)
 
     def _enable(self, status: str) -> None:
-        self.pause_button.disabled = self.stop_button.disabled = status not in (
-            "ready",
-            "playing",
-            "paused",
-        )
-        self.pause_button.description, self.pause_button.icon = (
-            ("Resume", "play") if status == "paused" else ("Pause", "pause")
-        )
+        self.pause_button.disabled = self.stop_button.disabled = status in ENDED
+        held = status == "paused"
+        self.pause_button.description = "Resume" if held else "Pause"
+        self.pause_button.icon = "play" if held else "pause"
+        self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
 
-    def _say(self, words: str, bad: bool = False) -> None:
-        self.said.value = (
-            f'<span class="bad" role="alert">{escape(words)}</span>'
-            if bad
-            else f"<span>{escape(words)}</span>"
-        )
+    def _complain(self, error: Exception) -> None:
+        self.problem.value = complaint(error)
 
     def _keep(self) -> None:
         """Renews the static pictures under the widgets, which stay in the saved notebook."""
         if self._static and self.run and self.run.images:
-            sheet, table = self._static
-            sheet.update(
-                {
-                    "image/jpeg": base64.b64encode(pictures.jpeg(contact_sheet(self.run))).decode(),
-                    "text/plain": self.run.folder.name,
-                },
-                raw=True,
-            )
-            table.update(
-                {"text/html": recipe_line(self.run), "text/plain": self.run.folder.name}, raw=True
-            )
+            sheet = base64.b64encode(pictures.jpeg(contact_sheet(self.run))).decode()
+            kept = {"text/html": recipe_line(self.player)}, {"image/jpeg": sheet}
+            for handle, data in zip(self._static, kept, strict=True):
+                handle.update(data | {"text/plain": self.run.folder.name}, raw=True)
 
     def _ipython_display_(self) -> None:
-        view = self.box._repr_mimebundle_()
-        display(
-            view | {"text/plain": "Sliders and a live picture stand here when the notebook runs."},
-            raw=True,
-        )
+        words = "Sliders and a live picture stand here when the notebook runs."
+        display(self.box._repr_mimebundle_() | {"text/plain": words}, raw=True)
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
         self._keep()
 
 
-class Picker(widgets.VBox):
-    """A picture: one of a list, or any path, or an upload. `value` is its path."""
-
-    value = traitlets.Unicode()
-
-    def __init__(self, name: str, known: dict[str, Path], chosen: str, uploads: Path):
-        self.uploads, listed = uploads, {stem: str(path) for stem, path in known.items()}
-        if chosen not in listed.values():
-            listed[Path(chosen).name] = chosen
-        self.list = widgets.Dropdown(
-            options=listed, value=chosen, description=name, style=NAMED, layout=FULL
-        )
-        self.list.tooltip = f"{name} picture: one of the samples, or what you named or sent below"
-        self.path = widgets.Text(
-            placeholder="or the path of a picture, then Enter",
-            continuous_update=False,
-            style=NAMED,
-            description=" ",
-        )
-        self.path.layout = widgets.Layout(flex="1 1 auto", width="auto", min_width="0")
-        self.upload = widgets.FileUpload(
-            accept="image/*",
-            description="Upload",
-            tooltip=f"a picture from your own machine as {name.lower()}",
-        )
-        self.upload.layout = widgets.Layout(width="90px", flex="0 0 auto")
-        super().__init__(
-            [self.list, widgets.HBox([self.path, self.upload], layout=FULL)], value=chosen
-        )
-        self.list.observe(lambda change: self.set_trait("value", change["new"]), "value")
-        self.path.observe(lambda change: self.offer(change["new"].strip()), "value")
-        self.upload.observe(self._arrived, "value")
-
-    def offer(self, path: str) -> None:
-        """Adds a path to the list and chooses it."""
-        if path:
-            self.list.options = dict(self.list.options) | {Path(path).name: path}
-            self.list.value = path
-
-    def _arrived(self, change: dict) -> None:
-        for file in change["new"]:
-            self.uploads.mkdir(parents=True, exist_ok=True)
-            pictures.write(self.uploads / Path(file["name"]).name, bytes(file["content"]))
-            self.offer(str(self.uploads / Path(file["name"]).name))
-
-
-class Tiles(widgets.GridBox):
-    """Captioned pictures in a grid, made once; only their contents change."""
-
-    def __init__(self):
-        columns = f"repeat(auto-fill, minmax(min({TILE_EDGE * 5 // 8}px, 100%), 1fr))"
-        super().__init__(
-            layout=widgets.Layout(
-                grid_template_columns=columns, grid_gap="8px", align_items="flex-end"
-            )
-        )
-        self.lay([])
-
-    def lay(self, steps: list[int]) -> None:
-        """Empty tiles for these steps, between content and style, which stay, and the result."""
-        names = ["content", "style", *(caption(step) for step in steps), "result"]
-        self.images = {
-            name: widgets.Image(
-                value=BLANK, format="jpeg", layout=widgets.Layout(width="100%", height="auto")
-            )
-            for name in names
-        }
-        self.children = [
-            widgets.VBox(
-                [image, widgets.HTML(f'<div class="caption">{name}</div>')],
-                layout=widgets.Layout(min_width="0"),
-            )
-            for name, image in self.images.items()
-        ]
-        for tile in self.children:
-            tile.add_class("tile")
-
-    def awaits(self, step: int) -> bool:
-        return caption(step) in self.images
-
-    def fill(self, name: str, image: Image.Image) -> None:
-        self.images[name].value = pictures.jpeg(pictures.thumbnail(image, 2 * TILE_EDGE))
-
-
-BLANK = pictures.jpeg(Image.new("RGB", (4, 3), "#dddddd"))
-LIVE = ("style_weight", "content_weight", "tv_weight", "steps", "style_layers", "content_layers")
-
-
-def caption(step: int) -> str:
-    return f"step {step}" if step else "start"
+def value(control: widgets.Widget) -> Any:
+    """What a control says, in the terms of `Settings`."""
+    return control.weight if isinstance(control, Weight) else control.value
 
 
 def kept_steps(settings: Settings) -> list[int]:
@@ -324,130 +241,96 @@ def kept_steps(settings: Settings) -> list[int]:
 
 def controls(settings: Settings) -> dict[str, widgets.Widget]:
     """A control for each setting that the panel offers, by the setting's name."""
-    known = ENCODERS[settings.encoder]
-    made = {
-        "style_weight": logarithmic("Style weight", settings.style_weight, -2, 2),
-        "content_weight": logarithmic("Content weight", settings.content_weight, -4, 1),
-        "tv_weight": logarithmic("Total variation", settings.tv_weight, -6, 0),
-        "steps": widgets.IntSlider(
-            settings.steps, 10, max(1000, settings.steps), 10, description="Iterations"
-        ),
-        "size": widgets.IntSlider(
-            settings.size, 64, max(1024, settings.size), 32, description="Size"
-        ),
-        "style_layers": widgets.SelectMultiple(
-            options=(PIXELS, *known),
-            value=settings.style_layers,
-            description="Style layers",
-            rows=6,
-        ),
-        "content_layers": widgets.SelectMultiple(
-            options=known, value=settings.content_layers, description="Content layers", rows=4
-        ),
+    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {NOTES[name]}" for name in NOTES}
+    slider = {"style": NAMED, "layout": {"width": "auto"}}
+
+    def weight(name: str, words: str, low: int, high: int) -> Weight:
+        asked = getattr(settings, name)
+        return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
+
+    def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
+        asked = getattr(settings, name)
+        low = min(asked, low + (asked - low) % step)  # or the page would round it to the grid
+        ends = {"min": low, "max": max(high, asked), "step": step}
+        return widgets.IntSlider(asked, **ends, description=words, tooltip=tips[name], **slider)
+
+    return {
         "encoder": widgets.Dropdown(
-            options=list(ENCODERS), value=settings.encoder, description="Encoder"
+            options=list(ENCODERS),
+            value=settings.encoder,
+            description="Encoder",
+            tooltip=tips["encoder"],
+            **slider,
+        ),
+        "size": count("size", "Size", 32, 1024, 32),
+        "steps": count("steps", "Iterations", 10, 1000, 10),
+        "style_weight": weight("style_weight", "Style weight", -2, 2),
+        "content_weight": weight("content_weight", "Content weight", -4, 1),
+        "tv_weight": weight("tv_weight", "Total variation", -6, 0),
+        "style_layers": Layers(
+            "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
+        ),
+        "content_layers": Layers(
+            "Content layers", NOTES["content_layers"], known, settings.content_layers
         ),
     }
-    for name, control in made.items():
-        control.tooltip = f"{name}: {NOTES[name]}" + (", in pixels" if name == "size" else "")
-        control.style, control.layout = NAMED, FULL
-    return made
 
 
-def logarithmic(name: str, value: float, low: int, high: int) -> widgets.FloatLogSlider:
-    """A slider over powers of ten, widened to hold `value`; 0 becomes its lower end, which is as good as nothing."""
-    if value:
-        low, high = min(low, math.floor(math.log10(value))), max(high, math.ceil(math.log10(value)))
-    return widgets.FloatLogSlider(
-        value or 10.0**low,
-        base=10,
-        min=low,
-        max=high,
-        step=0.05,
-        description=name,
-        readout_format=".2g",
-    )
+def buttons() -> list[widgets.Button]:
+    """Run, Pause, Stop."""
+    layout = {"flex": "1 1 0", "width": "auto", "min_width": "72px"}
+    return [
+        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, **more)
+        for word, icon, tip, more in (
+            ("Run", "play", "begin a new run, in a new folder", {"button_style": "primary"}),
+            ("Pause", "pause", "hold the run, or let it go on", {"disabled": True}),
+            ("Stop", "stop", "end the run; what there is is kept", {"disabled": True}),
+        )
+    ]
 
 
-def buttons() -> tuple[widgets.Button, widgets.Button, widgets.Button]:
-    layout = widgets.Layout(flex="1 1 0", width="auto", min_width="72px")
-    run = widgets.Button(
-        description="Run",
-        icon="play",
-        button_style="primary",
-        tooltip="begin a new run",
-        layout=layout,
-    )
-    pause = widgets.Button(
-        description="Pause",
-        icon="pause",
-        tooltip="hold the run, or let it go on",
-        disabled=True,
-        layout=layout,
-    )
-    stop = widgets.Button(
-        description="Stop",
-        icon="stop",
-        tooltip="end the run; what there is is kept",
-        disabled=True,
-        layout=layout,
-    )
-    return run, pause, stop
-
-
-def laid_out(panel: Panel) -> widgets.Box:
-    """Controls beside pictures, or above them where the window is narrow."""
+def laid_out(panel: Panel) -> widgets.VBox:
+    """Controls beside the picture, or above it where the window is narrow; the tiles below."""
     c = panel.controls
-    more = widgets.Accordion(
-        [widgets.VBox([c["style_layers"], c["content_layers"], c["encoder"]])],
-        titles=("Layers and encoder",),
+    layers = widgets.Accordion(
+        [widgets.VBox([c["style_layers"], c["content_layers"]])], titles=("Layers",)
     )
-    left = [
-        panel.content,
-        panel.style,
-        *(c[name] for name in ("style_weight", "content_weight", "tv_weight", "steps", "size")),
-        more,
-        widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button], layout=FULL),
+    side = [
+        *(heading("For the next run"), panel.content, panel.style, c["encoder"], c["size"]),
+        *(heading("At any time, also while it runs"), c["steps"], c["style_weight"]),
+        *(c["content_weight"], c["tv_weight"], layers),
+    ]
+    main = [
+        widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),
         panel.progress,
         panel.said,
+        panel.problem,
+        widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses")),
     ]
-    side = widgets.VBox(left, layout=widgets.Layout(flex="1 1 300px", min_width="0"))
-    views = widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses"))
-    main = widgets.VBox(
-        [views, panel.tiles], layout=widgets.Layout(flex="2 1 340px", min_width="0")
+    columns = widgets.Box(
+        [widgets.VBox(side).add_class("controls"), widgets.VBox(main).add_class("views")]
     )
-    row = widgets.Box(
-        [side, main],
-        layout=widgets.Layout(
-            flex_flow="row wrap", gap="16px", align_items="flex-start", width="100%"
-        ),
-    )
-    return widgets.VBox(
-        [widgets.HTML(f"<style>{CSS.read_text()}</style>"), row, Guard()], layout=FULL
-    ).add_class("nsutils-panel")
+    css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
+    parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
+    return widgets.VBox(parts).add_class("nsutils-panel")
+
+
+def heading(words: str) -> widgets.HTML:
+    return widgets.HTML(f'<div class="heading">{words}</div>')
 
 
 def pace(player: Player) -> str:
     """Where the run is, in words: step, speed, time left."""
-    step = player.step
-    height, width = step.image.shape[-2:]
-    words = f"step {step.number} of {player.settings.steps}, {width} x {height} px"
+    height, width = player.step.image.shape[-2:]
+    words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
     if player.status == "playing":
         return f"{words}, {player.speed:.1f} steps/s, {clock(player.seconds_left)} left"
     return f"{player.status.capitalize()}: {words}"
 
 
-def recipe_line(run: Run) -> str:
-    """The settings that make the picture, in one line of HTML."""
-    names = (
-        "encoder",
-        "size",
-        "steps",
-        "style_weight",
-        "content_weight",
-        "tv_weight",
-        "style_layers",
-        "content_layers",
-    )
-    now = run.last.settings if run.last else run.settings
-    return f"<p>{escape('; '.join(f'{name} = {plain(getattr(now, name))}' for name in names))}</p>"
+def recipe_line(player: Player) -> str:
+    """What the run is called, where it stands, and the settings in force, in one line of HTML."""
+    made = f"{player.step.number} of {player.settings.steps} steps"
+    recipe = "; ".join(f"{n} = {plain(getattr(player.settings, n))}" for n in RECIPE)
+    name = escape(player.run.folder.name)
+    return f"<p>Run <b>{name}</b>, {player.status}, {made}: {escape(recipe)}</p>"

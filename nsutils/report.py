@@ -25,6 +25,7 @@ def report(run: Run) -> str:
         f"{meta.get('steps', 0)} steps",
         f"{last[0].get('seconds', 0):.0f} s",
         meta.get("device", ""),
+        meta["created"].replace("T", " ").replace("+00:00", " UTC"),
     ]
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

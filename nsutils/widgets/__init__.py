@@ -1,1 +1,1 @@
-"""The few widgets that ipywidgets does not have, each a Python class and a file of JavaScript."""
+"""The few widgets that ipywidgets does not have, a file each; one that needs JavaScript has it beside."""

@@ -1,7 +1,13 @@
+const FOLD = ".jupyter-widget-Collapse-header";
+
 // With the focus on a slider, JupyterLab would take a typed "b" or "x" as a command on the cell.
 function keepLetters(event) {
   const modified = event.ctrlKey || event.metaKey || event.altKey;
   if (!modified && event.key !== "Escape") event.stopPropagation();
+  if (event.target.matches(FOLD) && [" ", "Enter"].includes(event.key)) {
+    event.preventDefault(); // a space would scroll
+    event.target.click();
+  }
 }
 
 // noUiSlider's handles have the role of a slider but no name that a screen reader could say.
@@ -10,24 +16,52 @@ function nameSliders(root) {
     const widget = handle.closest(".jupyter-widgets");
     const label = widget?.querySelector(".widget-label");
     const readout = widget?.querySelector(".widget-readout");
-    if (label && !handle.hasAttribute("aria-label")) handle.setAttribute("aria-label", label.textContent);
-    if (readout) handle.setAttribute("aria-valuetext", readout.textContent);
+    if (label) handle.setAttribute("aria-label", label.textContent);
+    if (!readout) continue;
+    if (widget.classList.contains("from-zero")) showZero(handle, readout);
+    handle.setAttribute("aria-valuetext", readout.textContent);
+  }
+}
+
+// The lower end of a Weight is 0, not the small power of ten that stands there.
+function showZero(handle, readout) {
+  const slider = handle.closest(".noUi-target")?.noUiSlider; // aria-valuenow is rounded
+  const lowest = slider && slider.get(true) <= slider.options.range.min;
+  const typing = readout.contains(document.activeElement);
+  if (lowest && !typing && readout.textContent !== "0") readout.textContent = "0";
+}
+
+// An icon is a letter of a private alphabet: a button's name should be its word alone.
+function hideIcons(root) {
+  for (const icon of root.querySelectorAll(`button i, ${FOLD} i`)) icon.setAttribute("aria-hidden", "true");
+}
+
+// ipywidgets opens an Accordion by the mouse alone.
+function openByKeys(root) {
+  for (const fold of root.querySelectorAll(FOLD)) {
+    fold.tabIndex = 0;
+    fold.setAttribute("role", "button");
   }
 }
 
 function render({ model, el }) {
   el.style.display = "none";
-  let observer;
+  let root, waiting;
+  const tend = () => [nameSliders, hideIcons, openByKeys].forEach(mend => mend(root));
+  const observer = new MutationObserver(tend);
   const attach = () => {
-    const root = el.closest("." + model.get("root"));
-    if (!root) return void setTimeout(attach, 50); // not in the page yet
+    root = el.closest("." + model.get("root"));
+    if (!root) return void (waiting = setTimeout(attach, 50)); // not in the page yet
     root.addEventListener("keydown", keepLetters);
-    nameSliders(root);
-    observer = new MutationObserver(() => nameSliders(root));
     observer.observe(root, { subtree: true, childList: true, characterData: true });
+    tend();
   };
   attach();
-  return () => observer?.disconnect();
+  return () => {
+    clearTimeout(waiting);
+    observer.disconnect();
+    root?.removeEventListener("keydown", keepLetters);
+  };
 }
 
 export default { render };

@@ -1,4 +1,4 @@
-"""Keeps the letters typed in a panel away from the notebook's one-key commands, and names its sliders."""
+"""Keeps a panel's keys from being the notebook's commands, and mends what ipywidgets leaves without a name."""
 
 from pathlib import Path
 

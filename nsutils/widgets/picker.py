@@ -1,0 +1,101 @@
+"""Picks a picture: from a list, by its path, or sent from the reader's own machine."""
+
+from html import escape
+from pathlib import Path
+
+import ipywidgets as widgets
+import traitlets
+
+from nsutils import pictures
+
+PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
+FLEXIBLE = {"width": "auto", "min_width": "0"}
+
+
+class Picker(widgets.VBox):
+    """`value` is the path of the chosen picture, shown beside the list; what is no picture is not chosen."""
+
+    value = traitlets.Unicode()
+
+    def __init__(self, name: str, known: dict[str, Path], chosen: str, uploads: Path):
+        self.uploads = uploads
+        listed = {stem: str(path) for stem, path in known.items()}
+        if chosen not in listed.values():
+            listed = {Path(chosen).name: chosen} | listed
+        self.preview = widgets.Image(format="jpeg").add_class("preview")
+        self.list = widgets.Dropdown(
+            options=listed,
+            value=chosen,
+            description=name,
+            tooltip=f"{name} picture, from the next Run on",
+            style={"description_width": "60px"},
+            layout=FLEXIBLE,
+        )
+        self.path = widgets.Text(
+            placeholder="or a path",
+            continuous_update=False,
+            tooltip=f"path of a picture file, then Enter, to choose it as {name.lower()}",
+            layout=FLEXIBLE | {"flex": "1 1 0"},
+        )
+        self.upload = widgets.FileUpload(
+            accept="image/*",
+            description="Upload",
+            tooltip=f"a picture from your own machine as {name.lower()}, 10 MB at most",
+            layout={"width": "108px", "flex": "0 0 auto"},
+        )
+        self.problem = widgets.HTML()
+        named = widgets.HBox([self.path, self.upload], layout=FLEXIBLE)
+        fields = widgets.VBox([self.list, named], layout=FLEXIBLE | {"flex": "1 1 0"})
+        row = widgets.HBox([self.preview, fields], layout=FLEXIBLE)
+        super().__init__([row, self.problem], layout=FLEXIBLE)
+        self.value = chosen
+        self.list.observe(lambda change: self.choose(change["new"]), "value")
+        self.path.observe(lambda change: self._typed(change["new"].strip()), "value")
+        self.upload.observe(lambda change: self._sent(change["new"]), "value")
+
+    def choose(self, path: str, label: str | None = None) -> None:
+        """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
+        try:
+            pictures.opened(path)
+        except ValueError as error:
+            self.list.value = self.value
+            self.problem.value = complaint(error)
+            return
+        self.problem.value = self.path.value = ""
+        self.value = path
+        if path not in dict(self.list.options).values():
+            label = label or Path(path).name
+            others = {stem: old for stem, old in dict(self.list.options).items() if stem != label}
+            self.list.options = {label: path} | others  # new options choose the first
+        self.list.value = path
+
+    @traitlets.observe("value")
+    def _show(self, change: dict) -> None:
+        try:
+            image = pictures.opened(change["new"])
+        except ValueError as error:
+            self.problem.value = complaint(error)
+        else:
+            self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
+
+    def _typed(self, path: str) -> None:
+        if path:
+            self.choose(str(Path(path).expanduser()))
+
+    def _sent(self, files: tuple[dict, ...]) -> None:
+        for file in files:
+            data, name = bytes(file["content"]), Path(file["name"]).name
+            kept = self.uploads / f"{pictures.sha256(data)[:8]}-{name}"
+            try:
+                self.uploads.mkdir(parents=True, exist_ok=True)
+                pictures.write(kept, data)
+                self.choose(str(kept), name)
+            except OSError as error:
+                self.problem.value = complaint(error)
+            if self.value != str(kept):
+                kept.unlink(missing_ok=True)
+
+
+def complaint(error: Exception) -> str:
+    """One line that says what is wrong, in HTML; nobody writes more than one line into an error here."""
+    return f'<div class="bad" role="alert">{escape(" ".join(str(error).split()))}</div>'

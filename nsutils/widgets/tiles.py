@@ -1,0 +1,55 @@
+"""A grid of captioned pictures that fill up as a run goes on. A tile keeps its place and shape while it is empty."""
+
+from collections.abc import Iterable
+
+import ipywidgets as widgets
+from PIL import Image
+
+from nsutils import pictures
+
+EDGE = 360  # pixels, about twice the width shown
+COLUMNS = "repeat(auto-fill, minmax(min(120px, 100%), 1fr))"
+
+
+class Tiles(widgets.GridBox):
+    """Tiles by name: "content", "style", a step's number, "result"."""
+
+    def __init__(self):
+        super().__init__(layout={"grid_template_columns": COLUMNS, "grid_gap": "8px"})
+        self.tiles: dict[str | int, widgets.VBox] = {}
+        self.awaited: set[str | int] = set()
+        self.size = (EDGE, EDGE)
+
+    def plan(self, steps: Iterable[int], size: tuple[int, int], after: int = -1) -> None:
+        """Empty tiles for these steps and the result, of that width and height; up to step `after` they stay."""
+        made = [name for name in self.tiles if isinstance(name, int) and name <= after]
+        names = [*made, *(step for step in steps if step > after), "result"]
+        self.size = pictures.fitted(size, EDGE)
+        blank = pictures.jpeg(Image.new("L", self.size, 128))
+        self.tiles = {
+            name: self.tiles.get(name) or tile(name) for name in ("content", "style", *names)
+        }
+        self.awaited = set(names) - set(made)
+        for name in self.awaited:
+            self.tiles[name].add_class("empty")
+            self.tiles[name].children[0].value = blank
+        self.children = list(self.tiles.values())
+
+    def fill(self, name: str | int, image: Image.Image) -> None:
+        # Scales differ a little in shape; a tile keeps that of its blank.
+        size = self.size if name in self.awaited else pictures.fitted(image.size, EDGE)
+        tile = self.tiles[name]
+        tile.children[0].value = pictures.jpeg(image.resize(size))
+        tile.remove_class("empty")
+        self.awaited.discard(name)
+
+    def settle(self) -> None:
+        """Takes away the tiles that nothing came for."""
+        self.tiles = {name: tile for name, tile in self.tiles.items() if name not in self.awaited}
+        self.children = list(self.tiles.values())
+
+
+def tile(name: str | int) -> widgets.VBox:
+    words = name if isinstance(name, str) else f"step {name}" if name else "start"
+    caption = widgets.HTML(f'<div class="caption">{words}</div>')
+    return widgets.VBox([widgets.Image(format="jpeg"), caption]).add_class("tile")

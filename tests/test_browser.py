@@ -1,0 +1,291 @@
+"""The panel in a live JupyterLab, worked as a reader works it: by keys and clicks, judged by what the page shows."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+from conftest import colourful
+from PIL import Image
+
+from nsutils import pictures
+
+pytestmark = pytest.mark.browser
+NO_BROWSER = (
+    "no Chromium: apt install chromium, or pip install playwright && playwright install chromium"
+)
+playwright = pytest.importorskip("playwright.sync_api", reason=NO_BROWSER)
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def chromium():
+    """The path of the system's Chromium, else of Playwright's own, else None."""
+    if found := next(filter(None, map(shutil.which, CHROMIUMS)), None):
+        return found
+    with playwright.sync_playwright() as play:
+        own = play.chromium.executable_path
+    return own if os.path.exists(own) else None
+
+
+if not (CHROMIUM := chromium()):
+    pytest.skip(NO_BROWSER, allow_module_level=True)
+
+CELL = """from nsutils import Settings
+from nsutils.panel import Panel
+
+settings = Settings("content.png", "style.png", size=96, smallest=64, steps=1000, scale_steps=(20,), every=100)
+panel = Panel(settings, "runs")
+panel"""
+OPEN = """async () => {
+  const notebook = window.jupyterapp.shell.currentWidget;
+  await notebook.context.ready;
+  await notebook.context.sessionContext.ready;
+  return notebook.context.sessionContext.session?.kernel?.status !== undefined }"""
+COMMAND = "command => window.jupyterapp.commands.execute(command)"
+CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+# A blob's address says nothing about the picture: the bytes are compared.
+BYTES = """async selector => {
+  const bytes = new Uint8Array(await (await fetch(document.querySelector(selector).src)).arrayBuffer());
+  return bytes.join() }"""
+OTHER_BYTES = f"async ([selector, old]) => await ({BYTES})(selector) !== old"
+TOO_WIDE = """() => {
+  const panel = document.querySelector(".nsutils-panel"), output = panel.closest(".jp-OutputArea-output");
+  const edge = output.getBoundingClientRect().right + 1;
+  return [...panel.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge).map(e => e.className) }"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the JupyterLab shows: a notebook with a panel, and two pictures."""
+    folder = tmp_path_factory.mktemp("lab")
+    for name, seed in {"content": 1, "style": 2}.items():
+        pictures.to_image(colourful(120, 160, seed)).save(folder / f"{name}.png")
+    cells = [nbformat.v4.new_code_cell(CELL), nbformat.v4.new_markdown_cell("the last cell")]
+    # Without a kernelspec a dialog asks for one and takes every click.
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "panel.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def lab(browser, folder, tmp_path_factory):
+    """The address of a JupyterLab over `folder`, with settings of its own."""
+    home = tmp_path_factory.mktemp("home")
+    notes = home / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    notes.parent.mkdir(parents=True)
+    notes.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    places = {
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "IPYTHONDIR": home / "ipython",
+    }
+    port = free_port()
+    options = [
+        *("--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"),
+        *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
+    ]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", *options],
+            env=os.environ | {name: str(place) for name, place in places.items()},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        until_it_answers(server, f"{address}/api/status", home / "log")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def notebook(browser, lab):
+    """The page with the notebook, its cells run once."""
+    page = browser.new_page(viewport={"width": 1366, "height": 1000})
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{lab}/lab/tree/panel.ipynb")
+    opened(page)
+    page.evaluate(COMMAND, "notebook:run-all-cells")
+    page.wait_for_selector(".nsutils-panel .live")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(notebook):
+    """The page, and no run in it at the end."""
+    yield notebook
+    if button(notebook, "Stop").is_enabled():
+        stop(notebook)
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def until_it_answers(server, address, log, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(0.2)
+            break
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+def opened(page):
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('.jp-Spinner').length === 0")
+    assert page.evaluate(OPEN)
+
+
+def button(page, name):
+    return page.locator(".nsutils-panel").get_by_role("button", name=name, exact=True)
+
+
+def slider(page, name):
+    return page.locator(".nsutils-panel").get_by_role("slider", name=name, exact=True)
+
+
+def reads(handle):
+    """What a screen reader says of it; the same stands beside it."""
+    shown = handle.evaluate(
+        "e => e.closest('.jupyter-widgets').querySelector('.widget-readout').textContent"
+    )
+    assert shown == handle.get_attribute("aria-valuetext")
+    return shown
+
+
+def run(page):
+    """Presses Run and waits for the first steps."""
+    button(page, "Run").click()
+    page.wait_for_function(
+        "document.querySelectorAll('.nsutils-panel .tile:not(.empty)').length >= 4"
+    )
+
+
+def stop(page):
+    button(page, "Stop").click()
+    page.locator(".nsutils-panel .said", has_text="Stopped").wait_for()
+    playwright.expect(button(page, "Stop")).to_be_disabled()
+
+
+def newest(folder):
+    return max((folder / "runs").glob("*/settings.json"), key=os.path.getmtime).parent
+
+
+def test_a_slider_has_a_name_and_moves_by_keys(page):
+    handle = slider(page, "Style weight")
+    assert reads(handle) == "1"
+    handle.press("ArrowRight")
+    playwright.expect(handle).not_to_have_attribute("aria-valuetext", "1")
+    assert float(reads(handle)) == pytest.approx(10**0.05, rel=0.01)
+    handle.press("ArrowLeft")
+    playwright.expect(handle).to_have_attribute("aria-valuetext", "1")
+
+
+def test_a_weight_of_0_reads_0(page):
+    handle = slider(page, "Total variation")
+    assert reads(handle) == "0"
+    handle.press("ArrowRight")
+    playwright.expect(handle).not_to_have_attribute("aria-valuetext", "0")
+    assert float(reads(handle)) > 0
+    handle.press("Home")
+    playwright.expect(handle).to_have_attribute("aria-valuetext", "0")
+
+
+def test_letters_on_a_slider_are_no_commands(page):
+    cells, handle = page.evaluate(CELLS), slider(page, "Style weight")
+    for letter in "bxaddm":
+        handle.press(letter)
+    handle.press("ArrowRight")  # comes after them, and is seen
+    playwright.expect(handle).not_to_have_attribute("aria-valuetext", "1")
+    assert page.evaluate(CELLS) == cells
+    handle.press("ArrowLeft")
+
+
+@pytest.mark.parametrize("width", [1366, 900])
+def test_nothing_is_wider_than_the_output(page, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    layers = button(page, "Layers")
+    layers.press("Enter")
+    page.get_by_label("relu1_1").first.wait_for()
+    assert page.evaluate(TOO_WIDE) == []
+    layers.press("Enter")
+    page.set_viewport_size({"width": 1366, "height": 1000})
+
+
+def test_a_run_is_seen_steered_and_stopped(page, folder):
+    still = page.evaluate(BYTES, ".nsutils-panel img.live")
+    run(page)
+    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-panel img.live", still])
+    assert page.evaluate("document.querySelector('.nsutils-panel img.live').naturalWidth") > 100
+    settings = json.loads((newest(folder) / "settings.json").read_text())
+    assert settings["content_weight"] == pytest.approx(
+        0.03, rel=1e-9
+    )  # as given, not rounded by the page
+    slider(page, "Content weight").press("ArrowRight")
+    until(page, lambda: (newest(folder) / "steering.jsonl").exists())
+    (line,) = (newest(folder) / "steering.jsonl").read_text().splitlines()
+    assert json.loads(line)["content_weight"] == pytest.approx(0.03 * 10**0.05, rel=1e-3)
+    stop(page)
+    assert json.loads((newest(folder) / "meta.json").read_text())["status"] == "stopped"
+
+
+def test_the_saved_notebook_holds_the_picture_and_no_widgets(page, folder):
+    run(page)
+    stop(page)
+    page.locator(".jp-OutputArea-output p", has_text=newest(folder).name).wait_for()
+    page.evaluate(COMMAND, "docmanager:save")
+    saved = nbformat.read(folder / "panel.ipynb", as_version=4)
+    assert "widgets" not in saved.metadata
+    shown = [output.data for output in saved.cells[0].outputs]
+    (jpeg,) = (data["image/jpeg"] for data in shown if "image/jpeg" in data)
+    sheet = Image.open(io.BytesIO(base64.b64decode(jpeg))).convert("RGB")
+    assert all(high - low > 100 for low, high in sheet.getextrema())
+    (words,) = (data["text/html"] for data in shown if "text/html" in data)
+    assert newest(folder).name in words and "style_weight" in words
+
+
+def test_a_reloaded_page_finds_the_run_going_on(page):
+    run(page)
+    page.evaluate(COMMAND, "docmanager:save")
+    page.reload()
+    opened(page)
+    page.wait_for_selector(".nsutils-panel .live")
+    seen = page.evaluate(BYTES, ".nsutils-panel img.live")
+    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-panel img.live", seen])
+    stop(page)
+
+
+def until(page, holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come"
+        page.wait_for_timeout(50)

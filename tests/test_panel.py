@@ -1,0 +1,298 @@
+"""The panel without a page: widgets set and clicked from here, over a real player."""
+
+import io
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from PIL import Image
+
+from nsutils import pictures
+from nsutils.encoders import VGG19_VARIABLE
+from nsutils.panel import Panel, kept_steps
+from nsutils.settings import ENCODERS, PIXELS
+
+ENDLESS = 100_000  # steps: until stopped
+
+
+@pytest.fixture
+def panel(settings, tmp_path):
+    panel = Panel(settings, tmp_path / "runs")
+    yield panel
+    if panel.player is not None:
+        panel.player.close()
+
+
+@pytest.fixture
+def playing(settings, tmp_path):
+    """A panel whose run has made a few steps and does not end by itself."""
+    panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
+    panel.run_button.click()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
+    yield panel
+    panel.player.close()
+
+
+def until(panel, holds, seconds=60):
+    """Returns when it holds; looks each time the player tells something."""
+    told = threading.Event()
+    panel.player.listeners.append(lambda _: told.set())
+    while not holds():
+        told.clear()
+        assert holds() or told.wait(seconds), "the player has no more to tell"
+
+
+def shown(image):
+    """The picture in an image widget, decoded."""
+    return Image.open(io.BytesIO(image.value)).convert("RGB")
+
+
+def flat(image):
+    return all(low == high for low, high in shown(image).getextrema())
+
+
+def images(panel):
+    return {name: tile.children[0] for name, tile in panel.tiles.tiles.items()}
+
+
+def sent(name, data):
+    """A file as the page's upload button hands it over."""
+    when = datetime.now(UTC)
+    facts = {"name": name, "type": "", "size": len(data), "last_modified": when}
+    return facts | {"content": memoryview(data)}
+
+
+def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
+    panel.run_button.click()
+    run = panel.wait()
+    assert run is panel.run and run.folder.parent == tmp_path / "runs"
+    assert run.status == "done" and run.result.exists()
+    assert panel.progress.value == panel.progress.max == 12 and "Done" in panel.said.value
+    assert panel.pause_button.disabled and panel.stop_button.disabled
+
+
+def test_tiles_fill_in_order_and_hold_pictures(panel, settings):
+    expected, filled = ["content", "style", *kept_steps(settings), "result"], []
+    assert list(images(panel)) == expected
+    assert not flat(images(panel)["content"]) and not flat(images(panel)["style"])
+    assert all(flat(image) for name, image in images(panel).items() if name not in expected[:2])
+    for name, image in images(panel).items():
+        image.observe(lambda _, name=name: filled.append(name), "value")
+    panel.play()
+    filled.clear()
+    panel.wait()
+    assert filled == expected[2:]
+    assert list(images(panel)) == expected and not any(map(flat, images(panel).values()))
+    assert not flat(panel.live) and not flat(panel.curves)
+
+
+def test_pictures_keep_their_place_and_shape(panel):
+    sizes = {name: shown(image).size for name, image in images(panel).items()}
+    live = shown(panel.live).size
+    assert live[0] / live[1] == pytest.approx(64 / 40, rel=0.01)
+    seen = set()
+    panel.live.observe(lambda _: seen.add(shown(panel.live).size), "value")
+    panel.play()
+    panel.wait()
+    assert seen == {live}
+    assert {name: shown(image).size for name, image in images(panel).items()} == sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("style_weight", 5.0),
+        ("content_weight", 0.2),
+        ("tv_weight", 0.01),
+        ("style_layers", (PIXELS, "relu1_2")),
+        ("content_layers", ("relu1_1",)),
+    ],
+)
+def test_a_moved_control_takes_effect_within_a_step(playing, name, asked):
+    before = playing.player.step.number
+    playing.controls[name].value = asked
+    after = playing.player.step.number
+    until(playing, lambda: playing.player.step.settings == playing.player.settings)
+    (change,) = playing.run.steering
+    made_when = change.pop("step")
+    assert before <= made_when <= after + 1
+    assert {key: tuple(v) if isinstance(v, list) else v for key, v in change.items()} == {
+        name: asked
+    }
+
+
+def test_a_click_takes_one_layer_and_leaves_the_others(playing):
+    playing.controls["style_layers"].boxes["relu1_1"].value = False
+    until(playing, lambda: playing.player.step.settings.style_layers == (PIXELS, "relu2_1"))
+
+
+def test_more_iterations_bring_more_tiles(panel, settings):
+    panel.controls["steps"].value = 1000
+    panel.play()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
+    panel.controls["steps"].value = 20
+    panel.wait()
+    assert panel.run.meta["steps"] == panel.progress.max == 20
+    made = [name for name in images(panel) if isinstance(name, int)]
+    assert made == sorted(made) and made[-1] > 12
+    assert not any(map(flat, images(panel).values()))
+
+
+def test_pause_holds_until_resumed(playing):
+    playing.pause_button.click()
+    until(playing, lambda: playing.player.status == "paused")
+    assert playing.pause_button.description == "Resume" and "Paused" in playing.said.value
+    told, held = threading.Event(), playing.player.step.number
+    playing.player.listeners.append(lambda _: told.set())
+    assert not told.wait(0.3) and playing.player.step.number == held
+    playing.pause_button.click()
+    until(playing, lambda: playing.player.step.number > held)
+    assert playing.pause_button.description == "Pause"
+
+
+def test_a_paused_run_can_be_stopped(playing):
+    playing.pause_button.click()
+    until(playing, lambda: playing.player.status == "paused")
+    playing.stop_button.click()
+    assert playing.wait().status == "stopped"
+
+
+def test_stop_keeps_what_there_is(playing):
+    playing.stop_button.click()
+    run = playing.wait()
+    assert run.status == "stopped" and run.result.exists() and "Stopped" in playing.said.value
+    assert "result" in images(playing) and not any(map(flat, images(playing).values()))
+
+
+def test_run_while_running_ends_the_old_and_begins_anew(playing):
+    old = playing.run
+    playing.run_button.click()
+    assert old.status == "stopped" and playing.run.folder != old.folder
+    until(playing, lambda: playing.player.step and playing.player.step.number >= 3)
+    assert playing.run.status == "playing" and playing.run.settings.steps == ENDLESS
+
+
+def test_an_impossible_run_leaves_the_old_one_alone(playing):
+    old = playing.run
+    for box in playing.controls["content_layers"].boxes.values():
+        box.value = False
+    playing.run_button.click()
+    assert "content_layers is empty" in playing.problem.value
+    assert playing.run is old and old.status == "playing"
+
+
+def test_a_path_that_is_no_picture_is_one_line_and_not_chosen(panel, content, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no picture")
+    for wrong in (notes, tmp_path / "nowhere.png", tmp_path):
+        panel.content.path.value = str(wrong)
+        said = panel.content.problem.value
+        assert wrong.name in said and "\n" not in said and panel.content.value == content
+    assert plays(panel)
+
+
+def test_a_path_is_chosen_and_joins_the_list(panel, tmp_path):
+    path = tmp_path / "other.png"
+    Image.linear_gradient("L").save(path)
+    panel.content.path.value = str(tmp_path / "nowhere.png")
+    panel.content.path.value = f" {path} "
+    assert panel.content.value == str(path) and panel.content.list.label == "other.png"
+    assert panel.content.problem.value == "" and panel.settings.content == str(path)
+    assert shown(images(panel)["content"]).size == (360, 360)
+
+
+def test_an_upload_is_kept_and_chosen(panel, tmp_path):
+    data = pictures.jpeg(Image.linear_gradient("L").resize((60, 50)))
+    panel.style.upload.value = (sent("../sent.jpg", data),)
+    (kept,) = (tmp_path / "runs" / "uploads").iterdir()
+    assert kept.read_bytes() == data and panel.style.value == str(kept)
+    assert panel.style.list.label == "sent.jpg" and panel.settings.styles[0].picture == str(kept)
+    assert plays(panel)
+
+
+def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp_path):
+    panel.style.upload.value = (sent("notes.txt", b"no picture"),)
+    assert "notes.txt" in panel.style.problem.value and panel.style.value == style
+    assert not list((tmp_path / "runs" / "uploads").iterdir())
+    assert plays(panel)
+
+
+def test_a_panel_over_a_picture_that_is_gone_says_so(settings, tmp_path):
+    panel = Panel(replace(settings, content="gone.png"), tmp_path / "runs")
+    assert "gone.png" in panel.content.problem.value
+    panel.run_button.click()
+    assert "gone.png" in panel.problem.value
+    with pytest.raises(ValueError, match=r"gone\.png"):
+        panel.wait()
+
+
+def test_what_cannot_run_says_so_and_wait_raises_it(panel):
+    panel.controls["size"].value = 32
+    panel.run_button.click()
+    assert "too thin" in panel.problem.value and panel.run is None
+    with pytest.raises(ValueError, match="too thin"):
+        panel.wait()
+    panel.controls["size"].value = 64
+    assert panel.problem.value == "" and plays(panel)
+
+
+def test_what_fails_on_the_way_says_so_and_wait_raises_it(panel, monkeypatch, tmp_path):
+    monkeypatch.setenv(VGG19_VARIABLE, str(tmp_path / "no.pth"))
+    panel.controls["encoder"].value = "vgg19"
+    panel.run_button.click()
+    with pytest.raises(ValueError, match=r"no\.pth"):
+        panel.wait()
+    assert "no.pth" in panel.problem.value and "Failed" in panel.said.value
+    panel.controls["encoder"].value = "slim"
+    assert plays(panel)
+
+
+def plays(panel):
+    """Whether the panel still works."""
+    panel.run_button.click()
+    return panel.wait().status == "done" and not panel.problem.value
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-9, 1e-6, 0.03, 1.0, 1234.5])
+def test_any_weight_can_stand_on_a_slider(settings, tmp_path, weight):
+    asked = replace(settings, tv_weight=weight, style_weight=weight)
+    panel = Panel(asked, tmp_path / "runs")
+    assert panel.settings == asked
+    for name in ("tv_weight", "style_weight"):
+        slider = panel.controls[name]
+        slider.value = 10**slider.min
+        assert getattr(panel.settings, name) == 0
+        slider.value = 10 ** (slider.min + slider.step)
+        assert getattr(panel.settings, name) > 0
+
+
+@pytest.mark.parametrize("numbers", [{"steps": 3}, {"steps": 25}, {"steps": 5000, "size": 4096}])
+def test_any_number_can_stand_on_a_slider(settings, tmp_path, numbers):
+    asked = replace(settings, **numbers)
+    panel = Panel(asked, tmp_path / "runs")
+    assert panel.settings == asked
+    for name in numbers:
+        slider = panel.controls[name]
+        assert (slider.value - slider.min) % slider.step == 0
+
+
+def test_an_encoder_offers_its_layers(panel, settings):
+    style, content = panel.controls["style_layers"], panel.controls["content_layers"]
+    panel.controls["encoder"].value = "vgg19"
+    assert tuple(content.boxes) == ENCODERS["vgg19"]
+    assert tuple(style.boxes) == (PIXELS, *ENCODERS["vgg19"])
+    assert style.value == settings.style_layers and content.value == settings.content_layers
+    style.boxes["relu5_4"].value = True
+    assert panel.settings.style_layers == (*settings.style_layers, "relu5_4")
+    panel.controls["encoder"].value = "slim"
+    assert tuple(content.boxes) == ENCODERS["slim"] and panel.settings == settings
+
+
+def test_another_encoders_layers_do_not_steer_the_run(playing):
+    playing.controls["encoder"].value = "vgg19"
+    playing.controls["style_layers"].boxes["relu5_4"].value = True
+    playing.controls["encoder"].value = "slim"
+    made = playing.player.step.number
+    until(playing, lambda: playing.player.step.number > made + 1)
+    assert not playing.run.steering and not playing.problem.value
