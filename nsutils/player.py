@@ -44,8 +44,9 @@ class Player:
         self._thread: threading.Thread | None = None
         self._go.set()
 
-    def __len__(self) -> int:
-        """Steps still to make."""
+    @property
+    def steps_left(self) -> int:
+        """How many are still to make."""
         return max(0, self.settings.steps - (self.step.number if self.step else 0))
 
     @property
@@ -102,7 +103,7 @@ class Player:
 
         `progress` draws a bar with speed and time left.
         """
-        made = self.settings.steps - len(self)
+        made = self.settings.steps - self.steps_left
         bar = tqdm(
             total=self.settings.steps,
             initial=made,
@@ -165,7 +166,7 @@ class Player:
                 self._tell()
             run.rewind(self.step.number)
             yield from self._made(stylize(self.settings, encoder, self.step))
-            ending = {"status": "stopped" if len(self) else "done"}
+            ending = {"status": "stopped" if self.steps_left else "done"}
         except (KeyboardInterrupt, GeneratorExit):
             ending = {"status": "stopped"}
             raise

@@ -32,7 +32,7 @@ def test_resumed_equals_unbroken(settings, encoder, tmp_path, optimizer):
             player.stop()
     assert player.status == "stopped"
     again = Player(Run(tmp_path / "run"), encoder)
-    assert len(again) == 7
+    assert again.steps_left == 7
     assert [step.losses for step in again] == unbroken[5:]
     assert again.status == again.run.status == "done"
     assert [row["step"] for row in again.run.metrics] == list(range(1, 13))
