@@ -36,22 +36,24 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
-    """The tiles in a grid with captions, each fitted into `edge` x `edge` pixels."""
-    shown = [
-        (caption, pictures.thumbnail(pictures.opened(file), edge)) for caption, file in tiles(run)
-    ]
-    columns, height = min(columns, len(shown)), max(image.height for _, image in shown)
-    rows = math.ceil(len(shown) / columns)
-    sheet = Image.new(
-        "RGB", (columns * (edge + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), PAPER
-    )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for place, (caption, image) in enumerate(shown):
+    """The tiles of a run in a grid with captions."""
+    return sheet([(caption, pictures.opened(file)) for caption, file in tiles(run)], edge, columns)
+
+
+def sheet(shown: list[tuple[str, Image.Image]], edge: int = 200, columns: int = 5) -> Image.Image:
+    """Captioned images in a grid, each fitted into `edge` x `edge` pixels."""
+    fitted = [(caption, pictures.thumbnail(image, edge)) for caption, image in shown]
+    columns, height = min(columns, len(fitted)), max(image.height for _, image in fitted)
+    rows = math.ceil(len(fitted) / columns)
+    size = columns * (edge + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP
+    paper = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(paper), ImageFont.load_default(13)
+    for place, (caption, image) in enumerate(fitted):
         left = GAP + place % columns * (edge + GAP)
         top = GAP + place // columns * (height + CAPTION + GAP)
-        sheet.paste(image, (left + (edge - image.width) // 2, top + (height - image.height) // 2))
+        paper.paste(image, (left + (edge - image.width) // 2, top + (height - image.height) // 2))
         draw.text((left + edge / 2, top + height + CAPTION / 2), caption, INK, font, anchor="mm")
-    return sheet
+    return paper
 
 
 def loss_curves(run: Run) -> Figure:

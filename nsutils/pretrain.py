@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
 
 from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
 
 BLOCKS = (2, 2, 4, 4, 1)
+WARMING = 200  # steps until the learning rate is full
 
 
 class Student(nn.Module):
@@ -46,62 +48,85 @@ class Student(nn.Module):
 
 def train(
     out: Path,
-    width=32,
-    classes=800,
-    pictures=800_000,
-    batch=64,
-    seed=0,
-    device="cpu",
-    minutes_between_saves=3,
-):
-    """Trains, or goes on where `out` stopped, and writes the weights to `out` beside its state (`.state`)."""
+    width: int = 32,
+    classes: int = 800,
+    pictures: int = 600_000,
+    batch: int = 64,
+    seed: int = 0,
+    device: str = "cpu",
+    minutes_between_saves: float = 3,
+) -> None:
+    """Trains, or goes on where it stopped, and writes the encoder to `out` and its own state beside it.
+
+    The same seed on the same machine gives the same weights, stopped or not.
+    """
     torch.manual_seed(seed)
     textures = Textures(classes, seed=seed, device=device)
-    generator = torch.Generator(device).manual_seed(seed + 1)
+    chance = torch.Generator(device).manual_seed(seed + 1)
     student = Student(width, classes).to(device, memory_format=torch.channels_last)
-    descent = torch.optim.AdamW(student.parameters(), 1e-3, weight_decay=0.05)
-    state, first, steps = out.with_suffix(".state"), 0, pictures // batch
-    if state.exists():
-        saved = torch.load(state, weights_only=True)
-        student.load_state_dict(saved["student"])
-        descent.load_state_dict(saved["descent"])
-        generator.set_state(saved["generator"])
-        first = saved["step"]
-    right, loss_sum, seen, kept, begun = 0.0, 0.0, 0, time.time(), time.time()
+    descent = torch.optim.AdamW(student.parameters(), weight_decay=0.05)
+    state, steps = out.with_suffix(".state"), pictures // batch
+    first = resumed(state, student, descent, chance) if state.exists() else 0
+    tally, kept = Tally(batch), time.monotonic()
     for step in range(first, steps):
         progress = step / steps
         for group in descent.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 200) * (1 - progress) + 1e-6
-        picture, label = textures.batch(batch, min(1.0, 0.3 + progress), generator)
+            group["lr"] = 2e-3 * min(1, (step + 1) / WARMING) * (1 - progress) + 1e-6
+        picture, label = textures.batch(batch, min(1.0, 0.3 + progress), chance)
         with torch.autocast(device, dtype=torch.bfloat16):
             scores = student(picture.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(scores.float(), label)
         descent.zero_grad()
         loss.backward()
         descent.step()
-        right += (scores.argmax(1) == label)[label >= 0].float().mean().item()
-        loss_sum, seen = loss_sum + loss.item(), seen + 1
-        if seen == 200 or step + 1 == steps:
-            speed = (step + 1 - first) * batch / (time.time() - begun)
-            print(
-                f"{(step + 1) * batch} pictures  {speed:.0f}/s  loss {loss_sum / seen:.3f}  right {right / seen:.3f}",
-                flush=True,
-            )
-            right, loss_sum, seen = 0.0, 0.0, 0
-        if time.time() - kept > 60 * minutes_between_saves or step + 1 == steps:
-            aside = state.with_suffix(".aside")
-            torch.save(
-                {
-                    "student": student.state_dict(),
-                    "descent": descent.state_dict(),
-                    "generator": generator.get_state(),
-                    "step": step + 1,
-                },
-                aside,
-            )
-            os.replace(aside, state)
+        last = step + 1 == steps
+        tally.add(step + 1, loss.item(), right(scores, label), show=last)
+        if last or time.monotonic() - kept > 60 * minutes_between_saves:
+            keep(state, student, descent, chance, step + 1)
             save_file(folded(student, textures), out)
-            kept = time.time()
+            kept = time.monotonic()
+
+
+def right(scores: Tensor, label: Tensor) -> float:
+    """The share of the labelled places that are named rightly."""
+    return (scores.argmax(1) == label)[label >= 0].float().mean().item()
+
+
+def keep(state: Path, student: Student, descent: Optimizer, chance: Generator, step: int) -> None:
+    """Writes all that `resumed` needs, whole or not at all."""
+    aside = state.with_suffix(".aside")
+    parts = {"student": student.state_dict(), "descent": descent.state_dict()}
+    torch.save(parts | {"chance": chance.get_state(), "step": step}, aside)
+    os.replace(aside, state)
+
+
+def resumed(state: Path, student: Student, descent: Optimizer, chance: Generator) -> int:
+    """Puts everything back as it was kept; the number of the step to go on with."""
+    saved = torch.load(state, weights_only=True)
+    student.load_state_dict(saved["student"])
+    descent.load_state_dict(saved["descent"])
+    chance.set_state(saved["chance"])
+    return saved["step"]
+
+
+class Tally:
+    """Prints speed, loss and share of right answers, averaged over 200 steps."""
+
+    def __init__(self, batch: int):
+        self.batch, self.begun, self.seen = batch, time.monotonic(), 0
+        self.rows: list[tuple[float, float]] = []
+
+    def add(self, step: int, loss: float, right: float, show: bool) -> None:
+        self.seen += self.batch
+        self.rows.append((loss, right))
+        if show or len(self.rows) == 200:
+            speed = self.seen / (time.monotonic() - self.begun)
+            loss, right = (sum(column) / len(self.rows) for column in zip(*self.rows, strict=True))
+            words = (
+                f"{step * self.batch} pictures  {speed:.0f}/s  loss {loss:.3f}  right {right:.3f}"
+            )
+            print(words, flush=True)
+            self.rows.clear()
 
 
 @torch.no_grad()
@@ -131,7 +156,7 @@ def folded(student: Student, textures: Textures) -> dict[str, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=800_000)
+    parser.add_argument("--pictures", type=int, default=600_000)
     parser.add_argument("--classes", type=int, default=800)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)

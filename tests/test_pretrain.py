@@ -1,0 +1,63 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nsutils.drawings import Textures
+from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.pretrain import Student, folded, train
+from nsutils.settings import ENCODERS
+
+TINY = {"width": 4, "classes": 6, "pictures": 96, "batch": 8}
+
+
+def test_training_lowers_the_loss_and_writes_an_encoder(tmp_path, capsys):
+    train(tmp_path / "slim.safetensors", **TINY | {"pictures": 8 * 400})
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    losses = [float(words[words.index("loss") + 1]) for words in said]
+    assert len(losses) == 2 and losses[-1] < losses[0]
+    encoder = Encoder(load_file(tmp_path / "slim.safetensors"), DRAWINGS, "slim")
+    assert encoder.layers == ENCODERS["slim"]
+
+
+def test_every_layer_is_scaled_to_unit_mean_square():
+    textures = Textures(6)
+    encoder = Encoder(folded(Student(4, 6), textures), DRAWINGS, "slim")
+    drawn, _ = textures.batch(64, 1.0, torch.Generator().manual_seed(7))
+    for features in encoder(drawn, encoder.layers).values():
+        assert features.square().mean() == pytest.approx(1, abs=0.02)
+
+
+def test_folding_keeps_what_the_student_sees_away_from_the_border():
+    student, textures = Student(4, 6), Textures(6)
+    drawn, _ = textures.batch(16, 1.0, torch.Generator().manual_seed(1))
+    for _ in range(3):
+        student(drawn)
+    student.eval()
+    seen = []
+    student.norms["conv2_2"].register_forward_hook(lambda *call: seen.append(call[-1].relu()))
+    student(drawn)
+    encoder = Encoder(folded(student, textures), DRAWINGS, "slim")
+    ours, theirs = encoder(drawn, ["relu2_2"])["relu2_2"], seen[0]
+    ours, theirs = ours[..., 4:-4, 4:-4], theirs[..., 4:-4, 4:-4]
+    scale = (ours * theirs).sum() / theirs.square().sum()
+    assert (ours - scale * theirs).abs().max() < 0.02 * ours.abs().max()
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path):
+    words = "from pathlib import Path; from nsutils.pretrain import train; import sys; "
+    words += f"train(Path(sys.argv[1]), **{TINY | {'minutes_between_saves': 0}})"
+    train(tmp_path / "whole.safetensors", **TINY)
+    state = tmp_path / "cut.state"
+    cut = subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "cut.safetensors")])
+    while cut.poll() is None and not state.exists():
+        pass
+    cut.send_signal(signal.SIGKILL)
+    cut.wait()
+    assert torch.load(state, weights_only=True)["step"] < 12, "it ended before it was killed"
+    train(tmp_path / "cut.safetensors", **TINY)
+    whole, gone_on = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], gone_on[name]) for name in whole)
