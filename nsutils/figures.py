@@ -44,21 +44,29 @@ def sheet(shown: list[tuple[str, Image.Image]], edge: int = 200, columns: int = 
     """Captioned images in a grid, each fitted into `edge` x `edge` pixels."""
     fitted = [(caption, pictures.thumbnail(image, edge)) for caption, image in shown]
     columns, height = min(columns, len(fitted)), max(image.height for _, image in fitted)
+    below = CAPTION if any(caption for caption, _ in fitted) else 0
     rows = math.ceil(len(fitted) / columns)
-    size = columns * (edge + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP
+    size = columns * (edge + GAP) + GAP, rows * (height + below + GAP) + GAP
     paper = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(paper), ImageFont.load_default(13)
     for place, (caption, image) in enumerate(fitted):
         left = GAP + place % columns * (edge + GAP)
-        top = GAP + place // columns * (height + CAPTION + GAP)
+        top = GAP + place // columns * (height + below + GAP)
         paper.paste(image, (left + (edge - image.width) // 2, top + (height - image.height) // 2))
-        draw.text((left + edge / 2, top + height + CAPTION / 2), caption, INK, font, anchor="mm")
+        draw.text((left + edge / 2, top + height + below / 2), caption, INK, font, anchor="mm")
     return paper
 
 
-def loss_curves(run: Run) -> Figure:
+class Plot(Figure):
+    """A figure that a notebook shows by itself: pyplot, which would, keeps a state that no thread may share."""
+
+    def _repr_png_(self) -> bytes:
+        return figure_png(self)
+
+
+def loss_curves(run: Run) -> Plot:
     """Content, style and total variation over the steps, on a logarithmic axis; where the scale grew, a line."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    figure = Plot(figsize=(7, 3), layout="constrained")
     axes, rows = figure.subplots(), run.metrics
     steps = [row["step"] for row in rows]
     for name, colour in {"content": "#2a6f97", "style": "#d1603d", "tv": "#8a8a8a"}.items():

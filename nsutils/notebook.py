@@ -1,13 +1,19 @@
 """Executes a notebook without a screen, with other parameters if wanted."""
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from PIL import Image
+
+from nsutils import pictures
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LARGE = 100_000  # characters of a PNG, from which on it is kept as a JPEG
 
 
 def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
@@ -30,10 +36,19 @@ def tagged(cell: NotebookNode, tag: str = "parameters") -> bool:
 
 
 def presentable(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as a reader without a kernel should find it: pictures and words, no widgets' state."""
+    """The notebook as a reader without a kernel should find it: small pictures and words, no widgets' state."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
+            data = output.get("data", {})
+            data.pop(WIDGET, None)
+            if len(data.get("image/png", "")) > LARGE:
+                data["image/jpeg"] = as_jpeg(data.pop("image/png"))
     return notebook
+
+
+def as_jpeg(png: str) -> str:
+    """The picture of a notebook's output, a fifth as large."""
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        return base64.b64encode(pictures.jpeg(image.convert("RGB"), quality=85)).decode()

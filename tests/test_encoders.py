@@ -60,6 +60,7 @@ def test_slim_has_vgg19s_thirteen_layers_to_relu5_1():
     assert slim.layers == ENCODERS["slim"]
     assert len(slim.layers) == 13
     assert encoders.SLIM_FILE.stat().st_size < 8e6
+    assert sha256(encoders.SLIM_FILE) in encoders.SLIM_FILE.with_name("README.md").read_text()
 
 
 def test_features_have_the_sizes_of_their_blocks():

@@ -53,6 +53,7 @@ def test_loss_curves_are_the_rows_of_metrics(run):
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["style"].get_ydata()) == [row["style"] for row in run.metrics]
     assert axes.get_yscale() == "log"
+    assert Image.open(io.BytesIO(loss_curves(run)._repr_png_())).width > 300
 
 
 def test_a_report_is_one_file_that_asks_for_nothing(run):
