@@ -26,7 +26,8 @@ def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
         place = 1 + next(n for n, cell in enumerate(notebook.cells) if tagged(cell))
         words = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         notebook.cells.insert(place, nbformat.v4.new_code_cell(words))
-    client = NotebookClient(notebook, timeout=seconds, coalesce_streams=True)
+    quiet = ["--log-level=ERROR"]
+    client = NotebookClient(notebook, timeout=seconds, coalesce_streams=True, extra_arguments=quiet)
     client.execute(cwd=str(file.parent))
     return notebook
 

@@ -40,7 +40,8 @@ class Player:
         self.error: BaseException | None = None
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
-        self._lock, self._go, self._stop = threading.Lock(), threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._go, self._stop, self._ended = (threading.Event() for _ in range(3))
         self._thread: threading.Thread | None = None
         self._go.set()
 
@@ -66,7 +67,7 @@ class Player:
 
     @property
     def playing(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and not self._ended.is_set()
 
     def steer(self, **changes: Any) -> None:
         """Changes settings from the next step on; ValueError if one cannot be so."""
@@ -115,14 +116,12 @@ class Player:
         )
         with bar:
             try:
-                while self.playing:
-                    self._thread.join(
-                        0.1
-                    )  # an interrupt reaches the main thread only between short waits
+                # Not by joining: an interrupted join with a timeout takes a thread for ended (CPython 3.11).
+                while self.playing and not self._ended.wait(0.1):
                     self._show(bar)
             except KeyboardInterrupt:
                 self.stop()
-                self._thread.join()
+                self._ended.wait()
             self._show(bar)
         if self.error:
             raise self.error
@@ -132,7 +131,7 @@ class Player:
         """Stops, and waits until it has; what failed is left in `error`."""
         self.stop()
         if self._thread:
-            self._thread.join()
+            self._ended.wait()
 
     def play(self) -> Run:
         """Plays to the end with a progress bar. The steps are made in a thread, so none is cut in half."""
@@ -240,11 +239,11 @@ class Player:
             self.error = error
         finally:
             atexit.unregister(self._leave)
+            self._ended.set()
 
     def _leave(self) -> None:
         self.stop()
-        if self._thread:
-            self._thread.join(2)
+        self._ended.wait(2)
 
 
 def clock(seconds: float | None) -> str:

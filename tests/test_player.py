@@ -131,14 +131,14 @@ def test_an_interrupt_of_a_waiting_caller_stops_the_run(player, monkeypatch):
     begun = reached(player, 2)
     player.start()
     assert begun.wait(PATIENCE)
-    join, interrupts = player._thread.join, iter([KeyboardInterrupt])
+    wait, interrupts = player._ended.wait, iter([KeyboardInterrupt])
 
     def interrupted_once(*args):
         for interrupt in interrupts:
             raise interrupt
-        join(*args)
+        return wait(*args)
 
-    monkeypatch.setattr(player._thread, "join", interrupted_once)
+    monkeypatch.setattr(player._ended, "wait", interrupted_once)
     assert player.wait().status in ("stopped", "done")
     assert player.run.last.number == player.step.number
 
