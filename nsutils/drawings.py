@@ -1,4 +1,4 @@
-"""Pictures drawn by formula: textures to train the slim encoder on, and paintings to take a style from."""
+"""Textures drawn by formula, several side by side in a picture: what the slim encoder learns from."""
 
 import math
 

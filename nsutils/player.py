@@ -92,6 +92,8 @@ class Player:
         """Plays in a thread."""
         if self.playing:
             raise RuntimeError("this player is already playing")
+        self._stop.clear()
+        self._ended.clear()
         self._thread = threading.Thread(
             target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
         )
@@ -149,7 +151,6 @@ class Player:
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
         run = self.run
-        self._stop.clear()
         try:
             encoder = self.encoder or encoders.load(self.settings.encoder, self.settings.weights)
             self._enter(
@@ -177,6 +178,7 @@ class Player:
                 run.checkpoint(self.step)
                 run.finish(self.step)
             self._enter(**ending, ended=now(), steps=self.step.number if self.step else 0)
+            self._stop.clear()
             self._tell()
 
     def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:

@@ -14,16 +14,13 @@ STYLE = Path(__file__).with_suffix(".css")
 
 def report(run: Run) -> str:
     """The HTML text."""
-    shown, meta = tiles(run), run.meta
-    first, last = (
-        [pair for pair in shown if not pair[0].startswith(("start", "step"))],
-        run.metrics[-1:] or [{}],
-    )
-    steps = [pair for pair in shown if pair not in first]
+    meta, rows = run.meta, run.metrics
+    steps = [pair for pair in tiles(run) if pair[0].startswith(("start", "step"))]
+    ends = [pair for pair in tiles(run) if pair not in steps]
     facts = [
         meta["status"],
         f"{meta.get('steps', 0)} steps",
-        f"{last[0].get('seconds', 0):.0f} s",
+        f"{rows[-1]['seconds'] if rows else 0:.0f} s",
         meta.get("device", ""),
         meta["created"].replace("T", " ").replace("+00:00", " UTC"),
     ]
@@ -32,7 +29,7 @@ def report(run: Run) -> str:
 <title>{escape(run.folder.name)}</title><style>{STYLE.read_text()}</style></head><body>
 <h1>{escape(title(run))}</h1>
 <p class="facts">{escape(", ".join(filter(None, facts)))}</p>
-<div class="ends">{"".join(figure(caption, file, 720) for caption, file in first)}</div>
+<div class="ends">{"".join(figure(caption, file, 720) for caption, file in ends)}</div>
 <h2>How it came about</h2>
 <div class="grid">{"".join(figure(caption, file, 320) for caption, file in steps)}</div>
 <h2>Losses</h2>

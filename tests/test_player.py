@@ -77,6 +77,16 @@ def test_pause_holds_and_resume_goes_on(player):
     assert player.status == "done" and player.step.number == 12
 
 
+def test_a_stopped_player_can_be_started_again(player):
+    begun = reached(player, 2)
+    player.start()
+    assert begun.wait(PATIENCE)
+    player.stop()
+    player.wait()
+    player.start()
+    assert player.wait().status == "done" and player.step.number == 12
+
+
 def test_stop_ends_a_paused_run(player):
     paused = threading.Event()
     player.listeners.append(lambda p: p.status == "paused" and paused.set())
