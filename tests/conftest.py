@@ -14,6 +14,12 @@ def colourful(height: int, width: int, seed: int) -> torch.Tensor:
     return pictures.resize(coarse, (height, width))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Says once, not for each test, why some were left out."""
+    for reason in {report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}:
+        terminalreporter.write_line(reason)
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """No test reads or fills the user's cache folder."""
