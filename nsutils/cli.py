@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(act=play)
     made = acts.add_parser("report", help="a run as one HTML file")
     made.add_argument("run", metavar="RUN", help="folder of the run")
-    made.add_argument("-o", "--out", metavar="FILE", required=True, help="HTML file to write")
+    made.add_argument(
+        "-o", "--out", metavar="FILE", help="HTML file to write; by default report.html in the run"
+    )
     made.set_defaults(act=write_report)
     acts.add_parser("demo", help="execute the first notebook and write its report").set_defaults(
         act=demo
@@ -149,7 +151,7 @@ def play(asked: argparse.Namespace) -> int:
     limit = ", the content picture's own size" if size < settings.size else ""
     print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {size} px{limit}")
     Player(run, encoder).play()
-    print(run.folder if asked.out is None else f"{run.status}: {run.result}")
+    print(f"{run.status}: {run.result}\n{run.folder}")
     return 130 if run.status == "stopped" else 0
 
 
@@ -159,11 +161,12 @@ def write_report(asked: argparse.Namespace) -> None:
     from nsutils.run import Run
 
     text = report(Run(asked.run))
+    out = Path(asked.out or Path(asked.run) / "report.html")
     try:
-        write(Path(asked.out), text.encode())
+        write(out, text.encode())
     except OSError as error:
-        raise ValueError(f"no report can be written to {asked.out!r}: {error.strerror}") from error
-    print(asked.out)
+        raise ValueError(f"no report can be written to {str(out)!r}: {error.strerror}") from error
+    print(out)
 
 
 def demo(asked: argparse.Namespace) -> None:
@@ -218,9 +221,10 @@ def lab(asked: argparse.Namespace) -> None:
     # Uploads beyond Tornado's 10 MiB would silently cut the connection.
     larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"
     words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", larger, f"--ServerApp.root_dir={root}"]
+    words.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root).as_posix()}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         words.append("--allow-root")
-    os.execv(sys.executable, [sys.executable, *words, str(notebook)])
+    os.execv(sys.executable, [sys.executable, *words])
 
 
 def fail(error: Exception, status: int) -> int:

@@ -78,6 +78,11 @@ class Panel:
     @property
     def settings(self) -> Settings:
         """What the controls say; ValueError if that cannot be."""
+        for picker in (self.content, self.style):
+            if picker.path.value:
+                raise ValueError(
+                    f"no picture {picker.path.value!r}: mend the path, or empty its box"
+                )
         asked = {name: value(control) for name, control in self.controls.items()}
         first, *others = self.given.styles
         layers = (PIXELS, *ENCODERS[asked["encoder"]])

@@ -54,11 +54,21 @@ def shape(path: str | Path) -> tuple[int, int]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    """The image turned, flattened on white, in three channels of 8 bits."""
+    image = eight_bits(ImageOps.exif_transpose(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Deeper grey images scaled to 8 bits: Pillow's own conversion would cut their lights off."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    white = next((top for top in (1, 255, 65535) if values.max(initial=0) <= top), values.max())
+    return Image.fromarray((values.clip(0) * (255 / white)).round().astype(np.uint8))
 
 
 def folder(path: Path) -> list[Path]:

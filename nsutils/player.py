@@ -16,7 +16,7 @@ from nsutils import encoders
 from nsutils.encoders import Encoder
 from nsutils.run import Run, now
 from nsutils.settings import Settings
-from nsutils.transfer import Step, pixels_ahead, start, stylize
+from nsutils.transfer import Step, start, stylize, work, work_ahead
 
 CHECKPOINT_SECONDS = 10.0
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
@@ -34,7 +34,7 @@ class Player:
 
     def __init__(self, run: Run, encoder: Encoder | None = None):
         self.run, self.encoder = run, encoder
-        self.seconds, self._pixels, self._moments = 0.0, 0, deque(maxlen=10)
+        self.seconds, self._work, self._moments = 0.0, 0, deque(maxlen=10)
         self.step: Step | None = run.last
         self.settings: Settings = self.step.settings if self.step else run.settings
         self.error: BaseException | None = None
@@ -52,18 +52,18 @@ class Player:
 
     @property
     def seconds_left(self) -> float | None:
-        """From the speed so far, in pixels, since later scales are larger; None before the first step."""
-        if not self._pixels:
+        """From the speed of the last steps, by what later and larger ones cost; None in the first few."""
+        if len(self._moments) < self._moments.maxlen:
             return None
-        ahead = pixels_ahead(self.settings, self.step)
-        return self.seconds * ahead / self._pixels
+        (since, done), (now, all_done) = self._moments[0], self._moments[-1]
+        return (now - since) * work_ahead(self.settings, self.step) / (all_done - done)
 
     @property
     def speed(self) -> float:
         """Steps a second, over the last few."""
         if len(self._moments) < 2:
             return 0.0
-        return (len(self._moments) - 1) / max(1e-9, self._moments[-1] - self._moments[0])
+        return (len(self._moments) - 1) / max(1e-9, self._moments[-1][0] - self._moments[0][0])
 
     @property
     def playing(self) -> bool:
@@ -184,7 +184,7 @@ class Player:
     def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:
         run = self.run
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
-        begun = kept = time.monotonic()
+        begun, kept = time.monotonic(), float("-inf")  # the first step is a checkpoint already
         sent = None
         while True:
             try:
@@ -195,8 +195,8 @@ class Player:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
             self.seconds = time.monotonic() - begun
-            self._pixels += step.image[0, 0].numel()
-            self._moments.append(self.seconds)
+            self._work += work(step.image.shape)
+            self._moments.append((self.seconds, self._work))
             run.record(step, before + self.seconds)
             if step.number % step.settings.interval == 0 or step.number == step.settings.steps:
                 run.keep(step)

@@ -55,7 +55,8 @@ def recipe(run: Run) -> dict[str, str]:
     """Every setting as text, pictures by their old names, and what was steered."""
     old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
     asked = with_pictures(run.settings, lambda name: old[name])
-    rows = {f.name: plain(getattr(asked, f.name)) for f in fields(asked)}
+    values = {f.name: getattr(asked, f.name) for f in fields(asked)}
+    rows = {name: plain(value) for name, value in values.items() if value is not None}
     for change in run.steering:
         rows[f"after step {change['step']}"] = ", ".join(
             f"{name} = {plain(value)}" for name, value in change.items() if name != "step"

@@ -15,6 +15,7 @@ from nsutils.encoders import Encoder
 from nsutils.objective import Objective
 from nsutils.settings import LBFGS_HISTORY, STARTS, Settings
 
+OVERHEAD = 30_000  # pixels: measured on two cores with slim; what a step of no size would cost
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -152,14 +153,19 @@ def style_edge(shape: tuple[int, int], edge: int) -> int:
     return max(min(edge, max(shape)), math.ceil(THINNEST * max(shape) / min(shape)))
 
 
-def pixels_ahead(settings: Settings, step: Step) -> int:
-    """The pixels of all steps still to make, which is what they cost."""
+def work(shape: tuple[int, ...]) -> int:
+    """What a step on an image of (..., H, W) costs, in pixels: its own, and as many as every step's overhead."""
+    return shape[-2] * shape[-1] + OVERHEAD
+
+
+def work_ahead(settings: Settings, step: Step) -> int:
+    """What all steps still to make will cost."""
     shape, now = pictures.shape(settings.content), max(step.image.shape[-2:]) if step.number else 0
     ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
     ahead, number = 0, step.number
     for edge, end in zip(edges(settings, shape), ends, strict=True):
         count = max(0, min(end, settings.steps) - number)
-        ahead += count * math.prod(pictures.fitted(shape, max(edge, now)))
+        ahead += count * work(pictures.fitted(shape, max(edge, now)))
         number += count
     return ahead
 

@@ -189,6 +189,10 @@ def test_a_path_that_is_no_picture_is_one_line_and_not_chosen(panel, content, tm
         panel.content.path.value = str(wrong)
         said = panel.content.problem.value
         assert wrong.name in said and "\n" not in said and panel.content.value == content
+    panel.run_button.click()
+    assert panel.run is None and "empty its box" in panel.problem.value
+    panel.content.path.value = ""
+    assert not panel.content.problem.value
     assert plays(panel)
 
 

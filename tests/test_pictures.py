@@ -39,6 +39,17 @@ def test_every_kind_of_file_becomes_three_channels(tmp_path, mode):
     assert picture.min() > 0.99
 
 
+@pytest.mark.parametrize(("mode", "grey"), [("I;16", 32768), ("I", 32768), ("F", 0.5)])
+def test_deep_greys_keep_their_tones(tmp_path, mode, grey):
+    deep = np.full((6, 8), grey, {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
+    deep[0, 0] = 2 * grey - (mode != "F")
+    file = tmp_path / ("a.png" if mode == "I;16" else "a.tif")
+    Image.fromarray(deep).save(file)
+    picture = pictures.read(file)
+    assert picture[..., 1:, 1:].mean() == pytest.approx(0.5, abs=0.01)
+    assert picture[0, 0, 0, 0] == 1
+
+
 def test_what_is_transparent_lies_on_white(tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "a.png")
     assert pictures.read(tmp_path / "a.png").min() == 1

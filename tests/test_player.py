@@ -161,9 +161,10 @@ def test_breaking_out_of_the_loop_keeps_the_picture(player):
     assert player.run.last.number == 3 and player.run.result.exists()
 
 
-def test_time_left_falls_to_nothing(player):
+def test_time_left_is_known_after_some_steps_and_falls_to_nothing(player):
     left = [player.seconds_left for _ in player]
-    assert all(seconds > 0 for seconds in left[:-1])
+    assert left[0] is None
+    assert all(seconds > 0 for seconds in left[9:-1])
     assert left[-1] == 0
 
 

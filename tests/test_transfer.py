@@ -6,7 +6,7 @@ import torch
 from nsutils import pictures, stylize
 from nsutils.objective import Objective
 from nsutils.settings import OPTIMIZERS, STATISTICS, Style
-from nsutils.transfer import Sources, edges, pixels_ahead, start
+from nsutils.transfer import Sources, edges, start, work, work_ahead
 
 
 def objective(settings, encoder):
@@ -152,7 +152,7 @@ def test_a_picture_is_never_enlarged_and_no_scale_is_too_thin(settings):
         edges(settings, (20, 30))
 
 
-def test_pixels_ahead_are_those_that_the_steps_then_have(settings, encoder):
+def test_work_ahead_is_that_of_the_steps_then_made(settings, encoder):
     steps = [start(settings), *stylize(settings, encoder)]
     for n, step in enumerate(steps):
-        assert pixels_ahead(settings, step) == sum(s.image[0, 0].numel() for s in steps[n + 1 :])
+        assert work_ahead(settings, step) == sum(work(s.image.shape) for s in steps[n + 1 :])

@@ -79,8 +79,9 @@ class Picker(widgets.VBox):
             self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
 
     def _typed(self, path: str) -> None:
+        self.problem.value = ""
         if path:
-            self.choose(str(Path(path).expanduser()))
+            self.choose(str(Path(path.strip("\"'")).expanduser()))
 
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
