@@ -51,7 +51,7 @@ class Settings:
     steps: int = 300
     scale_steps: tuple[int, ...] = (80, 60, 60)
     smallest: int = 96
-    content_weight: float = 0.02
+    content_weight: float = 0.03
     content_layers: tuple[str, ...] = ("relu3_2", "relu4_2")
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
