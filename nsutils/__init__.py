@@ -6,6 +6,7 @@ losses       statistics of features, and distances
 encoders     a picture to its features, relu1_1 ... relu5_1
 paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
+crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
 objective    the targets and losses of one size
 transfer     stylize, the optimisation, yields a Step after each iteration

@@ -145,11 +145,13 @@ def play(asked: argparse.Namespace) -> int:
     from nsutils.player import Player
     from nsutils.run import Run
 
-    encoder = encoders.load(settings.encoder, settings.weights)
+    encoder = encoders.load(settings.encoder, settings.weights, precision=settings.precision)
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     size = transfer.edges(settings, pictures.shape(settings.content))[-1]
     limit = ", the content picture's own size" if size < settings.size else ""
-    print(f"{settings.encoder} on {encoder.device}, {settings.steps} steps to {size} px{limit}")
+    print(
+        f"{settings.encoder} on {encoder.device} in {encoder.precision}, {settings.steps} steps to {size} px{limit}"
+    )
     Player(run, encoder).play()
     print(f"{run.status}: {run.result}\n{run.folder}")
     return 130 if run.status == "stopped" else 0

@@ -13,13 +13,15 @@ class Textures:
     """Pictures of several textures side by side, with the number of the texture at every place.
 
     A class fixes a texture's statistics: two bands of oriented noise (strokes and the bristles in them),
-    or cells, or dots; how sharp, how curved, and four colours. Where a texture lies, its every line, and
-    the light on it are new in each picture. `seed` fixes the classes, `generator` what is drawn.
+    or cells, or dots; how sharp, how curved, and four colours, some of them nearly the same, so that a faint
+    texture is not taken for none. Flat and softly shaded shapes are one class more, the last. Where a texture
+    lies, its every line, and the light on it are new in each picture. `seed` fixes the classes, `generator`
+    what is drawn.
     """
 
     def __init__(self, classes: int = 800, edge: int = 64, seed: int = 0, device: str = "cpu"):
         fixed = torch.Generator().manual_seed(seed)
-        self.classes, self.edge, self.device = classes, edge, device
+        self.classes, self.edge, self.device = classes + 1, edge, device
 
         def uniform(low, high, *shape):
             return (low + (high - low) * torch.rand(classes, *shape, generator=fixed)).to(device)
@@ -41,17 +43,24 @@ class Textures:
         self.kind = torch.multinomial(
             torch.tensor([0.5, 0.22, 0.15, 0.13]), classes, True, generator=fixed
         ).to(device)
-        self.palette = palettes(classes, 4, fixed).to(device)
+        colours = palettes(classes, 4, fixed)
+        contrast = torch.where(
+            torch.rand(classes, 1, 1, generator=fixed) < 0.35,
+            0.1 + 0.4 * torch.rand(classes, 1, 1, generator=fixed),
+            1.0,
+        )
+        self.palette = torch.lerp(colours.mean(1, keepdim=True), colours, contrast).to(device)
 
     def batch(
         self, count: int, variation: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """`count` pictures (N, 3, E, E) in [0, 1] and labels (N, E/8, E/8), -100 where no texture fills the cell.
+        """`count` pictures (N, 3, E, E) in [0, 1] and labels (N, E/8, E/8), -100 where several classes meet.
 
         `variation` from 0 to 1 is how far a texture strays from its class.
         """
         draw = Sketch(count, self.edge, generator, self.device)
-        labels = torch.randint(self.classes, (3, count), generator=generator, device=self.device)
+        flat = self.classes - 1
+        labels = torch.randint(flat, (3, count), generator=generator, device=self.device)
         picture, place = self.texture(labels[0], variation, draw), labels[0].view(-1, 1, 1, 1)
         for label in labels[1:]:
             inside = draw.region()
@@ -59,8 +68,8 @@ class Textures:
             place = torch.where(inside > 0.5, label.view(-1, 1, 1, 1), place)
         for _ in range(2):
             inside = draw.shape()
-            picture = torch.lerp(picture, draw.uniform(3), inside)
-            place = torch.where(inside > 0.5, -100, place)
+            picture = torch.lerp(picture, draw.shade(), inside)
+            place = torch.where(inside > 0.5, flat, place)
         return draw.photographed(picture, variation), cells(
             place.expand(-1, -1, self.edge, self.edge)
         )
@@ -181,6 +190,12 @@ class Sketch:
         distance = torch.where(self.chosen(0.4), rectangle, torch.hypot(along, across))
         distance = torch.where(self.chosen(0.15 if size > 1 else 0), half, distance)
         return ((self.uniform() * size - distance) * self.edge / 2 + 0.5).clamp(0, 1)
+
+    def shade(self) -> Tensor:
+        """A colour that slowly turns into another, (N, 3, E, E)."""
+        turn = self.uniform() * math.tau
+        ramp = (self.x * turn.cos() + self.y * turn.sin()) * (self.uniform() - 0.5)
+        return self.uniform(3) + 0.6 * ramp * self.uniform(3)
 
     def photographed(self, picture: Tensor, variation: float) -> Tensor:
         """Under soft light, with the colours, blur and grain that differ from camera to camera."""

@@ -1,5 +1,8 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,6 +10,8 @@ from torch import Tensor
 from nsutils.encoders import Encoder
 from nsutils.losses import FLOOR, STYLE_STATISTICS, feature_distance, total_variation
 from nsutils.settings import PIXELS, Settings
+
+THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
 class Objective:
@@ -19,6 +24,9 @@ class Objective:
     - style is the mean over style layers, by `layer_weights`, of |A - S|^2 / |S|^2, where S is the style's
       statistic, several styles' blended by their weights before (eqs. 4 and 5 have Gram matrices and no
       division). The picture's colours are a layer as well, `pixels`: they bring the palette home;
+    - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the
+      style made as small, each counting half as much as the one before. So strokes and the swirls that
+      they form are both compared, though no layer sees as far as a swirl;
     - tv is the mean squared difference of neighbours, in parts of the content's own.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all.
@@ -29,26 +37,33 @@ class Objective:
         self.statistic, self.distance = STYLE_STATISTICS[settings.style_statistic]
         wanted = dict.fromkeys((*settings.content_layers, *settings.style_layers))
         self.layers = encoder.check(layer for layer in wanted if layer != PIXELS)
+        weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
+        self.shares = shares(weights)
+        thinnest = min(edge for picture in (content, *styles) for edge in picture.shape[-2:])
+        octaves = [n for n in range(settings.octaves) if n == 0 or thinnest >> n >= THINNEST]
+        self.octaves = shares({n: 0.5**n for n in octaves})
         with torch.no_grad():
             self.content = encoder(content, settings.content_layers)
             self.roughness = total_variation(content) + FLOOR
-            self.style = self.blended(
-                [self.statistics(style, encoder(style, self.layers)) for style in styles]
-            )
-        shares = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
-        self.shares = {
-            layer: share / (sum(shares.values()) or 1.0) for layer, share in shares.items()
-        }
+            targets = [self.statistics(self.features(style)) for style in styles]
+            self.style = [self.blended(octave) for octave in zip(*targets, strict=True)]
 
     def losses(self, image: Tensor) -> dict[str, Tensor]:
         """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer."""
-        features = self.encoder(image, self.layers)
+        features = self.features(image)
         content = {
-            layer: feature_distance(features[layer], wanted)
+            layer: feature_distance(features[0][layer], wanted)
             for layer, wanted in self.content.items()
         }
-        got = self.statistics(image, features)
-        style = {layer: self.distance(got[layer], wanted) for layer, wanted in self.style.items()}
+        octaves = list(
+            zip(self.octaves.values(), self.statistics(features), self.style, strict=True)
+        )
+        style = {
+            layer: sum(
+                share * self.distance(got[layer], wanted[layer]) for share, got, wanted in octaves
+            )
+            for layer in self.settings.style_layers
+        }
         return {
             "content": sum(content.values()) / len(content),
             "style": sum(self.shares[layer] * loss for layer, loss in style.items()),
@@ -57,21 +72,26 @@ class Objective:
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
 
-    def statistics(self, image: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The style statistic at each style layer."""
-        return {
-            layer: self.statistic(palette(image) if layer == PIXELS else features[layer])
-            for layer in self.settings.style_layers
-        }
+    def features(self, image: Tensor) -> list[dict[str, Tensor]]:
+        """What the encoder sees in each octave, and the palette."""
+        octaves = [F.avg_pool2d(image, 2**n) for n in self.octaves]
+        return [
+            {PIXELS: palette(octave), **self.encoder(octave, self.layers)} for octave in octaves
+        ]
 
-    def blended(self, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def statistics(self, features: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+        """The style statistic at each style layer of each octave."""
+        return [
+            {layer: self.statistic(octave[layer]) for layer in self.settings.style_layers}
+            for octave in features
+        ]
+
+    def blended(self, targets: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Several styles' statistics averaged by the styles' weights."""
-        weights = [style.weight for style in self.settings.styles]
+        weights = shares(dict(enumerate(style.weight for style in self.settings.styles))).values()
+        both = list(zip(weights, targets, strict=True))
         return {
-            layer: sum(
-                target[layer] * (weight / sum(weights))
-                for target, weight in zip(targets, weights, strict=True)
-            )
+            layer: sum(weight * target[layer] for weight, target in both)
             for layer in self.settings.style_layers
         }
 
@@ -83,6 +103,12 @@ class Objective:
             + settings.style_weight * losses["style"]
             + settings.tv_weight * losses["tv"]
         )
+
+
+def shares(weights: dict[Any, float]) -> dict[Any, float]:
+    """The weights in parts of their sum."""
+    whole = sum(weights.values()) or 1.0
+    return {name: weight / whole for name, weight in weights.items()}
 
 
 def palette(image: Tensor) -> Tensor:

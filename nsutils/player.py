@@ -71,7 +71,9 @@ class Player:
 
     def steer(self, **changes: Any) -> None:
         """Changes settings from the next step on; ValueError if one cannot be so."""
-        if pictured := {"content", "styles", "init", "encoder", "weights"} & set(changes):
+        if pictured := {"content", "styles", "init", "encoder", "weights", "precision"} & set(
+            changes
+        ):
             raise ValueError(f"{pictured.pop()} belongs to the run; begin a new one to change it")
         with self._lock:
             self.settings = replace(self.settings, **changes)
@@ -152,12 +154,16 @@ class Player:
         """Makes, records and yields the steps that are left."""
         run = self.run
         try:
-            encoder = self.encoder or encoders.load(self.settings.encoder, self.settings.weights)
+            encoder = self.encoder or encoders.load(
+                self.settings.encoder,
+                self.settings.weights,
+                precision=self.run.meta.get("precision", self.settings.precision),
+            )
             self._enter(
                 "playing",
                 started=now(),
                 device=str(encoder.device),
-                precision="float32",
+                precision=encoder.precision,
                 threads=torch.get_num_threads(),
             )
             if self.step is None:

@@ -1,4 +1,7 @@
-"""Trains the slim encoder on drawings: to name the texture at every place of a picture. `python -m nsutils.pretrain`"""
+"""Trains the slim encoder to name what is where: textures drawn by formula, and places in a few pictures.
+
+python -m nsutils.pretrain slim.safetensors
+"""
 
 import argparse
 import os
@@ -11,17 +14,20 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from nsutils.crops import Crops
 from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.samples import samples
 
 BLOCKS = (2, 2, 4, 4, 1)
+PLACES = 0.6  # the share of the places' loss beside the textures'
 WARMING = 200  # steps until the learning rate is full
 
 
 class Student(nn.Module):
-    """VGG-19's layout, narrower, with batch normalisation; two linear readers say which texture is where."""
+    """VGG-19's layout, narrower, with batch normalisation."""
 
-    def __init__(self, width: int, classes: int):
+    def __init__(self, width: int):
         super().__init__()
         self.convolutions, self.norms, channels = nn.ModuleDict(), nn.ModuleDict(), 3
         for block, depth in enumerate(BLOCKS, 1):
@@ -32,25 +38,70 @@ class Student(nn.Module):
                 )
                 self.norms[f"conv{block}_{number}"] = nn.BatchNorm2d(wide)
                 channels = wide
-        self.near, self.far = nn.Conv2d(width * 8, classes, 1), nn.Conv2d(width * 8, classes, 1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """Scores (N, classes, E/8, E/8)."""
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The last features of the fourth block, (N, 8 width, E/8, E/8), and of the fifth, half as large."""
         x = (picture - DRAWINGS.mean[0]) / DRAWINGS.std[0]
         for name, convolution in self.convolutions.items():
             if name == "conv5_1":
-                near = self.near(x)
+                near = x
             if name.endswith("_1") and name != "conv1_1":
                 x = F.avg_pool2d(x, 2)
             x = F.relu(self.norms[name](convolution(x)))
-        return near + F.interpolate(self.far(x), scale_factor=2)
+        return near, x
+
+
+class Reader(nn.Module):
+    """Says from a student's features what is where, linearly."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.near, self.far = nn.Conv2d(channels, classes, 1), nn.Conv2d(channels, classes, 1)
+
+    def forward(self, near: Tensor, far: Tensor) -> Tensor:
+        """Scores (N, classes, E/8, E/8)."""
+        return self.near(near) + F.interpolate(self.far(far), scale_factor=2)
+
+
+class School(nn.Module):
+    """A student and its readers, one for textures and one for places, and the lessons for both."""
+
+    def __init__(self, width: int, classes: int, seed: int, device: str):
+        super().__init__()
+        self.textures = Textures(classes, seed=seed, device=device)
+        files = (*samples("content").values(), *samples("style").values())
+        self.crops = Crops(files, device=device)
+        self.student = Student(width)
+        self.texture = Reader(width * 8, self.textures.classes)
+        self.place = Reader(width * 8, self.crops.classes)
+        self.to(device, memory_format=torch.channels_last)
+
+    def lesson(self, batch: int, progress: float, chance: Generator) -> tuple[Tensor, float]:
+        """The loss, and the share of textures named rightly. What is drawn varies more from lesson to lesson.
+
+        The second half of the school has crops among the textures: places are too hard to begin with.
+        """
+        crops = batch * 3 // 8 if progress >= 0.5 else 0
+        textures = batch - crops
+        picture, label = self.textures.batch(textures, min(1.0, 0.3 + 2 * progress), chance)
+        if crops:
+            crop, place = self.crops.batch(crops, 2 * progress - 1, chance)
+            picture = torch.cat((picture, crop))
+        with torch.autocast(picture.device.type, dtype=torch.bfloat16):
+            near, far = self.student(picture.contiguous(memory_format=torch.channels_last))
+            scores = self.texture(near[:textures], far[:textures])
+            guesses = self.place(near[textures:], far[textures:])
+        loss = F.cross_entropy(scores.float(), label)
+        if crops:
+            loss = loss + PLACES * F.cross_entropy(guesses.float(), place)
+        return loss, right(scores, label)
 
 
 def train(
     out: Path,
     width: int = 32,
     classes: int = 800,
-    pictures: int = 600_000,
+    pictures: int = 1_200_000,
     batch: int = 64,
     seed: int = 0,
     device: str = "cpu",
@@ -61,30 +112,34 @@ def train(
     The same seed on the same machine gives the same weights, stopped or not.
     """
     torch.manual_seed(seed)
-    textures = Textures(classes, seed=seed, device=device)
+    school = School(width, classes, seed, device)
     chance = torch.Generator(device).manual_seed(seed + 1)
-    student = Student(width, classes).to(device, memory_format=torch.channels_last)
-    descent = torch.optim.AdamW(student.parameters(), weight_decay=0.05)
+    descent = torch.optim.AdamW(school.parameters(), weight_decay=0.05)
     state, steps = out.with_suffix(".state"), pictures // batch
-    first = resumed(state, student, descent, chance) if state.exists() else 0
+    first = resumed(state, school, descent, chance) if state.exists() else 0
     tally, kept = Tally(batch), time.monotonic()
     for step in range(first, steps):
-        progress = step / steps
         for group in descent.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / WARMING) * (1 - progress) + 1e-6
-        picture, label = textures.batch(batch, min(1.0, 0.3 + progress), chance)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            scores = student(picture.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(scores.float(), label)
+            group["lr"] = rate(step, steps)
+        loss, share = school.lesson(batch, step / steps, chance)
         descent.zero_grad()
         loss.backward()
         descent.step()
         last = step + 1 == steps
-        tally.add(step + 1, loss.item(), right(scores, label), show=last)
+        tally.add(step + 1, loss.item(), share, show=last)
         if last or time.monotonic() - kept > 60 * minutes_between_saves:
-            keep(state, student, descent, chance, step + 1)
-            save_file(folded(student, textures), out)
+            keep(state, school, descent, chance, step + 1)
+            save_file(folded(school.student, school.textures), out)
             kept = time.monotonic()
+
+
+def rate(step: int, steps: int) -> float:
+    """The learning rate: up in WARMING steps and slowly down to nothing, in each half of the school."""
+    half = max(1, steps // 2)
+    since = step % half if step < 2 * half else half
+    return (2e-3 if step < half else 1e-3) * min(1, (since + 1) / WARMING) * (
+        1 - since / half
+    ) + 1e-6
 
 
 def right(scores: Tensor, label: Tensor) -> float:
@@ -92,18 +147,18 @@ def right(scores: Tensor, label: Tensor) -> float:
     return (scores.argmax(1) == label)[label >= 0].float().mean().item()
 
 
-def keep(state: Path, student: Student, descent: Optimizer, chance: Generator, step: int) -> None:
+def keep(state: Path, school: School, descent: Optimizer, chance: Generator, step: int) -> None:
     """Writes all that `resumed` needs, whole or not at all."""
     aside = state.with_suffix(".aside")
-    parts = {"student": student.state_dict(), "descent": descent.state_dict()}
+    parts = {"school": school.state_dict(), "descent": descent.state_dict()}
     torch.save(parts | {"chance": chance.get_state(), "step": step}, aside)
     os.replace(aside, state)
 
 
-def resumed(state: Path, student: Student, descent: Optimizer, chance: Generator) -> int:
+def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) -> int:
     """Puts everything back as it was kept; the number of the step to go on with."""
     saved = torch.load(state, weights_only=True)
-    student.load_state_dict(saved["student"])
+    school.load_state_dict(saved["school"])
     descent.load_state_dict(saved["descent"])
     chance.set_state(saved["chance"])
     return saved["step"]
@@ -156,7 +211,7 @@ def folded(student: Student, textures: Textures) -> dict[str, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=600_000)
+    parser.add_argument("--pictures", type=int, default=1_200_000)
     parser.add_argument("--classes", type=int, default=800)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)

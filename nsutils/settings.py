@@ -20,6 +20,7 @@ def _layers(*depths: int) -> tuple[str, ...]:
 ENCODERS = {"slim": _layers(2, 2, 4, 4, 1), "vgg19": _layers(2, 2, 4, 4, 4)}
 STATISTICS = ("moments", "gram")
 OPTIMIZERS = ("lbfgs", "adam")
+PRECISIONS = ("auto", "float32", "bfloat16")
 STARTS = ("content", "noise")
 
 
@@ -47,6 +48,7 @@ class Settings:
     styles: tuple[Style, ...]
     encoder: str = "slim"
     weights: str | None = None
+    precision: str = "auto"
     size: int = 512
     steps: int = 300
     scale_steps: tuple[int, ...] = (80, 60, 60)
@@ -57,6 +59,7 @@ class Settings:
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 10.0})
     style_statistic: str = "moments"
+    octaves: int = 3
     tv_weight: float = 0.0
     optimizer: str = "lbfgs"
     learning_rate: float = 0.02
@@ -71,9 +74,16 @@ class Settings:
         if not self.styles or not sum(style.weight for style in self.styles):
             raise ValueError("no style picture with a weight above 0; give at least one")
         _choice("encoder", self.encoder, ENCODERS)
+        _choice("precision", self.precision, PRECISIONS)
         _choice("style_statistic", self.style_statistic, STATISTICS)
         _choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name, least in {"size": 32, "steps": 1, "smallest": 32, "seed": 0}.items():
+        for name, least in {
+            "size": 32,
+            "steps": 1,
+            "smallest": 32,
+            "octaves": 1,
+            "seed": 0,
+        }.items():
             _set(self, name, _whole(name, getattr(self, name), least))
         if self.every is not None:
             _set(self, "every", _whole("every", self.every, 1))
@@ -127,6 +137,7 @@ class Settings:
 NOTES = {
     "encoder": "network that sees the pictures: slim (built in) or vgg19 (ImageNet weights, 80 MB, fetched once)",
     "weights": "file with the weights of vgg19, instead of fetching them",
+    "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
     "size": "long edge of the picture in pixels; never larger than the content picture",
     "steps": "iterations over all scales; more only prolong the run",
     "scale_steps": "iterations at each scale before the last, the coarsest first",
@@ -137,6 +148,7 @@ NOTES = {
     "style_layers": "layers whose statistics are the style; pixels is the palette",
     "layer_weights": "a style layer's share, 1 where not named, as pixels=10,relu1_1=2",
     "style_statistic": "moments (mean and covariance of features) or gram",
+    "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
     "tv_weight": "smoothness: total variation, relative to the content picture's own",
     "optimizer": "lbfgs or adam",
     "learning_rate": "Adam's step, in parts of the range from black to white",

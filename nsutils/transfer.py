@@ -12,11 +12,14 @@ from torch import Tensor
 
 from nsutils import encoders, pictures
 from nsutils.encoders import Encoder
-from nsutils.objective import Objective
+from nsutils.objective import THINNEST, Objective
 from nsutils.settings import LBFGS_HISTORY, STARTS, Settings
 
 OVERHEAD = 30_000  # pixels: measured on two cores with slim; what a step of no size would cost
-THINNEST = 32  # pixels: the short edge that the deepest layer needs
+FIRST, LONGEST = (
+    0.01,
+    0.05,
+)  # of a step of L-BFGS: root mean square change of the image, which spans 0 to 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ def stylize(
     one case: the objective is made anew from the image as it is. The optimiser's memory lasts as long as its
     objective, for gradients of two objectives must not mix. No step is coarser than the one before.
     """
-    encoder = encoder or encoders.load(settings.encoder, settings.weights)
+    encoder = encoder or encoders.load(
+        settings.encoder, settings.weights, precision=settings.precision
+    )
     sources, descent = Sources(settings), None
     step = after or start(settings, sources)
     memory = step.memory if same_objective(step.settings, settings) else {}
@@ -199,9 +204,12 @@ class Descent:
             found.update({"total": total, **losses})
             return total.detach()
 
+        before = self.image.detach().clone()
         self.optimizer.step(evaluate)
         if isinstance(self.optimizer, torch.optim.Adam):
             self.image.data.clamp_(0, 1)
+        else:
+            self.bound(before)
         losses = dict(
             zip(
                 found, torch.stack([loss.detach() for loss in found.values()]).tolist(), strict=True
@@ -212,6 +220,18 @@ class Descent:
                 "the picture diverged (total is not a number): lower style_weight, or use optimizer='adam'"
             )
         return losses
+
+    def bound(self, before: Tensor) -> None:
+        """Gives L-BFGS's first step the length FIRST, and shortens a later one that is longer than LONGEST.
+
+        Left alone, the first step is too short to measure the curvature by, and those after it fly off.
+        """
+        memory = self.optimizer.state[self.image]
+        length = (self.image.detach() - before).square().mean().sqrt().item()
+        wanted = FIRST if memory["n_iter"] == 1 else min(length, LONGEST)
+        if 0 < length != wanted:
+            self.image.data.copy_(torch.lerp(before, self.image.detach(), wanted / length))
+            memory["t"] *= wanted / length
 
 
 def lbfgs(image: Tensor, settings: Settings) -> torch.optim.Optimizer:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from nsutils import encoders
 from nsutils.encoders import VGG19_BLOCKS, cached, convolutions, load, read, sha256
-from nsutils.settings import ENCODERS
+from nsutils.settings import ENCODERS, PRECISIONS
 
 
 def torchvision_state(width=1):
@@ -53,6 +53,22 @@ def offered(folder, stem="vgg19"):
     """A small weight file in the folder, named by its hash as PyTorch's are."""
     torch.save(torchvision_state(16), folder / "new.pth")
     return (folder / "new.pth").rename(folder / f"{stem}-{sha256(folder / 'new.pth')[:8]}.pth").name
+
+
+def test_bfloat16_sees_nearly_what_float32_sees_and_hands_out_float32():
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    exact, coarse = (
+        load("slim", device="cpu", precision=precision)(image, ENCODERS["slim"])
+        for precision in ("float32", "bfloat16")
+    )
+    for layer, features in exact.items():
+        assert coarse[layer].dtype == torch.float32
+        apart = (coarse[layer] - features).square().mean() / features.square().mean()
+        assert 0 < apart < 0.02**2, layer
+
+
+def test_a_precision_is_found_by_trying():
+    assert load("slim", device="cpu").precision in PRECISIONS[1:]
 
 
 def test_slim_has_vgg19s_thirteen_layers_to_relu5_1():

@@ -38,6 +38,20 @@ def test_resumed_equals_unbroken(settings, encoder, tmp_path, optimizer):
     assert [row["step"] for row in again.run.metrics] == list(range(1, 13))
 
 
+def test_a_run_goes_on_in_the_precision_it_began_with(settings, tmp_path):
+    settings = replace(settings, steps=1, scale_steps=())
+    run = Run.create(tmp_path / "run", settings)
+    Player(run).play()
+    begun = run.meta["precision"]
+    other = ({"float32", "bfloat16"} - {begun}).pop()
+    run.note(precision=other)
+    player = Player(run)
+    player.steer(steps=2)
+    player.play()
+    assert player.step.number == 2
+    assert run.meta["precision"] == other
+
+
 def test_steps_after_the_checkpoint_are_forgotten_before_they_are_made_again(player, encoder):
     run = player.run
     for step in player:

@@ -8,31 +8,40 @@ from safetensors.torch import load_file
 
 from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
-from nsutils.pretrain import Student, folded, train
+from nsutils.pretrain import Student, folded, rate, train
 from nsutils.settings import ENCODERS
 
 TINY = {"width": 4, "classes": 6, "pictures": 96, "batch": 8}
 
 
 def test_training_lowers_the_loss_and_writes_an_encoder(tmp_path, capsys):
-    train(tmp_path / "slim.safetensors", **TINY | {"pictures": 8 * 400})
+    train(tmp_path / "slim.safetensors", **TINY | {"pictures": 8 * 800})
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     losses = [float(words[words.index("loss") + 1]) for words in said]
-    assert len(losses) == 2 and losses[-1] < losses[0]
+    assert len(losses) == 4
+    assert losses[1] < losses[0], "of textures alone, in the first half"
+    assert losses[3] < losses[2], "of textures and places, in the second"
     encoder = Encoder(load_file(tmp_path / "slim.safetensors"), DRAWINGS, "slim")
     assert encoder.layers == ENCODERS["slim"]
 
 
+def test_the_learning_rate_rises_and_falls_once_in_each_half():
+    rates = [rate(step, 4000) for step in range(4000)]
+    tops = [n for n in range(1, 3999) if rates[n - 1] < rates[n] and rates[n] >= rates[n + 1]]
+    assert len(tops) == 2 and tops[0] < 300 and 2000 < tops[1] < 2300
+    assert max(rates[1990:2000]) < 2e-5 and max(rates[-10:]) < 1e-5
+
+
 def test_every_layer_is_scaled_to_unit_mean_square():
     textures = Textures(6)
-    encoder = Encoder(folded(Student(4, 6), textures), DRAWINGS, "slim")
+    encoder = Encoder(folded(Student(4), textures), DRAWINGS, "slim")
     drawn, _ = textures.batch(64, 1.0, torch.Generator().manual_seed(7))
     for features in encoder(drawn, encoder.layers).values():
         assert features.square().mean() == pytest.approx(1, abs=0.02)
 
 
 def test_folding_keeps_what_the_student_sees_away_from_the_border():
-    student, textures = Student(4, 6), Textures(6)
+    student, textures = Student(4), Textures(6)
     drawn, _ = textures.batch(16, 1.0, torch.Generator().manual_seed(1))
     for _ in range(3):
         student(drawn)

@@ -1,12 +1,14 @@
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nsutils import pictures, stylize
 from nsutils.objective import Objective
 from nsutils.settings import OPTIMIZERS, STATISTICS, Style
-from nsutils.transfer import Sources, edges, start, work, work_ahead
+from nsutils.transfer import FIRST, LONGEST, Sources, edges, start, work, work_ahead
 
 
 def objective(settings, encoder):
@@ -43,12 +45,29 @@ def test_two_styles_are_blended_by_their_shares(settings, encoder, content):
     (first,) = settings.styles
     both = replace(settings, styles=(replace(first, weight=1.0), Style(content, 3.0)))
     one, other = (
-        objective(replace(settings, styles=(style,)), encoder).style["relu1_1"]
+        objective(replace(settings, styles=(style,)), encoder).style[0]["relu1_1"]
         for style in both.styles
     )
     assert torch.allclose(
-        objective(both, encoder).style["relu1_1"], (one + 3 * other) / 4, atol=1e-6
+        objective(both, encoder).style[0]["relu1_1"], (one + 3 * other) / 4, atol=1e-6
     )
+
+
+def test_an_octave_is_the_loss_of_the_halved_image_and_counts_half(settings, encoder):
+    chance = torch.Generator().manual_seed(0)
+    content, style, image = (torch.rand(1, 3, 136, 144, generator=chance) for _ in range(3))
+
+    def losses(octaves, halvings=0):
+        halved = [F.avg_pool2d(picture, 2**halvings) for picture in (content, style, image)]
+        made = Objective(replace(settings, octaves=octaves), encoder, halved[0], [halved[1]])
+        return made.losses(halved[2])
+
+    one, half, quarter = (losses(1, halvings) for halvings in range(3))
+    for name in ("style", "style/pixels", "style/relu2_1"):
+        wanted = (4 * one[name] + 2 * half[name] + quarter[name]) / 7
+        assert torch.isclose(losses(3)[name], wanted, rtol=1e-4)
+    assert torch.isclose(losses(9)["style"], losses(3)["style"]), "an eighth is too thin"
+    assert losses(3)["content"] == one["content"]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -156,3 +175,18 @@ def test_work_ahead_is_that_of_the_steps_then_made(settings, encoder):
     steps = [start(settings), *stylize(settings, encoder)]
     for n, step in enumerate(steps):
         assert work_ahead(settings, step) == sum(work(s.image.shape) for s in steps[n + 1 :])
+
+
+def test_the_first_step_of_lbfgs_has_a_set_length_and_none_is_longer_than_allowed(
+    settings, encoder
+):
+    settings = replace(settings, scale_steps=(), steps=30, style_weight=1000.0)
+    images = [start(settings).image, *(step.image for step in stylize(settings, encoder))]
+    images[0] = pictures.resize(images[0], tuple(images[1].shape[-2:]))
+    lengths = [
+        (after - before).square().mean().sqrt().item()
+        for before, after in itertools.pairwise(images)
+    ]
+    assert lengths[0] == pytest.approx(FIRST, rel=1e-4)
+    assert max(lengths) < LONGEST * 1.0001
+    assert len(set(lengths)) > 20
