@@ -50,10 +50,10 @@ class Settings:
     weights: str | None = None
     precision: str = "auto"
     size: int = 512
-    steps: int = 300
-    scale_steps: tuple[int, ...] = (80, 60, 60)
+    steps: int = 200
+    scale_steps: tuple[int, ...] = (60, 50, 40)
     smallest: int = 96
-    content_weight: float = 0.03
+    content_weight: float = 0.06
     content_layers: tuple[str, ...] = ("relu3_2", "relu4_2")
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

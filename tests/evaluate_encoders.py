@@ -1,6 +1,6 @@
 """Renders a fixed table of pairs with candidate encoders, side by side, with statistics none was trained on.
 
-    python tests/evaluate_encoders.py OUT [NAME=FILE.safetensors ...] [--size 320] [--steps 250]
+    python tests/evaluate_encoders.py OUT [NAME=FILE.safetensors ...] [--size 320] [--steps N]
 
 `slim` and `random` (the same shape, untrained) are always there, `vgg19` where its weights are. OUT gets a
 grid `pairs.jpg`, a row a pair, and `scores.csv`. Lower is better for style, higher for content:
@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nsutils import Settings, encoders, pictures, sample, stylize
+from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.pretrain import Student, folded
 
 PAIRS = [
     ("waterside", "strokes"),
@@ -43,7 +45,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("candidates", nargs="*", metavar="NAME=FILE")
     parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=Settings.steps)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     candidates = named_encoders(asked.candidates)
@@ -81,17 +83,14 @@ def main() -> None:
 
 
 def named_encoders(files: list[str]) -> dict[str, Encoder]:
-    arrays = load_file(encoders.SLIM_FILE)
-    chance = torch.Generator().manual_seed(0)
-    untrained = {
-        key: torch.randn(value.shape, generator=chance) * (2 / value[0].numel()) ** 0.5
-        if value.ndim == 4
-        else value.float() * 0
-        for key, value in arrays.items()
-    }
-    found = {"slim": encoders.load("slim"), "random": Encoder(untrained, DRAWINGS, "random")}
+    """Untrained weights are scaled to unit mean square at every layer as slim's are, so the balance is the same."""
+    torch.manual_seed(0)
+    untrained = folded(Student(32), Textures())
+    found = {"slim": encoders.load("slim")}
+    precision = found["slim"].precision
+    found["random"] = Encoder(untrained, DRAWINGS, "random", precision)
     for name, file in (words.split("=", 1) for words in files):
-        found[name] = Encoder(load_file(file), DRAWINGS, name)
+        found[name] = Encoder(load_file(file), DRAWINGS, name, precision)
     try:
         found["vgg19"] = encoders.load("vgg19")
     except ValueError as error:

@@ -125,7 +125,9 @@ def test_steering_takes_effect_in_the_next_step_with_a_fresh_memory(settings, en
     losses = after.losses
     assert after.settings == steered
     assert after.number == 6
-    assert losses["total"] == pytest.approx(0.03 * losses["content"] + 100 * losses["style"])
+    assert losses["total"] == pytest.approx(
+        settings.content_weight * losses["content"] + 100 * losses["style"]
+    )
     *_, last = steps
     assert last.losses["total"] < losses["total"]
 
