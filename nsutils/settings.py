@@ -60,7 +60,7 @@ class Settings:
     layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 10.0})
     style_statistic: str = "moments"
     octaves: int = 3
-    tv_weight: float = 0.0
+    tv_weight: float = 0.003
     optimizer: str = "lbfgs"
     learning_rate: float = 0.02
     init: str = "content"

@@ -126,7 +126,9 @@ def test_steering_takes_effect_in_the_next_step_with_a_fresh_memory(settings, en
     assert after.settings == steered
     assert after.number == 6
     assert losses["total"] == pytest.approx(
-        settings.content_weight * losses["content"] + 100 * losses["style"]
+        settings.content_weight * losses["content"]
+        + 100 * losses["style"]
+        + settings.tv_weight * losses["tv"]
     )
     *_, last = steps
     assert last.losses["total"] < losses["total"]
