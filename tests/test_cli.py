@@ -1,3 +1,4 @@
+import functools
 import os
 import re
 import signal
@@ -144,7 +145,14 @@ def test_ctrl_c_keeps_the_picture_so_far(content, style, tmp_path):
         str(tmp_path / "run"),
     ]
     words += [*SMALL[:4], "--steps", "100000"]
-    playing = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    playing = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it runs in the background ignore Ctrl-C, and that is inherited.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     for line in playing.stdout:
         if re.search(r"[1-9]\d*/100000", line):
             break
