@@ -16,9 +16,8 @@ class Sums(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features)
-        pixels = features.permute(0, 2, 3, 1).flatten(
-            1, 2
-        )  # (N, H*W, C), a view if channels are last
+        # (N, H*W, C): a view, no copy, where the channels are last in memory
+        pixels = features.permute(0, 2, 3, 1).flatten(1, 2)
         return pixels.mean(1), pixels.mT @ pixels / pixels.shape[1]
 
     @staticmethod

@@ -73,11 +73,13 @@ class Objective:
         }
 
     def features(self, image: Tensor) -> list[dict[str, Tensor]]:
-        """What the encoder sees in each octave, and the palette."""
+        """What the encoder sees in each octave, and the palette if it is asked for."""
         octaves = [F.avg_pool2d(image, 2**n) for n in self.octaves]
-        return [
-            {PIXELS: palette(octave), **self.encoder(octave, self.layers)} for octave in octaves
-        ]
+        features = [self.encoder(octave, self.layers) for octave in octaves]
+        if PIXELS in self.settings.style_layers:
+            for octave, seen in zip(octaves, features, strict=True):
+                seen[PIXELS] = palette(octave)
+        return features
 
     def statistics(self, features: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The style statistic at each style layer of each octave."""

@@ -90,9 +90,10 @@ class School(nn.Module):
         with torch.autocast(picture.device.type, dtype=torch.bfloat16):
             near, far = self.student(picture.contiguous(memory_format=torch.channels_last))
             scores = self.texture(near[:textures], far[:textures])
-            guesses = self.place(near[textures:], far[textures:])
         loss = F.cross_entropy(scores.float(), label)
         if crops:
+            with torch.autocast(picture.device.type, dtype=torch.bfloat16):
+                guesses = self.place(near[textures:], far[textures:])
             loss = loss + PLACES * F.cross_entropy(guesses.float(), place)
         return loss, right(scores, label)
 
