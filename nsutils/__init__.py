@@ -3,6 +3,7 @@
 settings     what is asked for: Settings, Style, vary
 pictures     files to tensors and back
 losses       statistics of features, and distances
+vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1
 paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures

@@ -152,7 +152,7 @@ def play(asked: argparse.Namespace) -> int:
     size = transfer.edges(settings, pictures.shape(settings.content))[-1]
     limit = ", the content picture's own size" if size < settings.size else ""
     print(
-        f"{settings.encoder} on {encoder.device} in {encoder.precision}, {settings.steps} steps to {size} px{limit}"
+        f"{encoder.name} on {encoder.device} in {encoder.precision}, {settings.steps} steps to {size} px{limit}"
     )
     Player(run, encoder).play()
     print(f"{run.status}: {run.result}\n{run.folder}")

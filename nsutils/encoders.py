@@ -1,37 +1,20 @@
-"""From a picture to named features, relu1_1 ... relu5_1: the built-in `slim`, and VGG-19 from a weight file."""
+"""From a picture to named features, relu1_1 ... relu5_1: the built-in `slim`, or VGG from a weight file."""
 
-import hashlib
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from platformdirs import user_cache_path
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm import tqdm
+
+from nsutils import vgg
+from nsutils.vgg import Normalisation
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
-VGG19_VARIABLE = "NSUTILS_VGG19"  # names a weight file, as `weights` does
-VGG19_BLOCKS = (2, 2, 4, 4, 4)
-
-
-class Normalisation(NamedTuple):
-    """What a network's pictures are shifted and scaled by, per channel, before its first convolution."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
 DRAWINGS = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Encoder(nn.Module):
@@ -41,7 +24,8 @@ class Encoder(nn.Module):
     say how many blocks there are and how deep each is. Between blocks the picture is halved by averaging
     (Gatys et al. 2015, section 2, found that smoother than the maximum), and borders are reflected, not
     filled with zeros, so that a picture's edge looks like its middle. Convolutions are computed in
-    `precision`, float32 or bfloat16; pictures and features are float32 always.
+    `precision`, float32 or bfloat16; pictures and features are float32 always. `told_by` is what the name
+    was known from.
     """
 
     def __init__(
@@ -50,9 +34,10 @@ class Encoder(nn.Module):
         normalisation: Normalisation,
         name: str,
         precision: str = "float32",
+        told_by: str = "setting",
     ):
         super().__init__()
-        self.name, self.precision = name, precision
+        self.name, self.precision, self.told_by = name, precision, told_by
         self.convolutions = nn.ModuleDict()
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
             weight = arrays[f"{key}.weight"].float()
@@ -111,15 +96,24 @@ def load(
 
     `precision` is float32, bfloat16, or auto: bfloat16 where it is the quicker.
 
-    `weights` is a file for vgg19: torchvision's `vgg19-dcbb9e9d.pth`, or the kit's own safetensors. Without
-    it the environment variable NSUTILS_VGG19 counts, then the cache folder, then they are fetched.
+    `weights` is a file for the others (`nsutils.vgg.read`). Without it the environment variable NSUTILS_VGG19
+    counts, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.
     """
     device = torch.device(device or best_device())
     precision = quickest(device) if precision == "auto" else precision
     if name == "slim":
         return Encoder(load_file(SLIM_FILE), DRAWINGS, name, precision).to(device)
-    file = weights or os.environ.get(VGG19_VARIABLE)
-    return Encoder(read(Path(file)) if file else cached(), IMAGENET, name, precision).to(device)
+    if file := weights or os.environ.get(vgg.VARIABLE):
+        network = vgg.read(Path(file), name)
+    elif name in vgg.BLOCKS:
+        network = vgg.cached(name)
+    else:
+        raise ValueError(
+            f"encoder {name!r} is not fetched: name its file with weights, or use encoder='slim'"
+        )
+    return Encoder(
+        network.arrays, network.normalisation, network.name, precision, network.told_by
+    ).to(device)
 
 
 def best_device() -> torch.device:
@@ -144,120 +138,3 @@ def quickest(device: torch.device) -> str:
             took.append(time.perf_counter() - begun)
         seconds[precision] = min(took)
     return min(seconds, key=seconds.get)
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """VGG-19's convolutions from a file: conv1_1.weight (64, 3, 3, 3), conv1_1.bias (64,) ... conv5_4.bias."""
-    if not path.is_file():
-        raise ValueError(
-            f"no weights at {str(path)!r}; give torchvision's vgg19-dcbb9e9d.pth, or use encoder='slim'"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        arrays = torch.load(path, map_location="cpu", weights_only=True)
-        return convolutions(arrays)
-    except (
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        UnpicklingError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{str(path)!r} does not hold VGG-19's weights ({reason}); fetch it again, or use encoder='slim'"
-        ) from error
-
-
-def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The convolutions of torchvision's `features.0.weight`, `features.2.weight` ... under VGG's own names."""
-    places = sorted(
-        int(key.split(".")[1])
-        for key in arrays
-        if key.startswith("features.") and key.endswith(".weight")
-    )
-    names = [
-        f"conv{block}_{n}"
-        for block, depth in enumerate(VGG19_BLOCKS, 1)
-        for n in range(1, depth + 1)
-    ]
-    if len(places) != len(names):
-        raise ValueError(f"{len(places)} convolutions where VGG-19 has {len(names)}")
-    return {
-        f"{name}.{part}": arrays[f"features.{place}.{part}"].contiguous()
-        for name, place in zip(names, places, strict=True)
-        for part in ("weight", "bias")
-    }
-
-
-def cached(url: str | None = None, folder: Path | None = None) -> dict[str, Tensor]:
-    """VGG-19's convolutions from the user's cache folder; fetched once, then kept without the classifier."""
-    folder = folder or user_cache_path("nsutils")
-    kept = folder / "vgg19.safetensors"
-    if not kept.exists():
-        file = fetched(url or torchvision_url(), folder)
-        arrays = read(file)
-        save_file(arrays, aside := kept.with_suffix(".aside"))
-        os.replace(aside, kept)
-        file.unlink()
-    return read(kept)
-
-
-def fetched(url: str, folder: Path) -> Path:
-    """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256."""
-    name = url.rsplit("/", 1)[1]
-    digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
-    way_out = (
-        f"Fetch {name} from {url} by other means and put it into {folder}, or name it with --weights or "
-        f"{VGG19_VARIABLE}; encoder='slim' needs no download."
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        arriving = file.with_suffix(".part")
-        try:
-            download(url, arriving)
-        except OSError as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
-            raise ValueError(
-                f"VGG-19's weights could not be fetched ({error}). {way_out}"
-            ) from error
-        os.replace(arriving, file)
-    if not sha256(file).startswith(digits):
-        file.unlink()
-        raise ValueError(
-            f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
-        )
-    return file
-
-
-def download(url: str, file: Path) -> None:
-    """Writes what is at `url` to the file, with a progress bar."""
-    print(f"Fetching {url} to {file.parent}")
-    with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
-        length = int(answer.headers.get("Content-Length", 0)) or None
-        with tqdm(total=length, unit="B", unit_scale=True) as bar:
-            while chunk := answer.read(1 << 20):
-                stream.write(chunk)
-                bar.update(len(chunk))
-
-
-def torchvision_url() -> str:
-    """Where torchvision keeps VGG-19's ImageNet weights. The only use of torchvision, which is slow to import."""
-    try:
-        from torchvision.models import VGG19_Weights
-    except (ImportError, RuntimeError) as error:
-        raise ValueError(
-            f"torchvision does not go with this torch ({error}): install both from one place, "
-            "or use --weights FILE, or encoder='slim'"
-        ) from error
-    return VGG19_Weights.IMAGENET1K_V1.url
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -155,15 +155,16 @@ class Player:
         run = self.run
         try:
             encoder = self.encoder or encoders.load(
-                self.settings.encoder,
+                run.meta.get("encoder", {}).get("name", self.settings.encoder),
                 self.settings.weights,
-                precision=self.run.meta.get("precision", self.settings.precision),
+                precision=run.meta.get("precision", self.settings.precision),
             )
             self._enter(
                 "playing",
                 started=now(),
                 device=str(encoder.device),
                 precision=encoder.precision,
+                encoder={"name": encoder.name, "told_by": encoder.told_by},
                 threads=torch.get_num_threads(),
             )
             if self.step is None:

@@ -17,7 +17,16 @@ def _layers(*depths: int) -> tuple[str, ...]:
     )
 
 
-ENCODERS = {"slim": _layers(2, 2, 4, 4, 1), "vgg19": _layers(2, 2, 4, 4, 4)}
+VGG = "vgg"  # a network that its weight file tells
+VGG19, VGG16 = _layers(2, 2, 4, 4, 4), _layers(2, 2, 3, 3, 3)
+ENCODERS = {
+    "slim": _layers(2, 2, 4, 4, 1),
+    "vgg19": VGG19,
+    "vgg19-caffe": VGG19,
+    "vgg16": VGG16,
+    "vgg16-caffe": VGG16,
+    VGG: VGG19,
+}
 STATISTICS = ("moments", "gram")
 OPTIMIZERS = ("lbfgs", "adam")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -46,7 +55,7 @@ class Settings:
 
     content: str
     styles: tuple[Style, ...]
-    encoder: str = "slim"
+    encoder: str | None = None
     weights: str | None = None
     precision: str = "auto"
     size: int = 512
@@ -73,7 +82,12 @@ class Settings:
         _set(self, "styles", tuple(_style(style) for style in styles))
         if not self.styles or not sum(style.weight for style in self.styles):
             raise ValueError("no style picture with a weight above 0; give at least one")
+        _set(self, "encoder", self.encoder or (VGG if self.weights else "slim"))
         _choice("encoder", self.encoder, ENCODERS)
+        if self.encoder == "slim" and self.weights:
+            raise ValueError(
+                "encoder 'slim' has its own weights; leave encoder away, or choose vgg19"
+            )
         _choice("precision", self.precision, PRECISIONS)
         _choice("style_statistic", self.style_statistic, STATISTICS)
         _choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -135,8 +149,9 @@ class Settings:
 
 
 NOTES = {
-    "encoder": "network that sees the pictures: slim (built in) or vgg19 (ImageNet weights, 80 MB, fetched once)",
-    "weights": "file with the weights of vgg19, instead of fetching them",
+    "encoder": "network that sees the pictures: slim (built in), vgg19 or vgg16 (ImageNet weights, fetched once), "
+    "vgg19-caffe or vgg16-caffe (from a file), or vgg, the one that the file tells; slim, or vgg with weights",
+    "weights": "file with the weights of a VGG, instead of fetching them",
     "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
     "size": "long edge of the picture in pixels; never larger than the content picture",
     "steps": "iterations over all scales; more only prolong the run",

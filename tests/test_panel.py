@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from nsutils import pictures
-from nsutils.encoders import VGG19_VARIABLE
 from nsutils.panel import Panel, kept_steps
 from nsutils.settings import ENCODERS, PIXELS
+from nsutils.vgg import VARIABLE
 
 ENDLESS = 100_000  # steps: until stopped
 
@@ -242,7 +242,7 @@ def test_what_cannot_run_says_so_and_wait_raises_it(panel):
 
 
 def test_what_fails_on_the_way_says_so_and_wait_raises_it(panel, monkeypatch, tmp_path):
-    monkeypatch.setenv(VGG19_VARIABLE, str(tmp_path / "no.pth"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "no.pth"))
     panel.controls["encoder"].value = "vgg19"
     panel.run_button.click()
     with pytest.raises(ValueError, match=r"no\.pth"):

@@ -1,0 +1,258 @@
+"""Weight files of VGG-16 and VGG-19: told apart, read safely, fetched once."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from nsutils.settings import VGG
+
+VARIABLE = "NSUTILS_VGG19"  # names a weight file, as `weights` does
+BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+# How the SHA-256 of the files that are known begins, which their names tell as well.
+DIGITS = {
+    "dcbb9e9d": "vgg19",
+    "397923af": "vgg16",
+    "d01eb7cb": "vgg19-caffe",
+    "00b39a1b": "vgg16-caffe",
+}
+
+
+class Normalisation(NamedTuple):
+    """What a network's pictures are shifted and scaled by, per channel, before its first convolution."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Caffe's networks see 0 to 255 less the mean pixel.
+CAFFE = Normalisation((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
+
+
+class Network(NamedTuple):
+    """A published network and what told which it is.
+
+    `arrays` are conv1_1.weight (64, 3, 3, 3), conv1_1.bias (64,) ... for pictures in red, green, blue: the
+    first convolution of a network that was trained on blue, green, red is turned round when it is read.
+    """
+
+    name: str
+    arrays: dict[str, Tensor]
+    told_by: str
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return CAFFE if self.name.endswith("-caffe") else IMAGENET
+
+
+def read(path: Path, name: str = VGG) -> Network:
+    """The network in a weight file; `name` says which it must be, or `vgg` that the file shall tell.
+
+    Known are torchvision's files and the kit's own, and of Caffe's networks, which all have `-caffe` in their
+    name: those converted with torchvision's keys, Gatys' `vgg_conv.pth`, and MatConvNet's `.mat`. Keys and
+    shapes tell them apart, but for torchvision's and Caffe's with the same keys: there `name` decides, else
+    the file's hash, else the digits in its name. ValueError, in one line, where nothing does, or where the
+    file is damaged or another's.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"no weights at {str(path)!r}; give torchvision's vgg19-dcbb9e9d.pth, or use encoder='slim'"
+        )
+    try:
+        arrays, origin, told_by = READERS.get(path.suffix, from_torch)(path)
+        depth = depth_of(arrays)
+    except UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{str(path)!r} does not hold VGG's weights ({reason}); fetch it again, or use encoder='slim'"
+        ) from error
+    if origin is None:
+        origin, told_by = origin_of(path, name)
+    found = depth + origin
+    if name not in (VGG, found):
+        raise ValueError(
+            f"{str(path)!r} holds {found}, as its {told_by} says, and not {name}; use encoder={found!r}"
+        )
+    if origin and path.suffix not in READERS:
+        arrays["conv1_1.weight"] = arrays["conv1_1.weight"].flip(1).contiguous()
+    return Network(found, arrays, told_by)
+
+
+def origin_of(path: Path, name: str) -> tuple[str, str]:
+    """`-caffe` or nothing for a file whose keys do not tell, and what told it."""
+    if name != VGG:
+        return name[len("vgg00") :], "setting"
+    for told_by, digits in {"hash": sha256(path)[:8], "name": path.stem[-8:]}.items():
+        if digits in DIGITS:
+            return DIGITS[digits][len("vgg00") :], told_by
+    raise ValueError(
+        f"{str(path)!r} may be torchvision's or Caffe's: their keys are the same, and neither hash nor name is "
+        "known; say --encoder vgg19 or --encoder vgg19-caffe (vgg16 likewise)"
+    )
+
+
+def depth_of(arrays: Mapping[str, Tensor]) -> str:
+    """vgg19 or vgg16, by the convolutions' names; ValueError if they are neither's or do not follow each other."""
+    for depth, blocks in BLOCKS.items():
+        names = convolution_names(blocks)
+        if {f"{name}.{part}" for name in names for part in ("weight", "bias")} == set(arrays):
+            channels = 3
+            for name in names:
+                wide, deep, *kernel = arrays[f"{name}.weight"].shape
+                if (deep, kernel) != (channels, [3, 3]) or arrays[f"{name}.bias"].shape != (wide,):
+                    raise ValueError(f"{name} is {tuple(arrays[f'{name}.weight'].shape)}")
+                channels = wide
+            return depth
+    raise ValueError(f"{len(arrays) // 2} convolutions where VGG-19 has 16 and VGG-16 has 13")
+
+
+def convolution_names(blocks: tuple[int, ...]) -> list[str]:
+    return [
+        f"conv{block}_{n}" for block, depth in enumerate(blocks, 1) for n in range(1, depth + 1)
+    ]
+
+
+# Readers: a file's arrays under VGG's own names, its origin ("-caffe", "", or None where it does not tell), and
+# what told it.
+
+
+def from_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
+    with safe_open(path, "pt") as file:
+        name = (file.metadata() or {}).get("encoder")
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no mapping
+    return arrays, None if name is None else name[len("vgg00") :], "note inside"
+
+
+def from_torch(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
+    arrays = torch.load(path, map_location="cpu", weights_only=True)
+    if "conv1_1.weight" in arrays:
+        return dict(arrays), "-caffe", "keys"
+    return convolutions(arrays), None, ""
+
+
+def from_matconvnet(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise ValueError("a .mat file is read through SciPy: pip install 'nsutils[mat]'") from None
+    arrays = {}
+    for layer in loadmat(path, simplify_cells=True)["layers"]:
+        if layer["type"] == "conv" and layer["name"].startswith("conv"):
+            kernel, bias = (
+                layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
+            )
+            arrays[f"{layer['name']}.weight"] = (
+                torch.from_numpy(kernel).float().permute(3, 2, 0, 1).contiguous()
+            )
+            arrays[f"{layer['name']}.bias"] = torch.from_numpy(bias).float().flatten()
+    return arrays, "-caffe", "layers"
+
+
+READERS = {".safetensors": from_safetensors, ".mat": from_matconvnet}
+UNREADABLE = (
+    SafetensorError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    UnpicklingError,
+)
+
+
+def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The convolutions of torchvision's `features.0.weight`, `features.2.weight` ... under VGG's own names."""
+    places = sorted(
+        int(key.split(".")[1])
+        for key in arrays
+        if key.startswith("features.") and key.endswith(".weight")
+    )
+    blocks = next((blocks for blocks in BLOCKS.values() if sum(blocks) == len(places)), None)
+    if blocks is None:
+        raise ValueError(f"{len(places)} convolutions where VGG-19 has 16 and VGG-16 has 13")
+    return {
+        f"{name}.{part}": arrays[f"features.{place}.{part}"].contiguous()
+        for name, place in zip(convolution_names(blocks), places, strict=True)
+        for part in ("weight", "bias")
+    }
+
+
+def cached(name: str = "vgg19", url: str | None = None, folder: Path | None = None) -> Network:
+    """torchvision's VGG-19 or VGG-16 from the user's cache folder; fetched once, kept without the classifier."""
+    folder = folder or user_cache_path("nsutils")
+    kept = folder / f"{name}.safetensors"
+    if not kept.exists():
+        file = fetched(url or torchvision_url(name), folder)
+        arrays = read(file, name).arrays
+        save_file(arrays, aside := kept.with_suffix(".aside"), {"encoder": name})
+        os.replace(aside, kept)
+        file.unlink()
+    return read(kept, name)
+
+
+def fetched(url: str, folder: Path) -> Path:
+    """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256."""
+    name = url.rsplit("/", 1)[1]
+    digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
+    way_out = (
+        f"Fetch {name} from {url} by other means and put it into {folder}, or name it with --weights or "
+        f"{VARIABLE}; encoder='slim' needs no download."
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        arriving = file.with_suffix(".part")
+        try:
+            download(url, arriving)
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
+            raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
+        os.replace(arriving, file)
+    if not sha256(file).startswith(digits):
+        file.unlink()
+        raise ValueError(
+            f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
+        )
+    return file
+
+
+def download(url: str, file: Path) -> None:
+    """Writes what is at `url` to the file, with a progress bar."""
+    print(f"Fetching {url} to {file.parent}")
+    with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
+        length = int(answer.headers.get("Content-Length", 0)) or None
+        with tqdm(total=length, unit="B", unit_scale=True) as bar:
+            while chunk := answer.read(1 << 20):
+                stream.write(chunk)
+                bar.update(len(chunk))
+
+
+def torchvision_url(name: str) -> str:
+    """Where torchvision keeps VGG's ImageNet weights. The only use of torchvision, which is slow to import."""
+    try:
+        from torchvision.models import VGG16_Weights, VGG19_Weights
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"torchvision does not go with this torch ({error}): install both from one place, "
+            "or use --weights FILE, or encoder='slim'"
+        ) from error
+    return {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[name].IMAGENET1K_V1.url
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
