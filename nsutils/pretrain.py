@@ -1,4 +1,4 @@
-"""Trains the slim encoder to name what is where: textures drawn by formula, and places in a few pictures.
+"""Trains the slim encoder to name what is where, and not to be misled: textures drawn by formula, places in pictures.
 
 python -m nsutils.pretrain slim.safetensors
 """
@@ -21,6 +21,7 @@ from nsutils.samples import samples
 
 BLOCKS = (2, 2, 4, 4, 1)
 PLACES = 0.6  # the share of the places' loss beside the textures'
+MISLED = 0.06  # root mean square change of a picture at most; it spans 0 to 1
 WARMING = 200  # steps until the learning rate is full
 
 
@@ -79,23 +80,43 @@ class School(nn.Module):
     def lesson(self, batch: int, progress: float, chance: Generator) -> tuple[Tensor, float]:
         """The loss, and the share of textures named rightly. What is drawn varies more from lesson to lesson.
 
-        The second half of the school has crops among the textures: places are too hard to begin with.
+        The second half of the school has crops among the textures, and misleads: both are too hard to begin with.
         """
         crops = batch * 3 // 8 if progress >= 0.5 else 0
-        textures = batch - crops
-        picture, label = self.textures.batch(textures, min(1.0, 0.3 + 2 * progress), chance)
+        picture, names = self.textures.batch(batch - crops, min(1.0, 0.3 + 2 * progress), chance)
+        places = None
         if crops:
-            crop, place = self.crops.batch(crops, 2 * progress - 1, chance)
-            picture = torch.cat((picture, crop))
+            crop, places = self.crops.batch(crops, 2 * progress - 1, chance)
+            picture = self.misleading(torch.cat((picture, crop)), names, places, chance)
+        return self.graded(picture, names, places)
+
+    def graded(self, picture: Tensor, names: Tensor, places: Tensor | None) -> tuple[Tensor, float]:
+        """The loss over textures and, if there are crops behind them, their places; the share named rightly."""
         with torch.autocast(picture.device.type, dtype=torch.bfloat16):
             near, far = self.student(picture.contiguous(memory_format=torch.channels_last))
-            scores = self.texture(near[:textures], far[:textures])
-        loss = F.cross_entropy(scores.float(), label)
-        if crops:
+            scores = self.texture(near[: len(names)], far[: len(names)])
+        loss = F.cross_entropy(scores.float(), names)
+        if places is not None:
             with torch.autocast(picture.device.type, dtype=torch.bfloat16):
-                guesses = self.place(near[textures:], far[textures:])
-            loss = loss + PLACES * F.cross_entropy(guesses.float(), place)
-        return loss, right(scores, label)
+                guesses = self.place(near[len(names) :], far[len(names) :])
+            loss = loss + PLACES * F.cross_entropy(guesses.float(), places)
+        return loss, right(scores, names)
+
+    def misleading(
+        self, picture: Tensor, names: Tensor, places: Tensor, chance: Generator
+    ) -> Tensor:
+        """The pictures, each changed by up to MISLED in the direction that most raises the loss.
+
+        A network that withstands this follows what an eye sees, and so does its gradient, which is what
+        style transfer draws with; left alone, it answers to grain, and draws grain. (One step, from a random
+        place nearby: Goodfellow et al. 2015; Wong, Rice, Kolter 2020. Why: Engstrom et al. 2019.)
+        """
+        length = MISLED * torch.rand(len(picture), 1, 1, 1, generator=chance, device=picture.device)
+        nearby = torch.randn(picture.shape, generator=chance, device=picture.device)
+        nearby = (picture + 0.3 * length * nearby).requires_grad_()
+        (slope,) = torch.autograd.grad(self.graded(nearby, names, places)[0], nearby)
+        steepness = slope.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-12
+        return nearby.detach() + length * slope / steepness
 
 
 def train(

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
-from nsutils.pretrain import Student, folded, rate, train
+from nsutils.pretrain import MISLED, School, Student, folded, rate, train
 from nsutils.settings import ENCODERS
 
 TINY = {"width": 4, "classes": 6, "pictures": 96, "batch": 8}
@@ -30,6 +30,22 @@ def test_the_learning_rate_rises_and_falls_once_in_each_half():
     tops = [n for n in range(1, 3999) if rates[n - 1] < rates[n] and rates[n] >= rates[n + 1]]
     assert len(tops) == 2 and tops[0] < 300 and 2000 < tops[1] < 2300
     assert max(rates[1990:2000]) < 2e-5 and max(rates[-10:]) < 1e-5
+
+
+def test_misleading_raises_the_loss_more_than_chance_does_and_by_a_change_hardly_seen():
+    torch.manual_seed(0)
+    school, chance = School(4, 6, 0, "cpu"), torch.Generator().manual_seed(3)
+    picture, names = school.textures.batch(32, 1.0, chance)
+    crop, places = school.crops.batch(16, 1.0, chance)
+    picture = torch.cat((picture, crop))
+    changed = school.misleading(picture, names, places, chance)
+    change = (changed - picture).square().mean((1, 2, 3), keepdim=True).sqrt()
+    assert change.max() < 1.1 * MISLED
+    by_chance = picture + change * torch.randn(picture.shape, generator=chance)
+    plain, misled, random = (
+        school.graded(shown, names, places)[0].item() for shown in (picture, changed, by_chance)
+    )
+    assert misled - plain > 3 * abs(random - plain)
 
 
 def test_every_layer_is_scaled_to_unit_mean_square():
