@@ -147,7 +147,7 @@ def play(asked: argparse.Namespace) -> int:
     from nsutils.player import Player
     from nsutils.run import Run
 
-    encoder = encoders.load(settings.encoder, settings.weights, precision=settings.precision)
+    encoder = encoders.of(settings)
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     size = transfer.edges(settings, pictures.shape(settings.content))[-1]
     limit = ", the content picture's own size" if size < settings.size else ""

@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nsutils import vgg
+from nsutils.settings import Settings
 from nsutils.vgg import Normalisation
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
+# What makes features as large as the maximum's (crowsonkb/style-transfer-pytorch's numbers).
+GAINS = {"max": 1.0, "average": 2.0, "l2": 0.78}
 DRAWINGS = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
@@ -21,11 +24,14 @@ class Encoder(nn.Module):
     """A stack of 3x3 convolutions in blocks with VGG's names; a layer's features are taken after its ReLU.
 
     `arrays` holds `conv1_1.weight` (C, 3, 3, 3), `conv1_1.bias` (C,), `conv1_2.weight` ...; the names alone
-    say how many blocks there are and how deep each is. Between blocks the picture is halved by averaging
-    (Gatys et al. 2015, section 2, found that smoother than the maximum), and borders are reflected, not
-    filled with zeros, so that a picture's edge looks like its middle. Convolutions are computed in
-    `precision`, float32 or bfloat16; pictures and features are float32 always. `told_by` is what the name
-    was known from.
+    say how many blocks there are and how deep each is. Convolutions are computed in `precision`, float32 or
+    bfloat16; pictures and features are float32 always.
+
+    - `pooling`, between blocks, is average (Gatys et al. 2015, section 2, found that smoother), max, or l2. Where
+      it is not the one that the network was `trained` with, features are scaled by GAINS to stay as large.
+    - `padding`, at borders, is reflect, so that a picture's edge looks like its middle, replicate, zeros, or
+      replicate-first: that at the first convolution and zeros at the others.
+    - `told_by` is what the name was known from.
     """
 
     def __init__(
@@ -35,8 +41,12 @@ class Encoder(nn.Module):
         name: str,
         precision: str = "float32",
         told_by: str = "setting",
+        pooling: str = "average",
+        trained: str = "average",
+        padding: str = "reflect",
     ):
         super().__init__()
+        self.pooling, self.gain, self.padding = pooling, GAINS[pooling] / GAINS[trained], padding
         self.name, self.precision, self.told_by = name, precision, told_by
         self.convolutions = nn.ModuleDict()
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
@@ -70,11 +80,28 @@ class Encoder(nn.Module):
             if len(features) == len(wanted):
                 break
             if name.endswith("_1") and name != "relu1_1":
-                x = F.avg_pool2d(x, 2)
-            x = F.relu(convolution(F.pad(x, (1, 1, 1, 1), mode="reflect")))
+                x = self.pooled(x)
+            x = F.relu(convolution(self.padded(x, name == "relu1_1")))
             if name in wanted:
                 features[name] = x.float()
         return features
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Half as high and wide."""
+        if self.pooling == "max":
+            x = F.max_pool2d(x, 2)
+        elif self.pooling == "l2":
+            # the floor keeps the root's gradient finite where nothing answers
+            x = (4 * F.avg_pool2d(x.square(), 2) + 1e-12).sqrt()
+        else:
+            x = F.avg_pool2d(x, 2)
+        return x if self.gain == 1 else self.gain * x
+
+    def padded(self, x: Tensor, first: bool) -> Tensor:
+        """A pixel wider on each side."""
+        zeros = self.padding == "zeros" or (self.padding == "replicate-first" and not first)
+        mode = "constant" if zeros else self.padding.removesuffix("-first")
+        return F.pad(x, (1, 1, 1, 1), mode=mode)
 
     def check(self, layers: Iterable[str]) -> tuple[str, ...]:
         """The layers as given; ValueError if one is unknown here."""
@@ -91,6 +118,8 @@ def load(
     weights: str | None = None,
     device: str | torch.device | None = None,
     precision: str = "auto",
+    pooling: str = "average",
+    padding: str = "reflect",
 ) -> Encoder:
     """The encoder of that name on `device`, or on the best device here.
 
@@ -102,7 +131,9 @@ def load(
     device = torch.device(device or best_device())
     precision = quickest(device) if precision == "auto" else precision
     if name == "slim":
-        return Encoder(load_file(SLIM_FILE), DRAWINGS, name, precision).to(device)
+        arrays = load_file(SLIM_FILE)
+        slim = Encoder(arrays, DRAWINGS, name, precision, pooling=pooling, padding=padding)
+        return slim.to(device)
     if file := weights or os.environ.get(vgg.VARIABLE):
         network = vgg.read(Path(file), name)
     elif name in vgg.BLOCKS:
@@ -112,8 +143,23 @@ def load(
             f"encoder {name!r} is not fetched: name its file with weights, or use encoder='slim'"
         )
     return Encoder(
-        network.arrays, network.normalisation, network.name, precision, network.told_by
+        network.arrays,
+        network.normalisation,
+        network.name,
+        precision,
+        network.told_by,
+        pooling,
+        "max",
+        padding,
     ).to(device)
+
+
+def of(settings: Settings, **resolved: str) -> Encoder:
+    """The encoder that the settings ask for, but for what `resolved` says: name, precision."""
+    asked = {
+        name: getattr(settings, name) for name in ("weights", "precision", "pooling", "padding")
+    }
+    return load(**{"name": settings.encoder} | asked | resolved)
 
 
 def best_device() -> torch.device:

@@ -22,6 +22,9 @@ CHECKPOINT_SECONDS = 10.0
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
 
+# What is made once for a run: pictures and encoder.
+FIXED = {"content", "styles", "init", "encoder", "weights", "precision", "pooling", "padding"}
+
 
 class Player:
     """Takes a run from where it stands to its end and keeps it on disk.
@@ -71,9 +74,7 @@ class Player:
 
     def steer(self, **changes: Any) -> None:
         """Changes settings from the next step on; ValueError if one cannot be so."""
-        if pictured := {"content", "styles", "init", "encoder", "weights", "precision"} & set(
-            changes
-        ):
+        if pictured := FIXED & set(changes):
             raise ValueError(f"{pictured.pop()} belongs to the run; begin a new one to change it")
         with self._lock:
             self.settings = replace(self.settings, **changes)
@@ -154,11 +155,7 @@ class Player:
         """Makes, records and yields the steps that are left."""
         run = self.run
         try:
-            encoder = self.encoder or encoders.load(
-                run.meta.get("encoder", {}).get("name", self.settings.encoder),
-                self.settings.weights,
-                precision=run.meta.get("precision", self.settings.precision),
-            )
+            encoder = self.encoder or encoders.of(self.settings, **resolved(run))
             self._enter(
                 "playing",
                 started=now(),
@@ -253,6 +250,16 @@ class Player:
     def _leave(self) -> None:
         self.stop()
         self._ended.wait(2)
+
+
+def resolved(run: Run) -> dict[str, str]:
+    """Which encoder and precision the run was begun with, where its settings leave that open."""
+    meta = run.meta
+    return (
+        {"name": meta["encoder"]["name"], "precision": meta["precision"]}
+        if "encoder" in meta
+        else {}
+    )
 
 
 def clock(seconds: float | None) -> str:

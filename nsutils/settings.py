@@ -30,6 +30,8 @@ ENCODERS = {
 STATISTICS = ("moments", "gram")
 OPTIMIZERS = ("lbfgs", "adam")
 PRECISIONS = ("auto", "float32", "bfloat16")
+POOLINGS = ("average", "max", "l2")
+PADDINGS = ("reflect", "replicate", "zeros", "replicate-first")
 STARTS = ("content", "noise")
 
 
@@ -58,6 +60,8 @@ class Settings:
     encoder: str | None = None
     weights: str | None = None
     precision: str = "auto"
+    pooling: str = "average"
+    padding: str = "reflect"
     size: int = 512
     steps: int = 200
     scale_steps: tuple[int, ...] = (60, 50, 40)
@@ -89,6 +93,8 @@ class Settings:
                 "encoder 'slim' has its own weights; leave encoder away, or choose vgg19"
             )
         _choice("precision", self.precision, PRECISIONS)
+        _choice("pooling", self.pooling, POOLINGS)
+        _choice("padding", self.padding, PADDINGS)
         _choice("style_statistic", self.style_statistic, STATISTICS)
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         for name, least in {
@@ -153,6 +159,8 @@ NOTES = {
     "vgg19-caffe or vgg16-caffe (from a file), or vgg, the one that the file tells; slim, or vgg with weights",
     "weights": "file with the weights of a VGG, instead of fetching them",
     "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
+    "pooling": "between the network's blocks: average, max, or l2",
+    "padding": "at borders: reflect, replicate, zeros, or replicate-first, at the first convolution alone",
     "size": "long edge of the picture in pixels; never larger than the content picture",
     "steps": "iterations over all scales; more only prolong the run",
     "scale_steps": "iterations at each scale before the last, the coarsest first",

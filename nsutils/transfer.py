@@ -46,9 +46,7 @@ def stylize(
     one case: the objective is made anew from the image as it is. The optimiser's memory lasts as long as its
     objective, for gradients of two objectives must not mix. No step is coarser than the one before.
     """
-    encoder = encoder or encoders.load(
-        settings.encoder, settings.weights, precision=settings.precision
-    )
+    encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings), None
     step = after or start(settings, sources)
     memory = step.memory if same_objective(step.settings, settings) else {}

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from nsutils import encoders
-from nsutils.encoders import load
-from nsutils.settings import ENCODERS, PRECISIONS
+from nsutils.encoders import GAINS, load
+from nsutils.settings import ENCODERS, PADDINGS, POOLINGS, PRECISIONS
 from nsutils.vgg import sha256
 
 
@@ -60,6 +61,52 @@ def test_an_encoder_is_convolutions_by_hand(encoder):
         else:
             x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), *weights[name]).clamp_min(0)
     assert torch.allclose(encoder(image, ["relu2_1"])["relu2_1"], x, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pooling_by_hand_and_its_gradient_is_finite_everywhere(encoder, pooling):
+    encoder.pooling, encoder.gain = pooling, GAINS[pooling] / GAINS["max"]
+    image = torch.rand(1, 3, 12, 10).requires_grad_()
+    before, after = encoder(image, ["relu1_2", "relu2_1"]).values()
+    corners = torch.stack([before[..., y::2, x::2] for y in (0, 1) for x in (0, 1)])
+    halved = {
+        "average": 2 * corners.mean(0),
+        "max": corners.amax(0),
+        "l2": 0.78 * corners.square().sum(0).sqrt(),
+    }[pooling]
+    conv = encoder.convolutions["relu2_1"]
+    by_hand = F.conv2d(F.pad(halved, (1, 1, 1, 1), mode="reflect"), conv.weight, conv.bias).relu()
+    assert torch.allclose(after, by_hand, atol=1e-4)
+    (slope,) = torch.autograd.grad(after.sum(), image)
+    assert slope.isfinite().all() and slope.abs().max() > 0
+
+
+def test_an_encoder_keeps_its_scale_when_it_pools_otherwise_than_it_was_trained():
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = F.avg_pool2d(image, 3, 1)
+    sizes = {
+        pooling: load("slim", device="cpu", pooling=pooling)(image, ["relu2_2"])["relu2_2"]
+        .square()
+        .mean()
+        .item()
+        for pooling in POOLINGS
+    }
+    assert all(0.4 < size / sizes["average"] < 2.5 for size in sizes.values()), sizes
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_padding_by_hand(encoder, padding):
+    encoder.padding = padding
+    image = torch.rand(1, 3, 9, 11)
+    x = (image - 0.5) / 0.25
+    for name in ("relu1_1", "relu1_2"):
+        conv, kind = encoder.convolutions[name], padding
+        if padding == "replicate-first":
+            kind = "replicate" if name == "relu1_1" else "zeros"
+        edge = {"reflect": "reflect", "replicate": "edge", "zeros": "constant"}[kind]
+        wide = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode=edge)
+        x = F.conv2d(torch.from_numpy(wide), conv.weight, conv.bias).relu()
+    assert torch.allclose(encoder(image, ["relu1_2"])["relu1_2"], x, atol=1e-5)
 
 
 def test_nothing_is_computed_beyond_the_deepest_layer_asked_for(encoder):
