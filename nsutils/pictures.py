@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
@@ -54,12 +54,41 @@ def shape(path: str | Path) -> tuple[int, int]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned, flattened on white, in three channels of 8 bits."""
-    image = eight_bits(ImageOps.exif_transpose(image))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    """The image turned, in sRGB's colours, flattened on white, in three channels of 8 bits."""
+    image = eight_bits(in_srgb(ImageOps.exif_transpose(image)))
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def in_srgb(image: Image.Image) -> Image.Image:
+    """The image in sRGB by the colour profile inside it; as it is where there is none, or one that does not fit."""
+    if not (profile := image.info.get("icc_profile")):
+        return image
+    alpha = opacity(image)
+    plain = image.convert("RGB") if image.mode in ("P", "PA", "RGBA") else image
+    plain = plain.convert("L") if plain.mode == "LA" else plain
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        plain = ImageCms.profileToProfile(plain, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    if alpha:
+        plain.putalpha(alpha)
+    return plain
+
+
+def alpha(path: str | Path) -> Image.Image | None:
+    """How opaque the picture in a file is at each place, 8 bits, turned as `read` does; None if it is throughout."""
+    with Image.open(path) as image:
+        found = opacity(ImageOps.exif_transpose(image))
+    return found if found and found.getextrema()[0] < 255 else None
+
+
+def opacity(image: Image.Image) -> Image.Image | None:
+    return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

@@ -160,12 +160,15 @@ class Run:
         pictures.write(self.folder / "checkpoint.pt", buffer.getvalue())
 
     def finish(self, step: Step) -> None:
-        """Writes result.png, at the size asked for."""
+        """Writes result.png, at the size asked for; as transparent as the content is."""
         notes = {
             "Software": f"nsutils {version('nsutils')}",
             "nsutils.settings": self._named(step.settings).to_json(),
         }
-        pictures.write(self.result, pictures.png(pictures.to_image(full_size(step)), notes))
+        image = pictures.to_image(full_size(step))
+        if alpha := pictures.alpha(step.settings.content):
+            image.putalpha(alpha.resize(image.size))
+        pictures.write(self.result, pictures.png(image, notes))
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""

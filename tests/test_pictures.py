@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from nsutils import pictures
 
@@ -53,6 +53,36 @@ def test_deep_greys_keep_their_tones(tmp_path, mode, grey):
 def test_what_is_transparent_lies_on_white(tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "a.png")
     assert pictures.read(tmp_path / "a.png").min() == 1
+
+
+def swapped_profile():
+    """A colour profile like sRGB's in which red and blue have each other's place."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_colour_profile_is_gone_by(tmp_path, mode):
+    image = Image.new("RGB", (8, 6), (250, 128, 10)).convert(mode)
+    image.save(tmp_path / "a.png", icc_profile=swapped_profile())
+    red, green, blue = pictures.read(tmp_path / "a.png").mul(255).mean((0, 2, 3)).tolist()
+    assert (red, green, blue) == pytest.approx((10, 128, 250), abs=6)
+
+
+def test_a_grey_picture_with_a_colour_profile_or_a_broken_one_is_read_as_it_is(tmp_path):
+    Image.new("L", (8, 6), 90).save(tmp_path / "a.png", icc_profile=swapped_profile())
+    Image.new("RGB", (8, 6), (9, 9, 9)).save(tmp_path / "b.png", icc_profile=b"nonsense" * 40)
+    assert pictures.read(tmp_path / "a.png").mul(255).mean() == pytest.approx(90, abs=1)
+    assert pictures.read(tmp_path / "b.png").mul(255).mean() == pytest.approx(9, abs=1)
+
+
+def test_alpha_is_found_where_there_is_any(tmp_path):
+    image = Image.new("RGBA", (8, 6), (9, 9, 9, 255))
+    image.save(tmp_path / "opaque.png")
+    image.paste((9, 9, 9, 40), (0, 0, 4, 6))
+    image.save(tmp_path / "clear.png")
+    assert pictures.alpha(tmp_path / "opaque.png") is None
+    assert pictures.alpha(tmp_path / "clear.png").getextrema() == (40, 255)
 
 
 def test_fit_keeps_the_shape_and_the_range():

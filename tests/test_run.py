@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -98,6 +99,18 @@ def test_the_result_has_the_size_asked_for_and_the_settings_inside(run, encoder)
         assert image.size == (64, 40)
         inside = Settings.from_json(image.text["nsutils.settings"])
     assert inside == Settings.from_json((run.folder / "settings.json").read_text())
+
+
+def test_a_transparent_content_gives_a_transparent_result(settings, encoder, tmp_path):
+    image = Image.open(settings.content).convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 20, 40))
+    image.save(settings.content)
+    run = Run.create(tmp_path / "clear", settings)
+    *_, last = stylize(run.settings, encoder)
+    run.finish(last)
+    alpha = np.array(Image.open(run.result).getchannel("A"))
+    assert alpha.shape == (40, 64)
+    assert (alpha[:, :18] == 0).all() and (alpha[:, 22:] == 255).all()
 
 
 def test_the_checkpoint_is_the_step(run, settings, encoder):
