@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nsutils.settings import NOTES, Settings
+from nsutils.settings import NOTES, Settings, Style
 
 
 def main(words: list[str] | None = None) -> int:
@@ -48,8 +48,10 @@ def parser() -> argparse.ArgumentParser:
         "styles",
         metavar="STYLE",
         nargs="+",
-        help="picture file whose style to take; several are blended",
+        help="picture file whose style to take, or a folder of them; several are blended",
     )
+    for name, words in STYLE_LISTS.items():
+        run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
     run.add_argument(
         "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
     )
@@ -98,6 +100,10 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    return tuple(number(word) for word in names(text))
+
+
 def name(text: str) -> str:
     return text
 
@@ -128,6 +134,30 @@ READERS = {
 }
 
 
+STYLE_LISTS = {
+    "style_blend_weights": "each style's share among several, as 3,7 (equal)",
+    "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
+}
+
+
+def styles_of(asked: argparse.Namespace) -> tuple[Style, ...]:
+    """The styles with their shares and scales, a folder's pictures each for itself."""
+    from nsutils.pictures import folder
+
+    files = [file for name in asked.styles for file in folder(Path(name)) or [name]]
+    lists = {}
+    for name in STYLE_LISTS:
+        given = getattr(asked, name) or (1.0,)
+        if len(given) not in (1, len(files)):
+            raise ValueError(
+                f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
+            )
+        lists[name] = given if len(given) == len(files) else given * len(files)
+    return tuple(
+        Style(str(file), *both) for file, *both in zip(files, *lists.values(), strict=True)
+    )
+
+
 def words_of(default: object) -> str:
     if isinstance(default, dict):
         return ",".join(f"{name}={share:g}" for name, share in default.items())
@@ -142,7 +172,7 @@ def play(asked: argparse.Namespace) -> int:
         for f in fields(Settings)
         if getattr(asked, f.name, None) is not None
     }
-    settings = Settings.from_dict(given)
+    settings = Settings.from_dict(given | {"styles": styles_of(asked)})
     from nsutils import encoders, pictures, transfer
     from nsutils.player import Player
     from nsutils.run import Run

@@ -32,19 +32,26 @@ OPTIMIZERS = ("lbfgs", "adam")
 PRECISIONS = ("auto", "float32", "bfloat16")
 POOLINGS = ("average", "max", "l2")
 PADDINGS = ("reflect", "replicate", "zeros", "replicate-first")
-STARTS = ("content", "noise")
+STARTS = ("content", "noise", "style", "grey")
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture and its share among the styles of a run; shares are divided by their sum."""
+    """A style picture, its share among the styles of a run, and its size beside the picture that is painted.
+
+    Shares are divided by their sum. A `scale` of 0.5 makes strokes half as large; no style is enlarged.
+    """
 
     picture: str
     weight: float = 1.0
+    scale: float = 1.0
 
     def __post_init__(self):
         _set(self, "picture", _text("style picture", self.picture))
         _set(self, "weight", _number("weight of a style", self.weight))
+        _set(self, "scale", _number("scale of a style", self.scale))
+        if not self.scale:
+            raise ValueError("scale of a style is 0; give a number above it, as 0.5")
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ NOTES = {
     "tv_weight": "smoothness: total variation, relative to the content picture's own",
     "optimizer": "lbfgs or adam",
     "learning_rate": "Adam's step, in parts of the range from black to white",
-    "init": "start from the content, from noise, or from a picture file",
+    "init": "start from the content, noise, the (first) style, grey, or a picture file",
     "seed": "of the noise",
     "every": "keep the picture each so many iterations; a tenth of the steps if not given",
 }

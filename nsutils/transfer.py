@@ -81,8 +81,11 @@ def start(settings: Settings, sources: "Sources | None" = None) -> Step:
     if settings.init == "noise":
         chance = torch.Generator().manual_seed(settings.seed)
         image = (0.5 + 0.25 * torch.randn(1, 3, *shape, generator=chance)).clamp(0, 1)
+    elif settings.init == "grey":
+        image = torch.full((1, 3, *shape), 0.5)
     else:
-        picture = sources.content if settings.init == "content" else pictures.read(settings.init)
+        known = {"content": sources.content, "style": sources.styles[0]}
+        picture = known[settings.init] if settings.init in known else pictures.read(settings.init)
         image = pictures.resize(picture, shape)
     return Step(0, 0, settings, {}, image)
 
@@ -118,7 +121,8 @@ class Sources:
     def at(self, shape: tuple[int, int], device: torch.device) -> tuple[Tensor, list[Tensor]]:
         """The content at that shape and the styles as large, though never enlarged."""
         styles = [
-            pictures.fit(style, style_edge(style.shape[-2:], max(shape))) for style in self.styles
+            pictures.fit(style, style_edge(style.shape[-2:], round(asked.scale * max(shape))))
+            for style, asked in zip(self.styles, self.settings.styles, strict=True)
         ]
         return pictures.resize(self.content, shape).to(device), [
             style.to(device) for style in styles

@@ -63,6 +63,20 @@ def test_run_leaves_a_run_in_the_folder_asked_for(content, style, tmp_path):
     assert (made.init, made.seed, made.optimizer, made.scale_steps) == ("noise", 3, "adam", (2, 2))
 
 
+def test_styles_have_shares_and_scales_and_may_be_a_folder(content, style, tmp_path, refused):
+    (tmp_path / "styles").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "styles" / name).write_bytes(Path(style).read_bytes())
+    words = ["run", content, str(tmp_path / "styles"), *SMALL, "--style-blend-weights", "3,7"]
+    assert "3 numbers for 2 styles" in refused(*words[:-1], "1,2,3")
+    assert "scale of a style is 0" in refused(*words, "--style-scale", "0")
+    assert main([*words, "--style-scale", "0.7", "--out", str(tmp_path / "run")]) == 0
+    assert [(s.weight, s.scale) for s in Run(tmp_path / "run").settings.styles] == [
+        (3, 0.7),
+        (7, 0.7),
+    ]
+
+
 def test_without_out_a_new_folder_is_the_last_line_printed(
     content, style, tmp_path, monkeypatch, capsys
 ):

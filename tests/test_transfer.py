@@ -161,6 +161,19 @@ def test_noise_is_the_same_for_the_same_seed(settings):
     assert not torch.equal(start(noisy).image, start(replace(noisy, seed=5)).image)
 
 
+def test_grey_and_the_style_can_be_the_start(settings, style):
+    assert (start(replace(settings, init="grey")).image == 0.5).all()
+    image = start(replace(settings, init="style")).image
+    assert torch.equal(image, pictures.resize(pictures.read(style), image.shape[-2:]))
+
+
+def test_a_style_is_taken_at_its_own_scale_and_never_enlarged(settings, style):
+    for scale, edge in {0.75: 48, 1.0: 64, 2.0: 64}.items():
+        scaled = replace(settings, styles=(Style(style, scale=scale),))
+        (picture,) = Sources(scaled).at((40, 64), torch.device("cpu"))[1]
+        assert max(picture.shape[-2:]) == edge
+
+
 def test_a_picture_can_be_the_start(settings, style):
     image = start(replace(settings, init=style)).image
     assert torch.equal(image, pictures.resize(pictures.read(style), image.shape[-2:]))
