@@ -118,7 +118,7 @@ def counts(text: str) -> tuple[int, ...]:
 
 def shares(text: str) -> dict[str, float]:
     if any("=" not in word for word in names(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like pixels=10,relu1_1=2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not like pixels=5,relu1_1=2")
     return {layer: number(share) for layer, share in (word.split("=", 1) for word in names(text))}
 
 

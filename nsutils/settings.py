@@ -70,17 +70,17 @@ class Settings:
     pooling: str = "average"
     padding: str = "reflect"
     size: int = 512
-    steps: int = 200
-    scale_steps: tuple[int, ...] = (60, 50, 40)
+    steps: int = 150
+    scale_steps: tuple[int, ...] = (50, 40, 30)
     smallest: int = 96
-    content_weight: float = 0.06
+    content_weight: float = 0.045
     content_layers: tuple[str, ...] = ("relu3_2", "relu4_2")
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 10.0})
+    layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 5.0})
     style_statistic: str = "moments"
-    octaves: int = 3
-    tv_weight: float = 0.003
+    octaves: int = 2
+    tv_weight: float = 0.005
     optimizer: str = "lbfgs"
     learning_rate: float = 0.02
     init: str = "content"
@@ -176,7 +176,7 @@ NOTES = {
     "content_layers": "layers whose features keep the content",
     "style_weight": "how much the style pulls",
     "style_layers": "layers whose statistics are the style; pixels is the palette",
-    "layer_weights": "a style layer's share, 1 where not named, as pixels=10,relu1_1=2",
+    "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
     "style_statistic": "moments (mean and covariance of features) or gram",
     "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
     "tv_weight": "smoothness: total variation, relative to the content picture's own",

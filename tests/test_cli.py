@@ -108,7 +108,7 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
         (("--style-weight", "nan"), ("style_weight", "nan")),
         (("--style-layers", "relu9_9"), ("relu9_9", "relu5_1")),
         (("--content-layers", ","), ("content_layers", "relu1_1")),
-        (("--layer-weights", "relu1_1"), ("relu1_1", "pixels=10")),
+        (("--layer-weights", "relu1_1"), ("relu1_1", "pixels=5")),
         (("--encoder", "resnet"), ("resnet", "slim")),
         (("--init", "nowhere.png"), ("nowhere.png",)),
         (("--encoder", "vgg19", "--weights", "nowhere.pth"), ("nowhere.pth", "slim")),
