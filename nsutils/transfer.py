@@ -15,7 +15,7 @@ from nsutils.encoders import Encoder
 from nsutils.objective import THINNEST, Objective
 from nsutils.settings import LBFGS_HISTORY, STARTS, Settings
 
-OVERHEAD = 30_000  # pixels: measured on two cores with slim; what a step of no size would cost
+OVERHEAD = 15_000  # pixels: measured on two cores with slim; what a step of no size would cost
 # Lengths of a step of L-BFGS: root mean square change of the image, which spans 0 to 1.
 FIRST, LONGEST = 0.01, 0.05
 
