@@ -74,10 +74,12 @@ class Settings:
     scale_steps: tuple[int, ...] = (50, 40, 30)
     smallest: int = 96
     content_weight: float = 0.045
-    content_layers: tuple[str, ...] = ("relu3_2", "relu4_2")
+    content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    layer_weights: Mapping[str, float] = field(default_factory=lambda: {PIXELS: 5.0})
+    layer_weights: Mapping[str, float] = field(
+        default_factory=lambda: {PIXELS: 5.0, "relu1_1": 0.3, "relu2_1": 0.5}
+    )
     style_statistic: str = "moments"
     octaves: int = 2
     tv_weight: float = 0.005
