@@ -126,15 +126,14 @@ def load(
     `precision` is float32, bfloat16, or auto: bfloat16 where it is the quicker.
 
     `weights` is a file for the others (`nsutils.vgg.read`). Without it the environment variable NSUTILS_VGG19
-    counts, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.
+    counts for a VGG-19, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.
     """
     device = torch.device(device or best_device())
     precision = quickest(device) if precision == "auto" else precision
+    how = {"precision": precision, "pooling": pooling, "padding": padding}
     if name == "slim":
-        arrays = load_file(SLIM_FILE)
-        slim = Encoder(arrays, DRAWINGS, name, precision, pooling=pooling, padding=padding)
-        return slim.to(device)
-    if file := weights or os.environ.get(vgg.VARIABLE):
+        return Encoder(load_file(SLIM_FILE), DRAWINGS, name, **how).to(device)
+    if file := weights or (not name.startswith("vgg16") and os.environ.get(vgg.VARIABLE)):
         network = vgg.read(Path(file), name)
     elif name in vgg.BLOCKS:
         network = vgg.cached(name)
@@ -142,16 +141,8 @@ def load(
         raise ValueError(
             f"encoder {name!r} is not fetched: name its file with weights, or use encoder='slim'"
         )
-    return Encoder(
-        network.arrays,
-        network.normalisation,
-        network.name,
-        precision,
-        network.told_by,
-        pooling,
-        "max",
-        padding,
-    ).to(device)
+    how |= {"told_by": network.told_by, "trained": "max"}
+    return Encoder(network.arrays, network.normalisation, network.name, **how).to(device)
 
 
 def of(settings: Settings, **resolved: str) -> Encoder:

@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from IPython.display import display
 from PIL import Image
 
-from nsutils import pictures
+from nsutils import pictures, vgg
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.report import plain
@@ -89,7 +89,8 @@ class Panel:
         shares = {n: share for n, share in self.given.layer_weights.items() if n in layers}
         styles = (replace(first, picture=self.style.value), *others)
         pictured = {"content": self.content.value, "styles": styles}
-        return replace(self.given, **pictured, **asked, layer_weights=shares)
+        weights = None if asked["encoder"] == "slim" else self.given.weights
+        return replace(self.given, **pictured, **asked, layer_weights=shares, weights=weights)
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
@@ -248,6 +249,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
     """A control for each setting that the panel offers, by the setting's name."""
     known, tips = ENCODERS[settings.encoder], {name: f"{name}: {NOTES[name]}" for name in NOTES}
     slider = {"style": NAMED, "layout": {"width": "auto"}}
+    offered = ("slim", *vgg.BLOCKS, settings.encoder)  # the others need a file
 
     def weight(name: str, words: str, low: int, high: int) -> Weight:
         asked = getattr(settings, name)
@@ -261,7 +263,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
 
     return {
         "encoder": widgets.Dropdown(
-            options=list(ENCODERS),
+            options=[name for name in ENCODERS if settings.weights or name in offered],
             value=settings.encoder,
             description="Encoder",
             tooltip=tips["encoder"],

@@ -161,7 +161,8 @@ class Player:
                 started=now(),
                 device=str(encoder.device),
                 precision=encoder.precision,
-                encoder={"name": encoder.name, "told_by": encoder.told_by},
+                encoder=run.meta.get("encoder")
+                or {"name": encoder.name, "told_by": encoder.told_by},
                 threads=torch.get_num_threads(),
             )
             if self.step is None:
@@ -253,13 +254,10 @@ class Player:
 
 
 def resolved(run: Run) -> dict[str, str]:
-    """Which encoder and precision the run was begun with, where its settings leave that open."""
-    meta = run.meta
-    return (
-        {"name": meta["encoder"]["name"], "precision": meta["precision"]}
-        if "encoder" in meta
-        else {}
-    )
+    """The encoder and the precision that the run was begun with, where its settings leave them open."""
+    if not (encoder := (meta := run.meta).get("encoder")):
+        return {}
+    return {"name": encoder["name"], "precision": meta["precision"]}
 
 
 def clock(seconds: float | None) -> str:

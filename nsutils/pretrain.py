@@ -95,11 +95,10 @@ class School(nn.Module):
         with torch.autocast(picture.device.type, dtype=torch.bfloat16):
             near, far = self.student(picture.contiguous(memory_format=torch.channels_last))
             scores = self.texture(near[: len(names)], far[: len(names)])
-        loss = F.cross_entropy(scores.float(), names)
-        if places is not None:
-            with torch.autocast(picture.device.type, dtype=torch.bfloat16):
+            loss = F.cross_entropy(scores.float(), names)
+            if places is not None:
                 guesses = self.place(near[len(names) :], far[len(names) :])
-            loss = loss + PLACES * F.cross_entropy(guesses.float(), places)
+                loss = loss + PLACES * F.cross_entropy(guesses.float(), places)
         return loss, right(scores, names)
 
     def misleading(

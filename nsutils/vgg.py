@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from nsutils.settings import VGG
 
-VARIABLE = "NSUTILS_VGG19"  # names a weight file, as `weights` does
+VARIABLE = "NSUTILS_VGG19"  # names a weight file of a VGG-19, as `weights` does
 BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
 # How the SHA-256 of the files that are known begins, which their names tell as well.
 DIGITS = {
@@ -83,7 +83,7 @@ def read(path: Path, name: str = VGG) -> Network:
     found = depth + origin
     if name not in (VGG, found):
         raise ValueError(
-            f"{str(path)!r} holds {found}, as its {told_by} says, and not {name}; use encoder={found!r}"
+            f"{str(path)!r} holds {found} by its keys and shapes, and not {name}; use encoder={found!r}"
         )
     if origin and path.suffix not in READERS:
         arrays["conv1_1.weight"] = arrays["conv1_1.weight"].flip(1).contiguous()

@@ -293,6 +293,15 @@ def test_an_encoder_offers_its_layers(panel, settings):
     assert tuple(content.boxes) == ENCODERS["slim"] and panel.settings == settings
 
 
+def test_encoders_that_need_a_file_are_offered_where_there_is_one(settings, tmp_path):
+    assert Panel(settings, tmp_path).controls["encoder"].options == ("slim", "vgg19", "vgg16")
+    panel = Panel(replace(settings, encoder=None, weights="vgg_conv.pth"), tmp_path)
+    assert panel.controls["encoder"].options == tuple(ENCODERS)
+    assert panel.settings.weights == "vgg_conv.pth" and panel.settings.encoder == "vgg"
+    panel.controls["encoder"].value = "slim"
+    assert panel.settings.encoder == "slim" and panel.settings.weights is None
+
+
 def test_another_encoders_layers_do_not_steer_the_run(playing):
     playing.controls["encoder"].value = "vgg19"
     playing.controls["style_layers"].boxes["relu5_4"].value = True

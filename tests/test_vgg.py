@@ -197,7 +197,27 @@ def test_a_run_notes_its_network_and_goes_on_with_it(settings, tmp_path):
     longer = Player(run)
     longer.steer(steps=3)
     longer.play()
-    assert run.meta["encoder"]["name"] == "vgg19-caffe" and len(run.metrics) == 3
+    assert run.meta["encoder"] == {"name": "vgg19-caffe", "told_by": "keys"}
+    assert len(run.metrics) == 3
+
+
+def test_what_told_the_network_stands_when_a_run_goes_on(settings, tmp_path):
+    file = tmp_path / "vgg19-d01eb7cb.pth"
+    torch.save(torchvision_state(16), file)
+    asked = replace(settings, encoder=None, weights=str(file), steps=1, scale_steps=(), smallest=32)
+    run = Player(Run.create(tmp_path / "run", asked)).play()
+    longer = Player(run)
+    longer.steer(steps=2)
+    longer.play()
+    assert run.meta["encoder"] == {"name": "vgg19-caffe", "told_by": "name"}
+
+
+def test_the_environments_vgg19_is_not_taken_for_a_vgg16(tmp_path, monkeypatch):
+    torch.save(torchvision_state(16), tmp_path / "mine.pth")
+    monkeypatch.setenv(vgg.VARIABLE, str(tmp_path / "mine.pth"))
+    assert load("vgg19", device="cpu").name == "vgg19"
+    with pytest.raises(ValueError, match=r"vgg16-caffe.*not fetched"):
+        load("vgg16-caffe", device="cpu")
 
 
 def test_what_is_not_fetched_says_so():
