@@ -1,7 +1,9 @@
 """Experiments with neural style transfer (Gatys, Ecker, Bethge 2015), to be read downward:
 
 settings     what is asked for: Settings, Style, vary
+presets      the settings of published programs
 pictures     files to tensors and back
+colours      a picture with another's colours
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1
@@ -10,6 +12,8 @@ drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
 objective    the targets and losses of one size
+sources      content and styles at the size of each scale
+descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
 run          a folder that keeps settings, losses, pictures and the last step
 player       plays a run: pause, steer, stop, go on
@@ -27,7 +31,8 @@ Each imports only from those above it. The names below are loaded when first use
 from importlib import import_module
 
 __version__ = "0.1.0"
-_WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "stylize": "transfer", "Step": "transfer",
+_WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "preset": "presets",
+          "stylize": "transfer", "Step": "transfer",
           "Run": "run", "Player": "player", "sample": "samples"}  # fmt: skip
 __all__ = [*_WHERE]
 

@@ -3,15 +3,17 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import MISSING, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from nsutils.settings import NOTES, Settings, Style
+from nsutils.presets import PRESETS, preset
+from nsutils.settings import SUBJECTS, Settings, Style
 
 
 def main(words: list[str] | None = None) -> int:
@@ -55,13 +57,19 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
     )
-    for name, read, default in options():
-        run.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=read.__name__.upper(),
-            type=read,
-            help=f"{NOTES[name]} ({default})",
-        )
+    run.add_argument(
+        "--save",
+        metavar="FILE",
+        help="picture file to write as well: PNG, JPEG or TIFF by its ending",
+    )
+    run.add_argument("--device", metavar="NAME", help="cpu, cuda or mps; the best one here")
+    run.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="every setting not given as a published program has it; the defaults below are the kit's own",
+    )
+    for subject, notes in SUBJECTS.items():
+        add_settings(run.add_argument_group(subject), notes)
     run.set_defaults(act=play)
     made = acts.add_parser("report", help="a run as one HTML file")
     made.add_argument("run", metavar="RUN", help="folder of the run")
@@ -76,14 +84,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def options() -> list[tuple[str, Callable, str]]:
-    """Name, reader and default in words of each setting that is an option."""
-    made = []
-    for field in fields(Settings):
-        if field.name in NOTES:
-            default = field.default if field.default_factory is MISSING else field.default_factory()
-            made.append((field.name, READERS[field.type], words_of(default)))
-    return made
+def add_settings(group: Any, notes: Mapping[str, str]) -> None:
+    """An option for each setting, with its note and its default."""
+    known = {field.name: field for field in fields(Settings)}
+    for name, words in notes.items():
+        field, flag = known[name], f"--{name.replace('_', '-')}"
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        about = f"{words} ({words_of(default)})"
+        if field.type is bool:
+            group.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=None, help=about
+            )
+        else:
+            read = READERS[field.type]
+            group.add_argument(flag, metavar=read.__name__.upper(), type=read, help=about)
 
 
 def number(text: str) -> float:
@@ -130,6 +144,7 @@ READERS = {
     float: number,
     tuple[str, ...]: names,
     tuple[int, ...]: counts,
+    tuple[float, ...]: numbers,
     Mapping[str, float]: shares,
 }
 
@@ -163,6 +178,8 @@ def words_of(default: object) -> str:
         return ",".join(f"{name}={share:g}" for name, share in default.items())
     if isinstance(default, tuple):
         return ",".join(map(str, default))
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     return "none" if default is None else str(default)
 
 
@@ -172,21 +189,37 @@ def play(asked: argparse.Namespace) -> int:
         for f in fields(Settings)
         if getattr(asked, f.name, None) is not None
     }
-    settings = Settings.from_dict(given | {"styles": styles_of(asked)})
-    from nsutils import encoders, pictures, transfer
+    given |= {"styles": styles_of(asked)}
+    settings = preset(asked.preset, **given) if asked.preset else Settings.from_dict(given)
+    from nsutils import encoders, pictures
     from nsutils.player import Player
     from nsutils.run import Run
 
-    encoder = encoders.of(settings)
+    if asked.save:
+        pictures.check_format(asked.save)
+    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
-    size = transfer.edges(settings, pictures.shape(settings.content))[-1]
-    limit = ", the content picture's own size" if size < settings.size else ""
-    print(
-        f"{encoder.name} on {encoder.device} in {encoder.precision}, {settings.steps} steps to {size} px{limit}"
-    )
+    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
+    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}")
     Player(run, encoder).play()
-    print(f"{run.status}: {run.result}\n{run.folder}")
+    if asked.save:
+        run.save(asked.save)
+    print(f"{run.status}: {asked.save or run.result}\n{run.folder}")
     return 130 if run.status == "stopped" else 0
+
+
+def size_in_words(settings: Settings) -> str:
+    """How large the picture will be, and what the content's own size has to do with it."""
+    from nsutils.pictures import shape
+    from nsutils.sources import scales
+
+    own = shape(settings.content)
+    height, width = scales(settings, own)[-1]
+    words = f"{width} x {height} px"
+    if height * width > own[0] * own[1]:
+        return f"{words}, enlarged from {own[1]} x {own[0]}"
+    smaller = settings.size and max(height, width) < settings.size
+    return f"{words}, the content picture's own size" if smaller else words
 
 
 def write_report(asked: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +30,11 @@ class Encoder(nn.Module):
 
     - `pooling`, between blocks, is average (Gatys et al. 2015, section 2, found that smoother), max, or l2. Where
       it is not the one that the network was `trained` with, features are scaled by GAINS to stay as large.
+      Without `pooling_gain` they are not. With `ceil_mode` an odd last row or column is pooled as well.
     - `padding`, at borders, is reflect, so that a picture's edge looks like its middle, replicate, zeros, or
       replicate-first: that at the first convolution and zeros at the others.
+    - `pixel_range` is white's number in the pictures that it is given. Above 1 they are the network's own input,
+      the mean taken away (`inward`), for float32 is finest around 0, and published programs optimise just that.
     - `told_by` is what the name was known from.
     """
 
@@ -44,9 +48,14 @@ class Encoder(nn.Module):
         pooling: str = "average",
         trained: str = "average",
         padding: str = "reflect",
+        pooling_gain: bool = True,
+        ceil_mode: bool = False,
+        pixel_range: float = 1.0,
     ):
         super().__init__()
-        self.pooling, self.gain, self.padding = pooling, GAINS[pooling] / GAINS[trained], padding
+        self.pooling, self.padding, self.ceil_mode = pooling, padding, ceil_mode
+        self.gain = GAINS[pooling] / GAINS[trained] if pooling_gain else 1.0
+        self.pixel_range = pixel_range
         self.name, self.precision, self.told_by = name, precision, told_by
         self.convolutions = nn.ModuleDict()
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
@@ -56,7 +65,10 @@ class Encoder(nn.Module):
             self.convolutions[key.replace("conv", "relu")] = conv
         self.convolutions.to(getattr(torch, precision), memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(normalisation.std).view(1, 3, 1, 1))
+        offset = torch.tensor([pixel_range * mean for mean in normalisation.mean])
+        self.register_buffer("offset", offset.view(1, 3, 1, 1))
+        spread = torch.tensor([pixel_range * std for std in normalisation.std])
+        self.register_buffer("std", spread.view(1, 3, 1, 1))
         self.requires_grad_(False)
 
     @property
@@ -68,13 +80,21 @@ class Encoder(nn.Module):
     def device(self) -> torch.device:
         return self.mean.device
 
+    def inward(self, picture: Tensor) -> Tensor:
+        """The picture, 0 black to 1 white, in the units of `pixel_range`."""
+        return picture if self.pixel_range == 1 else picture * self.pixel_range - self.offset
+
+    def outward(self, image: Tensor) -> Tensor:
+        """The image, in the units of `pixel_range`, as a picture, 0 black to 1 white."""
+        return image if self.pixel_range == 1 else (image + self.offset) / self.pixel_range
+
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """The features of `image` (N, 3, H, W) in [0, 1] at `layers`, each (N, C, h, w), not negative.
+        """The features of `image` (N, 3, H, W), as `inward` makes it, at `layers`, each (N, C, h, w), not negative.
 
         Computes no further than the deepest layer asked for. A layer in block b has h = H // 2**(b-1).
         """
         wanted = set(self.check(layers))
-        x, features = (image - self.mean) / self.std, {}
+        x, features = (image - self.mean if self.pixel_range == 1 else image) / self.std, {}
         x = x.to(getattr(torch, self.precision), memory_format=torch.channels_last)
         for name, convolution in self.convolutions.items():
             if len(features) == len(wanted):
@@ -88,13 +108,14 @@ class Encoder(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Half as high and wide."""
+        odd = {"ceil_mode": self.ceil_mode, "count_include_pad": False}
         if self.pooling == "max":
-            x = F.max_pool2d(x, 2)
+            x = F.max_pool2d(x, 2, ceil_mode=self.ceil_mode)
         elif self.pooling == "l2":
             # the floor keeps the root's gradient finite where nothing answers
-            x = (4 * F.avg_pool2d(x.square(), 2) + 1e-12).sqrt()
+            x = (4 * F.avg_pool2d(x.square(), 2, **odd) + 1e-12).sqrt()
         else:
-            x = F.avg_pool2d(x, 2)
+            x = F.avg_pool2d(x, 2, **odd)
         return x if self.gain == 1 else self.gain * x
 
     def padded(self, x: Tensor, first: bool) -> Tensor:
@@ -118,19 +139,20 @@ def load(
     weights: str | None = None,
     device: str | torch.device | None = None,
     precision: str = "auto",
-    pooling: str = "average",
-    padding: str = "reflect",
+    pixel_range: float = 1.0,
+    **how: Any,
 ) -> Encoder:
-    """The encoder of that name on `device`, or on the best device here.
+    """The encoder of that name on `device`, or on the best device here; `how` as `Encoder` takes it.
 
     `precision` is float32, bfloat16, or auto: bfloat16 where it is the quicker.
 
     `weights` is a file for the others (`nsutils.vgg.read`). Without it the environment variable NSUTILS_VGG19
     counts for a VGG-19, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.
+    Caffe's networks are given 0 to 255, or to `pixel_range` if that is above 1.
     """
     device = torch.device(device or best_device())
     precision = quickest(device) if precision == "auto" else precision
-    how = {"precision": precision, "pooling": pooling, "padding": padding}
+    how |= {"precision": precision, "pixel_range": pixel_range}
     if name == "slim":
         return Encoder(load_file(SLIM_FILE), DRAWINGS, name, **how).to(device)
     if file := weights or (not name.startswith("vgg16") and os.environ.get(vgg.VARIABLE)):
@@ -142,14 +164,16 @@ def load(
             f"encoder {name!r} is not fetched: name its file with weights, or use encoder='slim'"
         )
     how |= {"told_by": network.told_by, "trained": "max"}
-    return Encoder(network.arrays, network.normalisation, network.name, **how).to(device)
+    normalisation = network.normalisation(pixel_range if pixel_range > 1 else 255)
+    return Encoder(network.arrays, normalisation, network.name, **how).to(device)
 
 
-def of(settings: Settings, **resolved: str) -> Encoder:
-    """The encoder that the settings ask for, but for what `resolved` says: name, precision."""
-    asked = {
-        name: getattr(settings, name) for name in ("weights", "precision", "pooling", "padding")
-    }
+HOW = ("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding", "pixel_range")
+
+
+def of(settings: Settings, **resolved: Any) -> Encoder:
+    """The encoder that the settings ask for, but for what `resolved` says: name, precision, device."""
+    asked = {name: getattr(settings, name) for name in HOW}
     return load(**{"name": settings.encoder} | asked | resolved)
 
 

@@ -1,10 +1,21 @@
-"""Statistics of features and distances between them. Pure functions of (N, C, H, W) tensors: no state, no weights."""
+"""Statistics of features and distances between them. Pure functions of (N, C, H, W) tensors: no state, no weights.
+
+A distance is relative, a share of its target, or absolute, a mean square, as published programs have it.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
+RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
+QUANTILES = 256  # of a projection
+ROOT_STEPS = 12  # of Newton and Schulz
 
 
 class Sums(torch.autograd.Function):
@@ -38,36 +49,205 @@ def gram(features: Tensor) -> Tensor:
     return Sums.apply(features)[1]
 
 
+def gram_by_elements(features: Tensor) -> Tensor:
+    """The Gram matrix divided by C*H*W."""
+    return gram(features) / features.shape[1]
+
+
+def raw_moments(features: Tensor) -> Tensor:
+    """Mean and mean products of the channels over pixels, side by side: (N, C, 1 + C)."""
+    mean, products = Sums.apply(features)
+    return torch.cat((mean[..., None], products), -1)
+
+
 def moments(features: Tensor) -> Tensor:
     """Mean and covariance of the channels over pixels, side by side: (N, C, 1 + C).
 
     Unlike the Gram matrix, which mixes the two, they tell a colour from a contrast.
     """
-    mean, products = Sums.apply(features)
-    mean = mean[..., None]
-    return torch.cat((mean, products - mean @ mean.mT), -1)
+    return centred(raw_moments(features))
 
 
-def relative(got: Tensor, wanted: Tensor) -> Tensor:
+def centred(raw: Tensor) -> Tensor:
+    """Mean and covariance from mean and mean products."""
+    mean = raw[..., :1]
+    return torch.cat((mean, raw[..., 1:] - mean @ mean.mT), -1)
+
+
+def sliced(features: Tensor) -> Tensor:
+    """How the features are distributed along random directions, as many as channels: (N, C, QUANTILES).
+
+    Heitz et al. 2021, section 3, with the values of each projection, sorted, in QUANTILES means, so that
+    pictures of different sizes compare; and with the same directions at each step, for L-BFGS's sake.
+    """
+    channels = features.shape[1]
+    along = directions(channels).to(features) @ features.flatten(2)
+    return F.adaptive_avg_pool1d(along.sort(-1).values, QUANTILES)
+
+
+@lru_cache
+def directions(channels: int) -> Tensor:
+    """As many directions at right angles, (C, C), the same at each call."""
+    chance = torch.Generator().manual_seed(channels)
+    return torch.linalg.qr(torch.randn(channels, channels, generator=chance)).Q
+
+
+def mean_square(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
     """Squared distance as a share of the target's square: 0 where equal, 1 where `got` is zero."""
-    return (got - wanted).square().sum() / (wanted.square().sum() + FLOOR)
+    apart = (got - wanted).square()
+    return apart.sum() / (wanted.square().sum() + FLOOR) if relative else apart.mean()
 
 
-def moments_distance(got: Tensor, wanted: Tensor) -> Tensor:
-    """The means' distance in parts of the target's variance, and the covariances' relative one, half each."""
-    variance = wanted[..., 1:].diagonal(dim1=-2, dim2=-1).sum()
-    apart = (got[..., 0] - wanted[..., 0]).square().sum() / (variance + FLOOR)
-    return (apart + relative(got[..., 1:], wanted[..., 1:])) / 2
+def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """The means' distance in parts of the target's variance, and the covariances' relative one, half each.
+
+    Absolute: the sum of their mean squares.
+    """
+    means = (got[..., 0] - wanted[..., 0]).square()
+    covariances = mean_square(got[..., 1:], wanted[..., 1:], relative)
+    if not relative:
+        return means.mean() + covariances
+    return (means.sum() / (trace(wanted[..., 1:]) + FLOOR) + covariances) / 2
 
 
-STYLE_STATISTICS = {"moments": (moments, moments_distance), "gram": (gram, relative)}
+def with_root(raw: Tensor) -> Tensor:
+    """Mean, covariance and the covariance's root, side by side: (N, C, 1 + 2C). What `wasserstein` compares with."""
+    covariance = ridged(raw)
+    return torch.cat((raw[..., :1], covariance, Root.apply(covariance)), -1)
 
 
-def feature_distance(got: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference in parts of the target's variance (Gatys et al. 2015, eq. 1, made relative)."""
-    return (got - wanted).square().mean() / (wanted.var() + FLOOR)
+def wasserstein(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """Squared 2-Wasserstein distance of the Gaussians that have these moments.
+
+    |m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2), absolute in parts of the channels, as
+    crowsonkb/style-transfer-pytorch has it, relative in parts of the target's variance. `got` are raw moments,
+    `wanted` is what `with_root` makes of such.
+    """
+    channels = got.shape[-2]
+    covariance, target, root = ridged(got), *wanted[..., 1:].split(channels, -1)
+    means = (got[..., 0] - wanted[..., 0]).square().sum()
+    apart = means + trace(covariance + target - 2 * Root.apply(root @ covariance @ root))
+    return apart / (trace(target) + FLOOR) if relative else apart / channels
 
 
-def total_variation(image: Tensor) -> Tensor:
+def ridged(raw: Tensor) -> Tensor:
+    """The covariance in raw moments, RIDGE added to its diagonal."""
+    return centred(raw)[..., 1:] + RIDGE * torch.eye(raw.shape[-2]).to(raw)
+
+
+def trace(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).sum()
+
+
+class Root(torch.autograd.Function):
+    """The square root of a symmetric positive matrix, (N, C, C).
+
+    By Newton and Schulz's iteration (Higham 2008, eq. 6.35), its gradient by the Lyapunov equation that the
+    root's differential solves, iterated in the same way (Lin and Maji 2017): products alone, no eigenvectors,
+    so equal eigenvalues do no harm.
+    """
+
+    @staticmethod
+    def forward(ctx, matrix: Tensor) -> Tensor:
+        length = torch.linalg.matrix_norm(matrix, keepdim=True)
+        identity = torch.eye(matrix.shape[-1]).to(matrix)
+        root, inverse = matrix / length, identity.expand_as(matrix)
+        for _ in range(ROOT_STEPS):
+            change = (3 * identity - inverse @ root) / 2
+            root, inverse = root @ change, change @ inverse
+        ctx.save_for_backward(root := root * length.sqrt())
+        return root
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        length = torch.linalg.matrix_norm(root, keepdim=True)
+        a, q, thrice = root / length, slope / length, 3 * torch.eye(root.shape[-1]).to(root)
+        for _ in range(ROOT_STEPS):
+            rest = thrice - a @ a
+            q = (q @ rest - a.mT @ (a.mT @ q - q @ a)) / 2
+            a = a @ rest / 2
+        return q / 2
+
+
+class Statistic(NamedTuple):
+    """`of` features; `distance(got, wanted, relative)` from the target that `ready` makes of a statistic."""
+
+    of: Callable[[Tensor], Tensor]
+    distance: Callable[..., Tensor]
+    ready: Callable[[Tensor], Tensor] = lambda statistic: statistic
+
+
+def sliced_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """Mean squared difference of the sorted projections, relative in parts of their variance."""
+    apart = (got - wanted).square().mean()
+    return apart / (wanted.var(-1).mean() + FLOOR) if relative else apart
+
+
+STYLE_STATISTICS = {
+    "moments": Statistic(moments, moments_distance),
+    "gram": Statistic(gram, mean_square),
+    "wasserstein": Statistic(raw_moments, wasserstein, with_root),
+    "sliced": Statistic(sliced, sliced_distance),
+}
+GRAMS = {"pixels": gram, "elements": gram_by_elements}
+
+
+def statistic_of(name: str, gram_divisor: str = "pixels") -> Statistic:
+    """The statistic of that name, a Gram matrix divided as asked."""
+    found = STYLE_STATISTICS[name]
+    return found._replace(of=GRAMS[gram_divisor]) if name == "gram" else found
+
+
+def feature_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """Mean squared difference, relative in parts of the target's variance (Gatys et al. 2015, eq. 1)."""
+    apart = (got - wanted).square().mean()
+    return apart / (wanted.var() + FLOOR) if relative else apart
+
+
+def squares(image: Tensor) -> Tensor:
     """Mean squared difference between neighbours, down and across."""
     return image.diff(dim=-1).square().mean() + image.diff(dim=-2).square().mean()
+
+
+def half_squares(image: Tensor) -> Tensor:
+    """Half the sum of squared differences between neighbours; the last row and column have none of their own."""
+    across, down = image.diff(dim=-1)[..., :-1, :], image.diff(dim=-2)[..., :-1]
+    return (across.square().sum() + down.square().sum()) / 2
+
+
+def absolute(image: Tensor) -> Tensor:
+    """Sum of absolute differences between neighbours, down and across."""
+    return image.diff(dim=-1).abs().sum() + image.diff(dim=-2).abs().sum()
+
+
+def nine_point(image: Tensor) -> Tensor:
+    """Mean squared differences to all eight neighbours, those at the corners a quarter as heavy; edges repeat."""
+    straight = sum(image.diff(dim=dim).square().sum() for dim in (-1, -2)) / image.numel()
+    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    aslant = (wide[..., 1:, 1:] - wide[..., :-1, :-1]).square().mean()
+    aslant = aslant + (wide[..., 1:, :-1] - wide[..., :-1, 1:]).square().mean()
+    return 2 * straight / 3 + aslant / 6
+
+
+TOTAL_VARIATIONS = {
+    "squares": squares,
+    "half-squares": half_squares,
+    "absolute": absolute,
+    "nine-point": nine_point,
+}
+
+
+class Pull(torch.autograd.Function):
+    """Features as they are, their gradient with a set length, the sum of absolutes."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, length: float) -> Tensor:
+        ctx.length = length
+        return features.view_as(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
+        return slope * (ctx.length / (slope.abs().sum() + 1e-8)), None

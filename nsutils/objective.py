@@ -1,6 +1,5 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nsutils.encoders import Encoder
-from nsutils.losses import FLOOR, STYLE_STATISTICS, feature_distance, total_variation
+from nsutils.losses import FLOOR, TOTAL_VARIATIONS, Pull, feature_distance, statistic_of
 from nsutils.settings import PIXELS, Settings
 
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
 class Objective:
-    """Losses of an image (1, 3, H, W) against `content` of the same shape and `styles` of any.
+    """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
 
     total = content_weight * content + style_weight * style + tv_weight * tv, where
 
@@ -29,48 +28,92 @@ class Objective:
       they form are both compared, though no layer sees as far as a swirl;
     - tv is the mean squared difference of neighbours, in parts of the content's own.
 
-    So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all.
+    So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
+    conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
+    the units of the network and of `pixel_range`. The image is in the encoder's units (`Encoder.inward`), the
+    pictures are not.
     """
 
     def __init__(self, settings: Settings, encoder: Encoder, content: Tensor, styles: list[Tensor]):
         self.settings, self.encoder = settings, encoder
-        self.statistic, self.distance = STYLE_STATISTICS[settings.style_statistic]
+        self.statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
+        self.variation = TOTAL_VARIATIONS[settings.tv_form]
         wanted = dict.fromkeys((*settings.content_layers, *settings.style_layers))
         self.layers = encoder.check(layer for layer in wanted if layer != PIXELS)
+        portions = shares if settings.reduction == "mean" else dict
         weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
-        self.shares = shares(weights)
+        self.style_shares = portions(weights)
+        self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
+        self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
         thinnest = min(edge for picture in (content, *styles) for edge in picture.shape[-2:])
         octaves = [n for n in range(settings.octaves) if n == 0 or thinnest >> n >= THINNEST]
         self.octaves = shares({n: 0.5**n for n in octaves})
         with torch.no_grad():
-            self.content = encoder(content, settings.content_layers)
-            self.roughness = total_variation(content) + FLOOR
-            targets = [self.statistics(self.features(style)) for style in styles]
-            self.style = [self.blended(octave) for octave in zip(*targets, strict=True)]
+            self.picture = encoder.inward(content)
+            self.content = encoder(self.picture, settings.content_layers)
+            self.roughness = self.variation(self.picture) + FLOOR
+            inward = (encoder.inward(style) for style in styles)
+            self.style = self.targets([self.statistics(self.features(style)) for style in inward])
 
-    def losses(self, image: Tensor) -> dict[str, Tensor]:
-        """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer."""
-        features = self.features(image)
-        content = {
-            layer: feature_distance(features[0][layer], wanted)
-            for layer, wanted in self.content.items()
-        }
-        octaves = list(
-            zip(self.octaves.values(), self.statistics(features), self.style, strict=True)
-        )
-        style = {
-            layer: sum(
-                share * self.distance(got[layer], wanted[layer]) for share, got, wanted in octaves
-            )
-            for layer in self.settings.style_layers
-        }
+    def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
+        """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer.
+
+        `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
+        """
+        features = self.features(image.roll(shift, (-2, -1)))
+        content = self.content_losses(features[0], shift)
+        style = self.style_losses(features)
+        tv = self.variation(image)
         return {
-            "content": sum(content.values()) / len(content),
-            "style": sum(self.shares[layer] * loss for layer, loss in style.items()),
-            "tv": total_variation(image) / self.roughness,
+            "content": sum(self.content_shares[layer] * loss for layer, loss in content.items()),
+            "style": sum(self.style_shares[layer] * loss for layer, loss in style.items()),
+            "tv": tv / self.roughness if self.settings.relative else tv,
             **{f"content/{layer}": loss for layer, loss in content.items()},
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
+
+    def content_losses(
+        self, features: dict[str, Tensor], shift: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Each content layer's loss."""
+        targets = self.content
+        if any(shift):
+            with torch.no_grad():
+                targets = self.encoder(self.picture.roll(shift, (-2, -1)), targets)
+        losses = {}
+        for layer, wanted in targets.items():
+            weight = self.settings.content_weight * self.content_shares[layer]
+            got = self.pulling(features[layer], weight)
+            losses[layer] = feature_distance(got, wanted, self.settings.relative)
+        return losses
+
+    def style_losses(self, features: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
+        weights = {
+            layer: self.settings.style_weight * share for layer, share in self.style_shares.items()
+        }
+        pulling = [
+            {
+                layer: self.pulling(octave[layer], share * weight)
+                for layer, weight in weights.items()
+            }
+            for share, octave in zip(self.octaves.values(), features, strict=True)
+        ]
+        octaves = list(zip(self.octaves.values(), self.statistics(pulling), strict=True))
+        return {
+            layer: sum(
+                blend
+                * share
+                * self.statistic.distance(got[layer], wanted[layer], self.settings.relative)
+                for blend, style in self.style
+                for (share, got), wanted in zip(octaves, style, strict=True)
+            )
+            for layer in weights
+        }
+
+    def pulling(self, features: Tensor, weight: float) -> Tensor:
+        """The features, their gradient as long as the weight if that is asked for."""
+        return Pull.apply(features, weight) if self.settings.normalize_gradients else features
 
     def features(self, image: Tensor) -> list[dict[str, Tensor]]:
         """What the encoder sees in each octave, and the palette if it is asked for."""
@@ -84,18 +127,33 @@ class Objective:
     def statistics(self, features: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
         """The style statistic at each style layer of each octave."""
         return [
-            {layer: self.statistic(octave[layer]) for layer in self.settings.style_layers}
+            {layer: self.statistic.of(octave[layer]) for layer in self.settings.style_layers}
             for octave in features
         ]
 
-    def blended(self, targets: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Several styles' statistics averaged by the styles' weights."""
-        weights = shares(dict(enumerate(style.weight for style in self.settings.styles))).values()
-        both = list(zip(weights, targets, strict=True))
-        return {
-            layer: sum(weight * target[layer] for weight, target in both)
-            for layer in self.settings.style_layers
-        }
+    def targets(
+        self, styles: list[list[dict[str, Tensor]]]
+    ) -> list[tuple[float, list[dict[str, Tensor]]]]:
+        """What the statistics are held against, by octave and layer, and what it counts.
+
+        One target, averaged over the styles by their weights, or one for each style.
+        """
+        blend, ready = self.blend, self.statistic.ready
+        if self.settings.blend == "losses":
+            weighted = list(zip(blend, styles, strict=True))
+        else:
+            mixed = [
+                {
+                    layer: sum(w * s[layer] for w, s in zip(blend, octave, strict=True))
+                    for layer in octave[0]
+                }
+                for octave in zip(*styles, strict=True)
+            ]
+            weighted = [(1.0, mixed)]
+        return [
+            (weight, [{layer: ready(found) for layer, found in octave.items()} for octave in style])
+            for weight, style in weighted
+        ]
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The number to minimise."""
@@ -105,6 +163,15 @@ class Objective:
             + settings.style_weight * losses["style"]
             + settings.tv_weight * losses["tv"]
         )
+
+    def slope(
+        self, image: Tensor, shift: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient with respect to the image, and the losses, `total` first."""
+        losses = self.losses(image, shift)
+        total = self.total(losses)
+        (slope,) = torch.autograd.grad(total, image)
+        return slope.contiguous(), {"total": total, **losses}
 
 
 def shares(weights: dict[Any, float]) -> dict[Any, float]:

@@ -159,6 +159,25 @@ def png(image: Image.Image, notes: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+def check_format(path: str | Path) -> str:
+    """The format that a file's ending asks for; ValueError if it is none that is written."""
+    if found := FORMATS.get(Path(path).suffix.lower()):
+        return found
+    raise ValueError(f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}")
+
+
+def encoded(image: Image.Image, format: str) -> bytes:
+    """The image as a file's bytes; a JPEG has white where it was transparent."""
+    if format == "JPEG":
+        return jpeg(upright(image), quality=95)
+    buffer = io.BytesIO()
+    image.save(buffer, format, **({"compression": "tiff_lzw"} if format == "TIFF" else {}))
+    return buffer.getvalue()
+
+
 def write(path: Path, data: bytes) -> None:
     """The bytes as a file that is there whole or not at all."""
     aside = path.with_name(f".{path.name}.aside")

@@ -23,7 +23,7 @@ CHECKPOINT_SECONDS = 10.0
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
 
 # What is made once for a run: pictures and encoder.
-FIXED = {"content", "styles", "init", "encoder", "weights", "precision", "pooling", "padding"}
+FIXED = {"content", "styles", "init", "noise", "noise_scale", "encoder", *encoders.HOW}
 
 
 class Player:
@@ -166,7 +166,7 @@ class Player:
                 threads=torch.get_num_threads(),
             )
             if self.step is None:
-                self.step = start(self.settings)
+                self.step = start(self.settings, encoder)
                 run.keep(self.step)
                 self._tell()
             run.rewind(self.step.number)
@@ -203,7 +203,7 @@ class Player:
             self._work += work(step.image.shape)
             self._moments.append((self.seconds, self._work))
             run.record(step, before + self.seconds)
-            if step.number % step.settings.interval == 0 or step.number == step.settings.steps:
+            if step.settings.keeps(step.number):
                 run.keep(step)
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
                 run.checkpoint(step)

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 
-from nsutils import pictures
+from nsutils import colours, pictures
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
-from nsutils.transfer import Sources, Step, full_size
+from nsutils.sources import Sources
+from nsutils.transfer import Step, full_size
 
 
 class Run:
@@ -147,7 +150,7 @@ class Run:
         """Adds the step's picture to images/."""
         pictures.write(
             self.folder / "images" / f"step_{step.number:05d}.jpg",
-            pictures.jpeg(pictures.to_image(step.image), quality=92),
+            pictures.jpeg(in_colours(step.image, step.settings), quality=92),
         )
 
     def checkpoint(self, step: Step) -> None:
@@ -165,10 +168,21 @@ class Run:
             "Software": f"nsutils {version('nsutils')}",
             "nsutils.settings": self._named(step.settings).to_json(),
         }
-        image = pictures.to_image(full_size(step))
+        image = in_colours(full_size(step), step.settings)
         if alpha := pictures.alpha(step.settings.content):
             image.putalpha(alpha.resize(image.size))
         pictures.write(self.result, pictures.png(image, notes))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the picture to another file, a PNG, JPEG or TIFF of 8 bits by its ending."""
+        path, format = Path(path), pictures.check_format(path)
+        try:
+            with Image.open(self.result) as image:
+                pictures.write(path, pictures.encoded(image, format))
+        except OSError as error:
+            raise ValueError(
+                f"no picture can be written to {str(path)!r}: {error.strerror or error}"
+            ) from error
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""
@@ -198,6 +212,15 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, lambda name: Path(name).relative_to(self.folder).as_posix())
+
+
+def in_colours(picture: Tensor, settings: Settings) -> Image.Image:
+    """The picture as an image, with the content's colours as far as the settings keep them by luminance."""
+    image = pictures.to_image(picture)
+    if not settings.original_colors or settings.color_method != "luminance":
+        return image
+    content = pictures.opened(settings.content)
+    return colours.kept(image, content, settings.color_method, settings.original_colors)
 
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
-LBFGS_HISTORY = 10
 PIXELS = "pixels"  # the picture's own colours, as a style layer before the first
 
 
@@ -27,12 +26,30 @@ ENCODERS = {
     "vgg16-caffe": VGG16,
     VGG: VGG19,
 }
-STATISTICS = ("moments", "gram")
-OPTIMIZERS = ("lbfgs", "adam")
-PRECISIONS = ("auto", "float32", "bfloat16")
-POOLINGS = ("average", "max", "l2")
-PADDINGS = ("reflect", "replicate", "zeros", "replicate-first")
 STARTS = ("content", "noise", "style", "grey")
+CHOICES = {
+    "side": ("long", "short", "width"),
+    "enlarge": ("nothing", "content", "everything"),
+    "resampling": ("bicubic", "bilinear"),
+    "color_method": ("luminance", "cholesky", "pca", "symmetric"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "pooling": ("average", "max", "l2"),
+    "padding": ("reflect", "replicate", "zeros", "replicate-first"),
+    "style_statistic": ("moments", "gram", "wasserstein", "sliced"),
+    "gram_divisor": ("pixels", "elements"),
+    "reduction": ("mean", "sum"),
+    "blend": ("targets", "losses"),
+    "tv_form": ("squares", "half-squares", "absolute", "nine-point"),
+    "optimizer": ("lbfgs", "adam"),
+    "counting": ("moves", "evaluations"),
+    "returned": ("last", "best", "average"),
+    "noise": ("normal", "uniform", "style", "mean"),
+}
+LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
+NUMBERS = (
+    *("content_weight", "style_weight", "tv_weight", "learning_rate"),
+    *("original_colors", "pixel_range", "noise_scale"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,20 +76,28 @@ class Settings:
     """A recipe for one picture. Each field's note in `NOTES` is what the command line and the panel say of it.
 
     With every loss relative to its target (see `nsutils.objective`), weights keep their meaning over sizes,
-    layers and encoders: `style_weight=1` is a sensible start everywhere.
+    layers and encoders: `style_weight=1` is a sensible start everywhere. The conventions by which published
+    programs differ are fields as well, and `nsutils.presets` has their values for each.
     """
 
     content: str
     styles: tuple[Style, ...]
+    size: int | None = 512
+    side: str = "long"
+    enlarge: str = "nothing"
+    truncate: bool = False
+    resampling: str = "bicubic"
+    original_colors: float = 0.0
+    color_method: str = "luminance"
+
     encoder: str | None = None
     weights: str | None = None
     precision: str = "auto"
     pooling: str = "average"
+    pooling_gain: bool = True
+    ceil_mode: bool = False
     padding: str = "reflect"
-    size: int = 512
-    steps: int = 150
-    scale_steps: tuple[int, ...] = (50, 40, 30)
-    smallest: int = 96
+
     content_weight: float = 0.045
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
     style_weight: float = 1.0
@@ -83,9 +108,31 @@ class Settings:
     style_statistic: str = "moments"
     octaves: int = 2
     tv_weight: float = 0.005
+    relative: bool = True
+    reduction: str = "mean"
+    gram_divisor: str = "pixels"
+    blend: str = "targets"
+    tv_form: str = "squares"
+
+    steps: int = 150
+    scale_steps: tuple[int, ...] = (50, 40, 30)
+    smallest: int = 96
     optimizer: str = "lbfgs"
+    lbfgs_history: int = 10
+    bounded: bool = True
     learning_rate: float = 0.02
+    betas: tuple[float, ...] = (0.9, 0.99)
+    clamp: bool = True
+    carry: bool = False
+    pixel_range: float = 1.0
+    normalize_gradients: bool = False
+    roll: bool = False
+    counting: str = "moves"
+    returned: str = "last"
+
     init: str = "content"
+    noise: str = "normal"
+    noise_scale: float = 1.0
     seed: int = 0
     every: int | None = None
 
@@ -101,28 +148,33 @@ class Settings:
             raise ValueError(
                 "encoder 'slim' has its own weights; leave encoder away, or choose vgg19"
             )
-        _choice("precision", self.precision, PRECISIONS)
-        _choice("pooling", self.pooling, POOLINGS)
-        _choice("padding", self.padding, PADDINGS)
-        _choice("style_statistic", self.style_statistic, STATISTICS)
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name, least in {
-            "size": 32,
-            "steps": 1,
-            "smallest": 32,
-            "octaves": 1,
-            "seed": 0,
-        }.items():
-            _set(self, name, _whole(name, getattr(self, name), least))
+        for name, known in CHOICES.items():
+            _choice(name, getattr(self, name), known)
+        for name, least in LEAST.items():
+            if name != "size" or self.size is not None:
+                _set(self, name, _whole(name, getattr(self, name), least))
         if self.every is not None:
             _set(self, "every", _whole("every", self.every, 1))
-        _set(
-            self,
-            "scale_steps",
-            tuple(_whole("scale_steps", n, 1) for n in _items(self.scale_steps)),
-        )
-        for name in ("content_weight", "style_weight", "tv_weight", "learning_rate"):
+        for name in NUMBERS:
             _set(self, name, _number(name, getattr(self, name)))
+        for name in (f.name for f in fields(self) if f.type is bool):
+            _switch(name, getattr(self, name))
+        steps = tuple(_whole("scale_steps", n, 1) for n in _items(self.scale_steps))
+        _set(self, "scale_steps", steps)
+        self._check_numbers()
+        self._check_layers()
+        _set(self, "init", _text("init", self.init))
+
+    def _check_numbers(self) -> None:
+        _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
+        if len(self.betas) != 2 or max(self.betas) >= 1:
+            raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
+        if self.original_colors > 1:
+            raise ValueError(f"original_colors is {self.original_colors:g}; give a number to 1")
+        if not self.pixel_range:
+            raise ValueError("pixel_range is 0; give white's number, as 1 or 255")
+
+    def _check_layers(self) -> None:
         known = ENCODERS[self.encoder]
         _set(self, "content_layers", _known("content_layers", self.content_layers, known))
         _set(self, "style_layers", _known("style_layers", self.style_layers, (PIXELS, *known)))
@@ -133,12 +185,15 @@ class Settings:
             for name, weight in dict(self.layer_weights).items()
         }
         _set(self, "layer_weights", weights)
-        _set(self, "init", _text("init", self.init))
 
     @property
     def interval(self) -> int:
         """Steps between kept pictures: `every`, or a tenth of the steps."""
         return self.every or math.ceil(self.steps / 10)
+
+    def keeps(self, number: int) -> bool:
+        """Whether the picture of step `number` is kept."""
+        return number % self.interval == 0 or number == self.steps
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -163,31 +218,72 @@ class Settings:
         }
 
 
-NOTES = {
-    "encoder": "network that sees the pictures: slim (built in), vgg19 or vgg16 (ImageNet weights, fetched once), "
-    "vgg19-caffe or vgg16-caffe (from a file), or vgg, the one that the file tells; slim, or vgg with weights",
-    "weights": "file with the weights of a VGG, instead of fetching them",
-    "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
-    "pooling": "between the network's blocks: average, max, or l2",
-    "padding": "at borders: reflect, replicate, zeros, or replicate-first, at the first convolution alone",
-    "size": "long edge of the picture in pixels; never larger than the content picture",
-    "steps": "iterations over all scales; more only prolong the run",
-    "scale_steps": "iterations at each scale before the last, the coarsest first",
-    "smallest": "long edge of the coarsest scale in pixels",
-    "content_weight": "how much the content picture holds",
-    "content_layers": "layers whose features keep the content",
-    "style_weight": "how much the style pulls",
-    "style_layers": "layers whose statistics are the style; pixels is the palette",
-    "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
-    "style_statistic": "moments (mean and covariance of features) or gram",
-    "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
-    "tv_weight": "smoothness: total variation, relative to the content picture's own",
-    "optimizer": "lbfgs or adam",
-    "learning_rate": "Adam's step, in parts of the range from black to white",
-    "init": "start from the content, noise, the (first) style, grey, or a picture file",
-    "seed": "of the noise",
-    "every": "keep the picture each so many iterations; a tenth of the steps if not given",
+# By subject. The command line's help is made of these, and so are the panel's tooltips.
+SUBJECTS = {
+    "pictures": {
+        "size": "long edge of the picture in pixels; never larger than the content picture; its own size if not given",
+        "side": "the side that size is: long, short, or width",
+        "enlarge": "what may be enlarged to size: nothing, content, or everything, the styles as well",
+        "truncate": "sides are cut to whole pixels, not rounded",
+        "resampling": "of pictures that are resized: bicubic or bilinear",
+        "original_colors": "how much of the content's colours is kept, 0 to 1",
+        "color_method": "how they are kept: luminance, the result's light with the content's colour; or by matching "
+        "the style picture's colours to the content's: cholesky, pca, symmetric (Gatys et al. 2017)",
+    },
+    "network": {
+        "encoder": "network that sees the pictures: slim (built in), vgg19 or vgg16 (ImageNet weights, fetched once), "
+        "vgg19-caffe or vgg16-caffe (from a file), or vgg, the one that the file tells; slim, or vgg with weights",
+        "weights": "file with the weights of a VGG, instead of fetching them",
+        "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
+        "pooling": "between the network's blocks: average, max, or l2",
+        "pooling_gain": "features stay as large as with the pooling that the network was trained with",
+        "ceil_mode": "pooling keeps an odd last row or column",
+        "padding": "at borders: reflect, replicate, zeros, or replicate-first, at the first convolution alone",
+    },
+    "losses": {
+        "content_weight": "how much the content picture holds",
+        "content_layers": "layers whose features keep the content",
+        "style_weight": "how much the style pulls",
+        "style_layers": "layers whose statistics are the style; pixels is the palette",
+        "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
+        "style_statistic": "moments (mean and covariance of features), gram, wasserstein (between Gaussians of that "
+        "mean and covariance), or sliced (whole distributions along random directions)",
+        "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
+        "tv_weight": "smoothness: total variation, relative to the content picture's own",
+        "relative": "losses are shares of their targets; else mean squares, with the units of the network",
+        "reduction": "the layers' losses: mean, by their weights, or sum, each times its weight",
+        "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",
+        "blend": "several styles' targets are averaged, or their losses",
+        "tv_form": "total variation: squares (mean), half-squares (half their sum), absolute (sum), nine-point (mean)",
+    },
+    "descent": {
+        "steps": "iterations over all scales; more only prolong the run",
+        "scale_steps": "iterations at each scale before the last, the coarsest first",
+        "smallest": "size at the coarsest scale in pixels",
+        "optimizer": "lbfgs or adam",
+        "lbfgs_history": "steps that L-BFGS remembers",
+        "bounded": "L-BFGS's first step has a set length, and none is longer than allowed",
+        "learning_rate": "Adam's step, in units of pixel_range",
+        "betas": "Adam's two rates of forgetting",
+        "clamp": "Adam's picture stays between black and white",
+        "carry": "Adam's memory is enlarged for the next scale, not dropped",
+        "pixel_range": "white's number for the optimizer: 1, 255 or 256; above 1, black is not 0 but the network's "
+        "mean is",
+        "normalize_gradients": "each layer's gradient gets its weight as length (sum of absolutes)",
+        "roll": "each step sees the picture shifted round at random, against grids",
+        "counting": "what an iteration is: moves, or evaluations, whose picture has made one move less",
+        "returned": "which picture is kept: the last, the best of the kept ones, or the average of late ones",
+    },
+    "start": {
+        "init": "start from the content, noise, the (first) style, grey, or a picture file",
+        "noise": "its form: normal (around grey), uniform, style (with the style's colour), mean (the network's mean "
+        "colour, and noise_scale)",
+        "noise_scale": "of the noise around the mean colour, in units of pixel_range",
+        "seed": "of the noise and of all else that is random",
+        "every": "keep the picture each so many iterations; a tenth of the steps if not given",
+    },
 }
+NOTES = {name: words for notes in SUBJECTS.values() for name, words in notes.items()}
 
 
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
@@ -227,7 +323,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _items(value: Any) -> tuple:
-    return (value,) if isinstance(value, str | int) else tuple(value)
+    return (value,) if isinstance(value, str | int | float) else tuple(value)
 
 
 def _number(name: str, value: Any) -> float:
@@ -245,6 +341,11 @@ def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} is {value!r}; give a whole number of {least} or more")
     return value
+
+
+def _switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; give True or False")
 
 
 def _choice(name: str, value: Any, known: Iterable[str]) -> None:

@@ -37,8 +37,7 @@ class Normalisation(NamedTuple):
 
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# Caffe's networks see 0 to 255 less the mean pixel.
-CAFFE = Normalisation((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
+CAFFE_MEAN = (123.68, 116.779, 103.939)  # of pixels from 0 to 255
 
 
 class Network(NamedTuple):
@@ -52,9 +51,11 @@ class Network(NamedTuple):
     arrays: dict[str, Tensor]
     told_by: str
 
-    @property
-    def normalisation(self) -> Normalisation:
-        return CAFFE if self.name.endswith("-caffe") else IMAGENET
+    def normalisation(self, white: float = 255) -> Normalisation:
+        """What the network expects; Caffe's are given 0 to `white`, less the mean pixel."""
+        if not self.name.endswith("-caffe"):
+            return IMAGENET
+        return Normalisation(tuple(mean / white for mean in CAFFE_MEAN), 3 * (1 / white,))
 
 
 def read(path: Path, name: str = VGG) -> Network:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from nsutils import encoders
 from nsutils.encoders import GAINS, load
-from nsutils.settings import ENCODERS, PADDINGS, POOLINGS, PRECISIONS
+from nsutils.settings import CHOICES, ENCODERS
 from nsutils.vgg import sha256
 
 
@@ -22,7 +22,7 @@ def test_bfloat16_sees_nearly_what_float32_sees_and_hands_out_float32():
 
 
 def test_a_precision_is_found_by_trying():
-    assert load("slim", device="cpu").precision in PRECISIONS[1:]
+    assert load("slim", device="cpu").precision in CHOICES["precision"][1:]
 
 
 def test_slim_has_vgg19s_thirteen_layers_to_relu5_1():
@@ -63,7 +63,7 @@ def test_an_encoder_is_convolutions_by_hand(encoder):
     assert torch.allclose(encoder(image, ["relu2_1"])["relu2_1"], x, atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", CHOICES["pooling"])
 def test_pooling_by_hand_and_its_gradient_is_finite_everywhere(encoder, pooling):
     encoder.pooling, encoder.gain = pooling, GAINS[pooling] / GAINS["max"]
     image = torch.rand(1, 3, 12, 10).requires_grad_()
@@ -89,12 +89,12 @@ def test_an_encoder_keeps_its_scale_when_it_pools_otherwise_than_it_was_trained(
         .square()
         .mean()
         .item()
-        for pooling in POOLINGS
+        for pooling in CHOICES["pooling"]
     }
     assert all(0.4 < size / sizes["average"] < 2.5 for size in sizes.values()), sizes
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("padding", CHOICES["padding"])
 def test_padding_by_hand(encoder, padding):
     encoder.padding = padding
     image = torch.rand(1, 3, 9, 11)

@@ -7,8 +7,11 @@ from nsutils.losses import (
     gram,
     moments,
     moments_distance,
-    total_variation,
+    squares,
 )
+
+# A root by ten and two steps of iteration is not exact where the smallest eigenvalue is tiny.
+TIGHT = {"moments": 1e-12, "gram": 1e-12, "wasserstein": 1e-6, "sliced": 1e-12}
 
 
 def features(seed, *shape):
@@ -30,19 +33,19 @@ def test_moments_are_mean_and_covariance():
 
 @pytest.mark.parametrize("name", STYLE_STATISTICS)
 def test_a_statistic_does_not_know_places_nor_how_often_they_repeat(name):
-    statistic, distance = STYLE_STATISTICS[name]
+    statistic, distance, ready = STYLE_STATISTICS[name]
     x = features(2, 1, 3, 4, 6)
     shuffled = x.flatten(2)[..., torch.randperm(24, generator=torch.Generator().manual_seed(1))]
     twice = torch.cat((shuffled.view(1, 3, 4, 6), x), -1)
-    assert distance(statistic(twice), statistic(x)) < 1e-12
+    assert distance(statistic(twice), ready(statistic(x))) < TIGHT[name]
 
 
 @pytest.mark.parametrize("name", STYLE_STATISTICS)
 def test_a_distance_grows_from_nought_and_has_the_gradient_that_differences_give(name):
-    statistic, distance = STYLE_STATISTICS[name]
-    wanted = statistic(features(3, 1, 3, 4, 4))
-    x = features(4, 1, 3, 4, 4).requires_grad_()
-    assert distance(wanted, wanted) == 0 < distance(statistic(x), wanted)
+    statistic, distance, ready = STYLE_STATISTICS[name]
+    same = statistic(features(3, 1, 3, 4, 4))
+    wanted, x = ready(same), features(4, 1, 3, 4, 4).requires_grad_()
+    assert abs(distance(same, wanted)) < TIGHT[name] < distance(statistic(x), wanted)
     assert torch.autograd.gradcheck(lambda x: distance(statistic(x), wanted), x)
 
 
@@ -54,8 +57,8 @@ def test_an_empty_statistic_is_one_away_in_covariance():
 
 def test_a_flat_target_gives_finite_distances():
     flat = torch.full((1, 3, 4, 4), 0.5)
-    for statistic, distance in STYLE_STATISTICS.values():
-        assert torch.isfinite(distance(statistic(torch.rand(1, 3, 4, 4)), statistic(flat)))
+    for statistic, distance, ready in STYLE_STATISTICS.values():
+        assert torch.isfinite(distance(statistic(torch.rand(1, 3, 4, 4)), ready(statistic(flat))))
     assert torch.isfinite(feature_distance(torch.rand(1, 3, 4, 4), flat))
 
 
@@ -66,4 +69,4 @@ def test_feature_distance_is_in_parts_of_the_variance():
 
 def test_total_variation_of_a_ramp_is_its_slope_squared():
     ramp = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 3, 4, 5) * 0.1
-    assert total_variation(ramp) == pytest.approx(0.01)
+    assert squares(ramp) == pytest.approx(0.01)

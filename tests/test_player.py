@@ -5,7 +5,7 @@ import pytest
 
 from nsutils import Player, Run, stylize
 from nsutils.player import clock
-from nsutils.settings import OPTIMIZERS
+from nsutils.settings import CHOICES
 
 PATIENCE = 60  # seconds until a wait on an effect has failed
 
@@ -22,7 +22,7 @@ def reached(player, number):
     return event
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 def test_resumed_equals_unbroken(settings, encoder, tmp_path, optimizer):
     settings = replace(settings, optimizer=optimizer)
     unbroken = [step.losses for step in stylize(settings, encoder)]

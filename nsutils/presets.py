@@ -1,0 +1,158 @@
+"""The settings of published programs, by name: the same losses, sizes, descent and schedule in this kit's engine.
+
+`preset("gatys", content="me.jpg", styles="painting.jpg")` gives Settings; any field may be changed in the same call.
+What a program's numbers mean stays what they mean there: units of its pixels and its network, no relative losses.
+"""
+
+from typing import Any
+
+from nsutils.settings import Settings
+
+FIRST_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+# What most of them have in common, by which they differ from the kit's own defaults.
+COMMON = {
+    "precision": "float32",
+    "pooling": "max",
+    "pooling_gain": False,
+    "padding": "zeros",
+    "content_layers": ("relu4_2",),
+    "style_layers": FIRST_LAYERS,
+    "layer_weights": {},
+    "style_statistic": "gram",
+    "octaves": 1,
+    "relative": False,
+    "reduction": "sum",
+    "gram_divisor": "elements",
+    "enlarge": "everything",
+    "truncate": True,
+    "resampling": "bilinear",
+    "scale_steps": (),
+    "pixel_range": 255.0,
+    "lbfgs_history": 100,
+    "bounded": False,
+    "betas": (0.9, 0.999),
+    "clamp": False,
+    "noise": "mean",
+    "every": 100,
+}
+
+JCJOHNSON = COMMON | {
+    "encoder": "vgg19-caffe",
+    "ceil_mode": True,  # as loadcaffe makes Caffe's pooling
+    "size": 512,
+    "pixel_range": 256.0,
+    "content_weight": 5.0,
+    "style_weight": 100.0,
+    "tv_weight": 1e-3,
+    "tv_form": "half-squares",  # a gradient there, not part of the printed loss
+    "steps": 1000,
+    "counting": "evaluations",
+    "learning_rate": 10.0,
+    "init": "noise",
+    "noise_scale": 0.001,
+}
+
+NEURAL_STYLE_PT = JCJOHNSON | {
+    "ceil_mode": False,
+    "pixel_range": 255.0,
+    "tv_form": "absolute",
+    "learning_rate": 1.0,
+}
+
+GATYS = COMMON | {
+    "encoder": "vgg19-caffe",
+    "size": 512,
+    "side": "short",
+    "content_weight": 1.0,
+    "style_weight": 1000.0,
+    "layer_weights": {
+        layer: channels**-2
+        for layer, channels in zip(FIRST_LAYERS, (64, 128, 256, 512, 512), strict=True)
+    },
+    "gram_divisor": "pixels",
+    "tv_weight": 0.0,
+    "steps": 520,  # 500, to the end of a block of 20
+    "init": "content",
+}
+
+CROWSONKB = {name: value for name, value in COMMON.items() if name != "scale_steps"} | {
+    "encoder": "vgg19",
+    "padding": "replicate-first",
+    "pooling_gain": True,
+    "size": 512,
+    "enlarge": "content",
+    "truncate": False,
+    "resampling": "bicubic",
+    "content_weight": 0.015,
+    "style_weight": 1.0,
+    "layer_weights": dict(zip(FIRST_LAYERS, (256.0, 64.0, 16.0, 4.0, 1.0), strict=True)),
+    "style_statistic": "wasserstein",
+    "reduction": "mean",
+    "tv_weight": 2.0,
+    "tv_form": "nine-point",
+    "pixel_range": 1.0,
+    "optimizer": "adam",
+    "learning_rate": 0.02,
+    "betas": (0.9, 0.99),
+    "clamp": True,
+    "carry": True,
+    "returned": "average",
+    "lbfgs_history": 10,
+    "init": "content",
+    "noise": "normal",
+}
+
+ANISHATHALYE = COMMON | {
+    "encoder": "vgg19-caffe",
+    "ceil_mode": True,
+    "size": None,
+    "side": "width",
+    "resampling": "bicubic",
+    "content_weight": 5.0,
+    "style_weight": 500.0,
+    "reduction": "mean",
+    "blend": "losses",
+    "tv_weight": 100.0,
+    "steps": 1000,
+    "optimizer": "adam",
+    "learning_rate": 10.0,
+    "returned": "best",
+    "init": "noise",
+    "noise_scale": 0.256,
+}
+
+PRESETS = {
+    "jcjohnson": JCJOHNSON,
+    "neural-style-pt": NEURAL_STYLE_PT,
+    "gatys": GATYS,
+    "crowsonkb": CROWSONKB,
+    "anishathalye": ANISHATHALYE,
+}
+
+
+def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
+    """The settings of the program of that name for these pictures; `changes` are fields of Settings.
+
+    ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
+    not, so neither is the picture.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    values = PRESETS[name] | changes
+    if name == "crowsonkb":
+        values = scales_of_crowsonkb(values["size"]) | values
+    return Settings(content, styles, **values)
+
+
+def scales_of_crowsonkb(size: int) -> dict[str, Any]:
+    """Each scale larger by the root of two, from at least 128 to `size`; 1000 steps at the first, 500 at each other."""
+    count = 1
+    while round(size / 2 ** (count / 2)) >= 128:
+        count += 1
+    later = (500,) * (count - 1)
+    return {
+        "smallest": max(32, round(size / 2 ** ((count - 1) / 2))),
+        "scale_steps": (1000, *later)[:-1],
+        "steps": 1000 + sum(later),
+    }

@@ -1,0 +1,111 @@
+"""The pictures that a run is made from, at the size of each of its scales."""
+
+import math
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nsutils import colours, pictures
+from nsutils.objective import THINNEST
+from nsutils.settings import STARTS, Settings
+
+Shape = tuple[int, int]  # height, width in pixels
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+SIDES = {"long": max, "short": min, "width": lambda shape: shape[1]}
+
+
+class Sources:
+    """The content and the styles of some settings, at any scale; ValueError where one cannot be used."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.content = pictures.opened(settings.content)
+        self.shape = self.content.size[::-1]
+        self.scales = scales(settings, self.shape)
+        self.styles = [pictures.opened(style.picture) for style in settings.styles]
+        if settings.init not in STARTS:
+            pictures.opened(settings.init)
+        if settings.original_colors and settings.color_method in colours.MATCHES:
+            self.styles = [self.recoloured(style) for style in self.styles]
+
+    def recoloured(self, style: Image.Image) -> Image.Image:
+        """A style picture in the content's colours, as far as they are asked for."""
+        method, amount = self.settings.color_method, self.settings.original_colors
+        return colours.matched(style, self.content, method, amount)
+
+    def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor]]:
+        """The content at that shape, and the styles as large, by their own scale."""
+        styles = [
+            self.picture(style, style_shape(self.settings, style.size[::-1], shape, asked.scale))
+            for style, asked in zip(self.styles, self.settings.styles, strict=True)
+        ]
+        return self.picture(self.content, shape).to(device), [style.to(device) for style in styles]
+
+    def picture(self, image: Image.Image, shape: Shape) -> Tensor:
+        resampling = RESAMPLING[self.settings.resampling]
+        return pictures.to_tensor(image.resize(shape[::-1], resampling))
+
+    def after(self, settings: Settings) -> "Sources":
+        """The sources of changed settings; no file is read again for a weight or a layer."""
+        pictured = {
+            *("content", "styles", "size", "side", "enlarge", "truncate", "resampling"),
+            *("smallest", "scale_steps", "init", "original_colors", "color_method"),
+        }
+        return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
+
+
+def larger(one: Shape, other: Shape) -> Shape:
+    return max(one, other, key=math.prod)
+
+
+def scale_of(settings: Settings, number: int) -> int:
+    """The number of the scale at which the step after step `number` is made."""
+    scale = 0
+    for count in settings.scale_steps:
+        if (number := number - count) < 0:
+            break
+        scale += 1
+    return scale
+
+
+def scales(settings: Settings, shape: Shape) -> list[Shape]:
+    """The shape of each scale, evenly spaced by ratio from `smallest` to `size`, for a content of that shape.
+
+    A picture is not enlarged unless that is asked for, and no scale is too thin for the deepest layer.
+    """
+    own, thin = SIDES[settings.side](shape), min(shape)
+    last = own if settings.size is None else settings.size
+    if settings.enlarge == "nothing":
+        last = min(last, own)
+    least = math.ceil(THINNEST * own / thin)
+    if last < least:
+        raise ValueError(
+            f"size {last} makes {settings.content!r} ({shape[1]} x {shape[0]}) too thin: its short edge "
+            f"needs {THINNEST} pixels; "
+            + (f"choose size {least} or more" if least <= own else "choose a larger picture")
+        )
+    first, count = min(max(settings.smallest, least), last), len(settings.scale_steps)
+    edges = [round(first * (last / first) ** (n / max(count, 1))) for n in range(count)] + [last]
+    return [sized(settings, shape, edge) for edge in edges]
+
+
+def sized(settings: Settings, shape: Shape, edge: int) -> Shape:
+    """The shape with the side that counts at `edge` pixels."""
+    own = SIDES[settings.side](shape)
+    if settings.truncate:
+        height, width = (int(edge / own * side) for side in shape)
+    else:
+        height, width = (round(edge * side / own) for side in shape)
+    return max(1, height), max(1, width)
+
+
+def style_shape(settings: Settings, shape: Shape, content: Shape, scale: float) -> Shape:
+    """The shape of a style picture of that shape beside a content of its; never enlarged unless that is asked for."""
+    own, edge = SIDES[settings.side](shape), scale * SIDES[settings.side](content)
+    if settings.enlarge != "everything":
+        edge = min(edge, own)
+    edge = max(
+        int(edge) if settings.truncate else round(edge), math.ceil(THINNEST * own / min(shape))
+    )
+    return sized(settings, shape, edge)
