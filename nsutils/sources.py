@@ -80,10 +80,11 @@ def scales(settings: Settings, shape: Shape) -> list[Shape]:
         last = min(last, own)
     least = math.ceil(THINNEST * own / thin)
     if last < least:
+        small = settings.enlarge == "nothing" and own < least
+        way_out = "choose a larger picture" if small else f"choose size {least} or more"
         raise ValueError(
             f"size {last} makes {settings.content!r} ({shape[1]} x {shape[0]}) too thin: its short edge "
-            f"needs {THINNEST} pixels; "
-            + (f"choose size {least} or more" if least <= own else "choose a larger picture")
+            f"needs {THINNEST} pixels; {way_out}"
         )
     first, count = min(max(settings.smallest, least), last), len(settings.scale_steps)
     edges = [round(first * (last / first) ** (n / max(count, 1))) for n in range(count)] + [last]
