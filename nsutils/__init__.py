@@ -4,6 +4,7 @@ settings     what is asked for: Settings, Style, vary
 presets      the settings of published programs
 pictures     files to tensors and back
 colours      a picture with another's colours
+targets      a style's statistics as a file
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1

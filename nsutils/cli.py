@@ -1,4 +1,4 @@
-"""The command `nsutils`: run, report, demo, lab. Its options are the fields of Settings."""
+"""The command `nsutils`: run, target, colour, report, demo, lab. Its options are the fields of Settings."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nsutils.presets import PRESETS, preset
-from nsutils.settings import SUBJECTS, Settings, Style
+from nsutils.settings import CHOICES, SUBJECTS, Settings, Style
 
 
 def main(words: list[str] | None = None) -> int:
@@ -71,6 +71,30 @@ def parser() -> argparse.ArgumentParser:
     for subject, notes in SUBJECTS.items():
         add_settings(run.add_argument_group(subject), notes)
     run.set_defaults(act=play)
+    target = acts.add_parser(
+        "target", help="save a style's statistics, to be used as STYLE without its picture"
+    )
+    target.add_argument("style", metavar="STYLE", help="picture file")
+    target.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help="file to write, name.safetensors"
+    )
+    target.add_argument("--preset", choices=PRESETS, help="made for runs with that preset")
+    for subject in ("pictures", "network", "losses", "descent"):
+        add_settings(target.add_argument_group(subject), SUBJECTS[subject])
+    target.set_defaults(act=write_target)
+    colour = acts.add_parser("colour", help="give a run's picture back its content's colours")
+    colour.add_argument("run", metavar="RUN", help="folder of the run")
+    colour.add_argument("--amount", type=number, default=1.0, help="0 to 1 (1)")
+    colour.add_argument(
+        "--method",
+        choices=CHOICES["color_method"],
+        default="luminance",
+        help=f"{SUBJECTS['pictures']['color_method']} (luminance)",
+    )
+    colour.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help="PNG, JPEG or TIFF to write"
+    )
+    colour.set_defaults(act=recolour)
     made = acts.add_parser("report", help="a run as one HTML file")
     made.add_argument("run", metavar="RUN", help="folder of the run")
     made.add_argument(
@@ -184,13 +208,8 @@ def words_of(default: object) -> str:
 
 
 def play(asked: argparse.Namespace) -> int:
-    given = {
-        f.name: getattr(asked, f.name)
-        for f in fields(Settings)
-        if getattr(asked, f.name, None) is not None
-    }
-    given |= {"styles": styles_of(asked)}
-    settings = preset(asked.preset, **given) if asked.preset else Settings.from_dict(given)
+    given = settings_given(asked) | {"content": asked.content, "styles": styles_of(asked)}
+    settings = preset(asked.preset, **given) if asked.preset else Settings(**given)
     from nsutils import encoders, pictures
     from nsutils.player import Player
     from nsutils.run import Run
@@ -220,6 +239,36 @@ def size_in_words(settings: Settings) -> str:
         return f"{words}, enlarged from {own[1]} x {own[0]}"
     smaller = settings.size and max(height, width) < settings.size
     return f"{words}, the content picture's own size" if smaller else words
+
+
+def write_target(asked: argparse.Namespace) -> None:
+    from nsutils import encoders
+    from nsutils.sources import style_target
+    from nsutils.targets import SUFFIX
+
+    if Path(asked.out).suffix != SUFFIX:
+        raise ValueError(f"{asked.out!r} does not end in {SUFFIX}; runs know a target by that")
+    given = settings_given(asked)
+    made = preset if asked.preset else lambda _, *of, **how: Settings(*of, **how)
+    settings = made(asked.preset, asked.style, (asked.style,), **given)
+    try:
+        style_target(settings, encoders.of(settings)).write(asked.out)
+    except OSError as error:
+        raise ValueError(f"no target can be written to {asked.out!r}: {error.strerror}") from error
+    print(f"{asked.out} ({Path(asked.out).stat().st_size / 1e6:.1f} MB)")
+
+
+def recolour(asked: argparse.Namespace) -> None:
+    from nsutils.run import Run
+
+    Run(asked.run).save(asked.out, asked.amount, asked.method)
+    print(asked.out)
+
+
+def settings_given(asked: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as options."""
+    named = ((name, getattr(asked, name, None)) for notes in SUBJECTS.values() for name in notes)
+    return {name: value for name, value in named if value is not None}
 
 
 def write_report(asked: argparse.Namespace) -> None:

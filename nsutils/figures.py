@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures
 from nsutils.run import Run
+from nsutils.targets import shown
 
 GAP, CAPTION = 10, 24  # pixels
 LEAST = 1e-4  # a loss below is as good as none
@@ -37,12 +38,14 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
     """The tiles of a run in a grid with captions."""
-    return sheet([(caption, pictures.opened(file)) for caption, file in tiles(run)], edge, columns)
+    return sheet([(caption, shown(file)) for caption, file in tiles(run)], edge, columns)
 
 
-def sheet(shown: list[tuple[str, Image.Image]], edge: int = 200, columns: int = 5) -> Image.Image:
+def sheet(
+    captioned: list[tuple[str, Image.Image]], edge: int = 200, columns: int = 5
+) -> Image.Image:
     """Captioned images in a grid, each fitted into `edge` x `edge` pixels."""
-    fitted = [(caption, pictures.thumbnail(image, edge)) for caption, image in shown]
+    fitted = [(caption, pictures.thumbnail(image, edge)) for caption, image in captioned]
     columns, height = min(columns, len(fitted)), max(image.height for _, image in fitted)
     below = CAPTION if any(caption for caption, _ in fitted) else 0
     rows = math.ceil(len(fitted) / columns)

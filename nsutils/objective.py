@@ -9,6 +9,7 @@ from torch import Tensor
 from nsutils.encoders import Encoder
 from nsutils.losses import FLOOR, TOTAL_VARIATIONS, Pull, feature_distance, statistic_of
 from nsutils.settings import PIXELS, Settings
+from nsutils.targets import Octaves, Target
 
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
@@ -34,7 +35,13 @@ class Objective:
     pictures are not.
     """
 
-    def __init__(self, settings: Settings, encoder: Encoder, content: Tensor, styles: list[Tensor]):
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: Encoder,
+        content: Tensor,
+        styles: list[Tensor | Target],
+    ):
         self.settings, self.encoder = settings, encoder
         self.statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
         self.variation = TOTAL_VARIATIONS[settings.tv_form]
@@ -45,15 +52,21 @@ class Objective:
         self.style_shares = portions(weights)
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
-        thinnest = min(edge for picture in (content, *styles) for edge in picture.shape[-2:])
-        octaves = [n for n in range(settings.octaves) if n == 0 or thinnest >> n >= THINNEST]
-        self.octaves = shares({n: 0.5**n for n in octaves})
+        depth = min(octaves_of(picture) for picture in (content, *styles))
+        self.octaves = shares({n: 0.5**n for n in range(min(settings.octaves, depth))})
         with torch.no_grad():
             self.picture = encoder.inward(content)
             self.content = encoder(self.picture, settings.content_layers)
             self.roughness = self.variation(self.picture) + FLOOR
-            inward = (encoder.inward(style) for style in styles)
-            self.style = self.targets([self.statistics(self.features(style)) for style in inward])
+            self.style = self.targets([self.statistics_of(style) for style in styles])
+
+    def statistics_of(self, style: Tensor | Target) -> Octaves:
+        """A style's statistics in each octave; a target's are there already."""
+        if isinstance(style, Tensor):
+            return self.statistics(self.features(self.encoder.inward(style)))
+        octaves = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
+        device = self.encoder.device
+        return [{layer: found.to(device) for layer, found in octave.items()} for octave in octaves]
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
         """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer.
@@ -124,36 +137,34 @@ class Objective:
                 seen[PIXELS] = palette(octave)
         return features
 
-    def statistics(self, features: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    def statistics(self, features: list[dict[str, Tensor]]) -> Octaves:
         """The style statistic at each style layer of each octave."""
         return [
             {layer: self.statistic.of(octave[layer]) for layer in self.settings.style_layers}
             for octave in features
         ]
 
-    def targets(
-        self, styles: list[list[dict[str, Tensor]]]
-    ) -> list[tuple[float, list[dict[str, Tensor]]]]:
-        """What the statistics are held against, by octave and layer, and what it counts.
-
-        One target, averaged over the styles by their weights, or one for each style.
-        """
-        blend, ready = self.blend, self.statistic.ready
+    def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves]]:
+        """What the statistics are held against, and what it counts: the styles' average, or each style's own."""
+        count, ready = len(self.octaves), self.statistic.ready
         if self.settings.blend == "losses":
-            weighted = list(zip(blend, styles, strict=True))
+            weighted = list(zip(self.blend, [style[:count] for style in styles], strict=True))
         else:
-            mixed = [
-                {
-                    layer: sum(w * s[layer] for w, s in zip(blend, octave, strict=True))
-                    for layer in octave[0]
-                }
-                for octave in zip(*styles, strict=True)
-            ]
-            weighted = [(1.0, mixed)]
+            weighted = [(1.0, [self.blended(n, styles) for n in range(count)])]
         return [
             (weight, [{layer: ready(found) for layer, found in octave.items()} for octave in style])
             for weight, style in weighted
         ]
+
+    def blended(self, number: int, styles: list[Octaves]) -> dict[str, Tensor]:
+        """An octave's statistics averaged over the styles by their weights."""
+        return {
+            layer: sum(
+                weight * style[number][layer]
+                for weight, style in zip(self.blend, styles, strict=True)
+            )
+            for layer in self.settings.style_layers
+        }
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The number to minimise."""
@@ -172,6 +183,21 @@ class Objective:
         total = self.total(losses)
         (slope,) = torch.autograd.grad(total, image)
         return slope.contiguous(), {"total": total, **losses}
+
+
+def octaves_of(picture: Tensor | Target) -> int:
+    """How often it can be halved and still be wide enough for the deepest layer, and once more."""
+    if isinstance(picture, Target):
+        return picture.depth
+    return max(1, (min(picture.shape[-2:]) // THINNEST).bit_length())
+
+
+def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
+    """All that a style's statistics depend on, but for its picture and its size."""
+    names = ("style_statistic", "gram_divisor", "pixel_range")
+    network = {"encoder": encoder.name, "pooling": encoder.pooling, "padding": encoder.padding}
+    odd = {"ceil_mode": encoder.ceil_mode, "pooling_gain": encoder.gain}
+    return {name: getattr(settings, name) for name in names} | network | odd
 
 
 def shares(weights: dict[Any, float]) -> dict[Any, float]:

@@ -21,6 +21,7 @@ from nsutils.report import plain
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
+from nsutils.targets import shown
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.layers import Layers
 from nsutils.widgets.picker import Picker, complaint
@@ -161,15 +162,15 @@ class Panel:
         if self.player is not None:
             return
         try:
-            shown = {"content": self.content.value, "style": self.style.value}
-            images = {name: pictures.opened(path) for name, path in shown.items()}
+            chosen = {"content": self.content.value, "style": self.style.value}
+            images = {name: shown(path) for name, path in chosen.items()}
         except ValueError:
             return  # the picker says so
         self._lay(images, kept_steps(self.given))
 
     def _begin(self, settings: Settings) -> None:
         names = {"content": settings.content, "style": settings.styles[0].picture}
-        self._lay({n: pictures.opened(path) for n, path in names.items()}, kept_steps(settings))
+        self._lay({n: shown(path) for n, path in names.items()}, kept_steps(settings))
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value, self.problem.value, self.curves.value = "Starting", "", NO_CURVES

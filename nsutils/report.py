@@ -8,6 +8,7 @@ from pathlib import Path
 from nsutils import pictures
 from nsutils.figures import figure_png, loss_curves, tiles
 from nsutils.run import Run, with_pictures
+from nsutils.targets import shown
 
 STYLE = Path(__file__).with_suffix(".css")
 
@@ -93,7 +94,7 @@ def table(rows: dict[str, str]) -> str:
 
 
 def figure(caption: str, file: Path, edge: int) -> str:
-    image = picture(caption, "jpeg", pictures.jpeg(pictures.thumbnail(pictures.opened(file), edge)))
+    image = picture(caption, "jpeg", pictures.jpeg(pictures.thumbnail(shown(file), edge)))
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -173,16 +173,35 @@ class Run:
             image.putalpha(alpha.resize(image.size))
         pictures.write(self.result, pictures.png(image, notes))
 
-    def save(self, path: str | Path) -> None:
-        """Writes the picture to another file, a PNG, JPEG or TIFF of 8 bits by its ending."""
+    def save(
+        self, path: str | Path, original_colors: float = 0.0, color_method: str = "luminance"
+    ) -> None:
+        """Writes the picture to another file, a PNG, JPEG or TIFF of 8 bits by its ending.
+
+        `original_colors`, 0 to 1, of the content's colours are put back into it, at once and in this file alone.
+        """
         path, format = Path(path), pictures.check_format(path)
+        image = self.picture(original_colors, color_method)
         try:
-            with Image.open(self.result) as image:
-                pictures.write(path, pictures.encoded(image, format))
+            pictures.write(path, pictures.encoded(image, format))
         except OSError as error:
             raise ValueError(
                 f"no picture can be written to {str(path)!r}: {error.strerror or error}"
             ) from error
+
+    def picture(self, original_colors: float = 0.0, color_method: str = "luminance") -> Image.Image:
+        """The result, with so much of the content's colours."""
+        if not self.result.exists():
+            raise ValueError(f"no picture yet in {str(self.folder)!r}; let the run go on")
+        asked = replace(self.settings, original_colors=original_colors, color_method=color_method)
+        with Image.open(self.result) as image:
+            if not original_colors:
+                return image.copy()
+            content = pictures.opened(asked.content)
+            coloured = colours.kept(image.convert("RGB"), content, color_method, original_colors)
+            if alpha := pictures.opacity(image):
+                coloured.putalpha(alpha)
+            return coloured
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""

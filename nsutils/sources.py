@@ -1,14 +1,17 @@
 """The pictures that a run is made from, at the size of each of its scales."""
 
 import math
+from dataclasses import replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from nsutils import colours, pictures
-from nsutils.objective import THINNEST
+from nsutils.encoders import Encoder
+from nsutils.objective import THINNEST, Objective, made_with
 from nsutils.settings import STARTS, Settings
+from nsutils.targets import Target, is_target
 
 Shape = tuple[int, int]  # height, width in pixels
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -23,24 +26,36 @@ class Sources:
         self.content = pictures.opened(settings.content)
         self.shape = self.content.size[::-1]
         self.scales = scales(settings, self.shape)
-        self.styles = [pictures.opened(style.picture) for style in settings.styles]
+        self.styles = [self.style(style.picture) for style in settings.styles]
         if settings.init not in STARTS:
             pictures.opened(settings.init)
-        if settings.original_colors and settings.color_method in colours.MATCHES:
-            self.styles = [self.recoloured(style) for style in self.styles]
+        if settings.init == "style" and isinstance(self.styles[0], Target):
+            raise ValueError("init is 'style', but a style target is no picture; start from grey")
 
-    def recoloured(self, style: Image.Image) -> Image.Image:
-        """A style picture in the content's colours, as far as they are asked for."""
-        method, amount = self.settings.color_method, self.settings.original_colors
-        return colours.matched(style, self.content, method, amount)
+    def style(self, path: str) -> Image.Image | Target:
+        """A style, in the content's colours as far as they are asked for."""
+        matching = self.settings.original_colors and self.settings.color_method in colours.MATCHES
+        if not is_target(path):
+            style, method = pictures.opened(path), self.settings.color_method
+            amount = self.settings.original_colors
+            return colours.matched(style, self.content, method, amount) if matching else style
+        if matching:
+            raise ValueError(
+                f"{path!r} is a style target, whose colours cannot be matched; use color_method='luminance'"
+            )
+        return Target.read(path)
 
-    def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor]]:
+    def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor | Target]]:
         """The content at that shape, and the styles as large, by their own scale."""
         styles = [
-            self.picture(style, style_shape(self.settings, style.size[::-1], shape, asked.scale))
+            style.at(round(asked.scale * SIDES[self.settings.side](shape)))
+            if isinstance(style, Target)
+            else self.picture(
+                style, style_shape(self.settings, style.size[::-1], shape, asked.scale)
+            ).to(device)
             for style, asked in zip(self.styles, self.settings.styles, strict=True)
         ]
-        return self.picture(self.content, shape).to(device), [style.to(device) for style in styles]
+        return self.picture(self.content, shape).to(device), styles
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
         resampling = RESAMPLING[self.settings.resampling]
@@ -53,6 +68,23 @@ class Sources:
             *("smallest", "scale_steps", "init", "original_colors", "color_method"),
         }
         return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
+
+
+def style_target(settings: Settings, encoder: Encoder) -> Target:
+    """The statistics of the first style at every size that a run of these settings has; `content` is not read."""
+    style, edge = (
+        settings.styles[0],
+        settings.size or max(pictures.shape(settings.styles[0].picture)),
+    )
+    image, sizes = pictures.opened(style.picture), {}
+    for beside in scales(replace(settings, enlarge="everything"), (edge, edge)):
+        shape = style_shape(settings, image.size[::-1], beside, style.scale)
+        small = image.resize(shape[::-1], RESAMPLING[settings.resampling])
+        picture = pictures.to_tensor(small).to(encoder.device)
+        made = Objective(settings, encoder, picture, [picture])
+        with torch.no_grad():
+            sizes[round(style.scale * max(beside))] = made.statistics_of(picture)
+    return Target(sizes, made_with(settings, encoder), image)
 
 
 def larger(one: Shape, other: Shape) -> Shape:

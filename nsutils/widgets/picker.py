@@ -7,6 +7,7 @@ import ipywidgets as widgets
 import traitlets
 
 from nsutils import pictures
+from nsutils.targets import shown
 
 PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
 FLEXIBLE = {"width": "auto", "min_width": "0"}
@@ -56,7 +57,7 @@ class Picker(widgets.VBox):
     def choose(self, path: str, label: str | None = None) -> None:
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
         try:
-            pictures.opened(path)
+            shown(path)
         except ValueError as error:
             self.list.value = self.value
             self.problem.value = complaint(error)
@@ -72,7 +73,7 @@ class Picker(widgets.VBox):
     @traitlets.observe("value")
     def _show(self, change: dict) -> None:
         try:
-            image = pictures.opened(change["new"])
+            image = shown(change["new"])
         except ValueError as error:
             self.problem.value = complaint(error)
         else:

@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nsutils import stylize
+from nsutils.losses import Root
+from nsutils.objective import Objective
+from nsutils.sources import Sources
+from nsutils.transfer import start
+
+CONVENTIONS = [
+    {"optimizer": "adam", "returned": "average", "carry": True},
+    {"optimizer": "adam", "returned": "best", "every": 2},
+    {"optimizer": "adam", "roll": True},
+    {"optimizer": "adam", "pixel_range": 255.0, "learning_rate": 5.0},
+    {"counting": "evaluations"},
+    {"pixel_range": 256.0, "lbfgs_history": 3},
+    {"normalize_gradients": True, "optimizer": "adam"},
+    {"init": "noise", "noise": "uniform", "seed": 7},
+]
+
+
+@pytest.mark.parametrize("how", CONVENTIONS)
+@pytest.mark.parametrize("stop", [3, 4, 9])
+def test_after_a_step_it_goes_on_as_if_unbroken(settings, encoder, how, stop):
+    settings = replace(settings, **how)
+    unbroken = list(stylize(settings, encoder))
+    for step in stylize(settings, encoder):
+        if step.number == stop:
+            break
+    rest = list(stylize(settings, encoder, after=step))
+    assert [step.losses for step in rest] == [step.losses for step in unbroken[stop:]]
+    assert torch.equal(rest[-1].image, unbroken[-1].image)
+
+
+def test_an_average_is_that_of_the_start_and_all_moves_since_fading(settings, encoder):
+    settings = replace(settings, scale_steps=(), steps=4, optimizer="adam")
+    moves = [step.image for step in stylize(settings, encoder)]
+    first = Sources(settings).at((40, 64), encoder.device)[0]
+    weights = [0.99**n for n in range(4, -1, -1)]
+    wanted = sum(w * x for w, x in zip(weights, (first, *moves), strict=True)) / sum(weights)
+    *_, last = stylize(replace(settings, returned="average"), encoder)
+    assert torch.allclose(last.image, wanted, atol=1e-6)
+
+
+def test_the_best_of_the_kept_pictures_is_returned(settings, encoder):
+    asked = {"scale_steps": (), "optimizer": "adam", "learning_rate": 0.3, "every": 2, "steps": 8}
+    settings = replace(settings, **asked)
+    moves = [step.image for step in stylize(settings, encoder)]
+    content, styles = Sources(settings).at((40, 64), encoder.device)
+    made = Objective(settings, encoder, content, styles)
+    totals = [made.total(made.losses(image)).item() for image in moves[1::2]]
+    *_, last = stylize(replace(settings, returned="best"), encoder)
+    assert torch.equal(last.image, moves[1::2][totals.index(min(totals))])
+
+
+def test_adams_memory_is_carried_to_a_larger_scale_or_dropped(settings, encoder):
+    settings = replace(settings, optimizer="adam", scale_steps=(4,), steps=5)
+    counts = []
+    for carry in (True, False):
+        *_, last = stylize(replace(settings, carry=carry), encoder)
+        counts.append(last.memory["optimizer"]["state"][0]["step"].item())
+        assert last.memory["optimizer"]["state"][0]["exp_avg"].shape == last.image.shape
+    assert counts == [5, 1]
+
+
+def test_a_rolled_picture_has_the_same_losses_but_for_its_borders(settings, encoder):
+    settings = replace(settings, padding="replicate", style_layers=("pixels", "relu1_1"))
+    content, styles = Sources(settings).at((40, 64), encoder.device)
+    made = Objective(settings, encoder, content, styles)
+    image = torch.rand(1, 3, 40, 64, generator=torch.Generator().manual_seed(0))
+    still, rolled = made.losses(image), made.losses(image, (8, 20))
+    for name, loss in still.items():
+        assert rolled[name].item() == pytest.approx(loss.item(), rel=0.25), name
+    assert rolled["tv"] == still["tv"] and rolled["content"] != still["content"]
+
+
+def test_a_rolled_content_still_has_no_content_loss(settings, encoder):
+    content, styles = Sources(settings).at((40, 64), encoder.device)
+    made = Objective(settings, encoder, content, styles)
+    assert made.losses(content, (7, 13))["content"] < 1e-9
+
+
+def test_normalized_gradients_have_their_weights_as_length(settings, encoder):
+    asked = {"normalize_gradients": True, "content_weight": 3.0, "tv_weight": 0.0}
+    settings = replace(settings, **asked, style_weight=0.0, octaves=1)
+    content, styles = Sources(settings).at((40, 64), encoder.device)
+    made = Objective(settings, encoder, content, styles)
+    features = encoder(torch.rand(1, 3, 40, 64), ("relu2_2",))["relu2_2"].requires_grad_()
+    losses = made.content_losses({"relu2_2": features}, (0, 0))
+    (slope,) = torch.autograd.grad(7 * losses["relu2_2"], features)
+    assert slope.abs().sum().item() == pytest.approx(3.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("noise", ["normal", "uniform", "style", "mean"])
+def test_noise_has_its_form_and_its_seed(settings, encoder, noise):
+    noisy = replace(settings, init="noise", noise=noise, noise_scale=0.01)
+    image = start(noisy, encoder).image
+    assert torch.equal(image, start(noisy, encoder).image)
+    assert not torch.equal(image, start(replace(noisy, seed=1), encoder).image)
+    spread = {"normal": 0.22, "uniform": 0.29, "style": None, "mean": 0.01}[noise]
+    assert image.min() >= 0 and image.max() <= 1
+    assert spread is None or image.std().item() == pytest.approx(spread, rel=0.1)
+
+
+def test_a_root_is_the_eigenvectors_root_and_so_is_its_gradient():
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 5, 9, generator=chance, dtype=torch.float64)
+    matrix = (x @ x.mT / 9 + 0.2 * torch.eye(5)).requires_grad_()
+    lengths, axes = torch.linalg.eigh(matrix)
+    by_axes = axes * lengths.sqrt()[:, None] @ axes.mT
+    along = torch.randn(5, 5, generator=chance, dtype=torch.float64)
+    along = along + along.T
+    assert torch.allclose(Root.apply(matrix), by_axes, atol=1e-6)
+    slopes = [
+        torch.autograd.grad((root * along).sum(), matrix, retain_graph=True)[0]
+        for root in (Root.apply(matrix), by_axes)
+    ]
+    assert torch.allclose(*((slope + slope.mT) / 2 for slope in slopes), atol=1e-5)

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import save_file
+
+from nsutils import Run, Style, stylize
+from nsutils.figures import contact_sheet
+from nsutils.player import Player
+from nsutils.sources import style_target
+from nsutils.targets import Target
+
+
+@pytest.fixture
+def saved(settings, encoder, tmp_path):
+    """The settings with their style as a file of statistics."""
+    file = tmp_path / "taught.safetensors"
+    style_target(settings, encoder).write(file)
+    return replace(settings, styles=str(file))
+
+
+@pytest.mark.parametrize("statistic", ["moments", "gram", "wasserstein", "sliced"])
+def test_a_style_from_its_file_paints_as_its_picture_does(settings, encoder, tmp_path, statistic):
+    settings = replace(settings, style_statistic=statistic, steps=9)
+    style_target(settings, encoder).write(tmp_path / "t.safetensors")
+    taught = replace(settings, styles=str(tmp_path / "t.safetensors"))
+    assert [step.losses for step in stylize(taught, encoder)] == [
+        step.losses for step in stylize(settings, encoder)
+    ]
+
+
+def test_a_run_keeps_the_file_and_shows_the_small_picture_in_it(saved, encoder, tmp_path):
+    run = Player(Run.create(tmp_path / "run", saved), encoder).play()
+    assert run.status == "done" and (run.folder / "inputs" / "style_1.safetensors").exists()
+    assert contact_sheet(run).size[0] > 400
+
+
+def test_a_file_and_a_picture_blend(saved, settings, encoder):
+    both = replace(saved, styles=(*saved.styles, Style(settings.styles[0].picture, 2.0)))
+    one = [step.losses["total"] for step in stylize(settings, encoder)]
+    assert [step.losses["total"] for step in stylize(both, encoder)] == pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"style_statistic": "gram"}, "made with style_statistic moments, and not gram"),
+        (
+            {"style_layers": ("relu2_2",)},
+            "no layer 'relu2_2' in the style target; there are pixels",
+        ),
+        ({"init": "style"}, "no picture"),
+        ({"original_colors": 1.0, "color_method": "pca"}, "cannot be matched"),
+    ],
+)
+def test_what_a_file_was_not_made_for_is_refused(saved, encoder, changes, words):
+    with pytest.raises(ValueError, match=words):
+        next(stylize(replace(saved, **changes), encoder))
+
+
+def test_another_file_is_no_target(settings, tmp_path, encoder):
+    weights, broken = tmp_path / "weights.safetensors", tmp_path / "broken.safetensors"
+    save_file({"conv1_1.weight": encoder.mean}, weights)
+    broken.write_bytes(b"not a file of tensors")
+    for file in (weights, broken, tmp_path / "none.safetensors"):
+        with pytest.raises(
+            ValueError, match=rf"^no style target '.*{file.name}'[^\n]*nsutils target$"
+        ):
+            Target.read(file)
