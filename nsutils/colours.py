@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from nsutils.settings import Settings
+
 LIGHT = np.array([0.299, 0.587, 0.114])  # of red, green, blue in Y, as YIQ, YUV and YCbCr have it
 RIDGE = 1e-5  # keeps the roots of a flat picture's covariance finite
 
@@ -12,6 +14,13 @@ def kept(picture: Image.Image, content: Image.Image, method: str, amount: float)
     if method in MATCHES:
         return matched(picture, content, method, amount)
     return lit(picture, content.resize(picture.size, Image.Resampling.BICUBIC), amount)
+
+
+def finished(picture: Image.Image, content: Image.Image, settings: Settings) -> Image.Image:
+    """The picture as it is shown under the settings; where colours are matched, the style's were, before."""
+    if not settings.original_colors or settings.color_method in MATCHES:
+        return picture
+    return kept(picture, content, settings.color_method, settings.original_colors)
 
 
 def lit(picture: Image.Image, content: Image.Image, amount: float = 1.0) -> Image.Image:

@@ -14,28 +14,34 @@ import ipywidgets as widgets
 from IPython.display import display
 from PIL import Image
 
-from nsutils import pictures, vgg
+from nsutils import colours, pictures, vgg
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
+from nsutils.presets import PRESETS, preset
 from nsutils.report import plain
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
 from nsutils.targets import shown
+from nsutils.transfer import Step
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.layers import Layers
 from nsutils.widgets.picker import Picker, complaint
 from nsutils.widgets.tiles import Tiles
-from nsutils.widgets.weight import Weight
+from nsutils.widgets.weight import Count, Weight
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
 NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
-STEERED = ("style_weight", "content_weight", "tv_weight", "steps", "style_layers", "content_layers")
+STEERED = (
+    *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
+    *("style_layers", "content_layers"),
+)
+OWN = "nsutils"  # among the presets
 RECIPE = ("encoder", "size", *STEERED)
 ENDED = ("stopped", "done", "failed")
-NAMED = {"description_width": "100px"}
+NAMED = {"description_width": "112px"}
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
@@ -58,6 +64,13 @@ class Panel:
         self.content = Picker("Content", samples("content"), self.given.content, uploads)
         self.style = Picker("Style", samples("style"), self.given.styles[0].picture, uploads)
         self.controls = controls(self.given)
+        self.preset = widgets.Dropdown(
+            options=(OWN, *PRESETS),
+            description="Settings of",
+            tooltip="every setting as this kit or a published program has it; pictures and encoder stay",
+            style=NAMED,
+            layout={"width": "auto"},
+        )
         self.run_button, self.pause_button, self.stop_button = buttons()
         self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
@@ -138,11 +151,16 @@ class Panel:
         for name, control in self.controls.items():
             control.observe(partial(self._steer, name), "value")
         self.controls["encoder"].observe(self._offer_layers, "value")
+        self.preset.observe(self._ask, "value")
 
     def _steer(self, name: str, change: dict) -> None:
         """A moved control takes effect within a step; layers only if they are the playing encoder's."""
         self.problem.value = ""
-        if name not in STEERED or self.player is None or not self.player.playing:
+        if self.player is None or name not in STEERED:
+            return
+        if name == "original_colors" and not self.player.playing:
+            return self._recolour(change["new"])
+        if not self.player.playing:
             return
         if "layers" in name and self.controls["encoder"].value != self.player.settings.encoder:
             return
@@ -150,6 +168,33 @@ class Panel:
             self.player.steer(**{name: value(self.controls[name])})
         except ValueError as error:
             self._complain(error)
+
+    def _recolour(self, amount: float) -> None:
+        """Puts so much of the content's colours back into the finished picture."""
+        self.player.recolour(amount)
+        if self.player.step:
+            self._show(self.player.step)
+            self.tiles.fill("result", self._image(self.player.step))
+            self._keep()
+
+    def _image(self, step: Step) -> Image.Image:
+        return colours.finished(pictures.to_image(step.image), self._content, step.settings)
+
+    def _show(self, step: Step) -> None:
+        # Every scale at one size, so that the page stays where it is.
+        self.live.value = pictures.jpeg(self._image(step).resize(self._size))
+
+    def _ask(self, change: dict) -> None:
+        """Sets the controls, and what has none, to a preset's values."""
+        pictured = {"content": self.given.content, "styles": self.given.styles}
+        network = {"encoder": self.controls["encoder"].value, "weights": self.given.weights}
+        made = Settings if change["new"] == OWN else partial(preset, change["new"])
+        self.given = made(**pictured, **network)
+        for name in self.controls:
+            asked = getattr(self.given, name)
+            if name == "size" and asked is None:
+                asked = pictures.shape(self.content.value)[1]
+            place(self.controls[name], asked)
 
     def _offer_layers(self, change: dict) -> None:
         known = ENCODERS[change["new"]]
@@ -178,6 +223,7 @@ class Panel:
 
     def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
+        self._content = images["content"].resize(self._size)
         self.live.value = pictures.jpeg(images["content"].resize(self._size))
         self.tiles.plan(steps, self._size)
         for name, image in images.items():
@@ -191,16 +237,15 @@ class Panel:
         halted = player.status != "playing"
         if step and (halted or now - self._live_at > LIVE_SECONDS):
             self._live_at = now
-            # Every scale at one size, so that the page stays where it is.
-            self.live.value = pictures.jpeg(pictures.to_image(step.image).resize(self._size))
+            self._show(step)
             self.progress.value, self.said.value = step.number, pace(player)
         if step and player.settings.steps != self.progress.max:
             self.progress.max = player.settings.steps
             self.tiles.plan(kept_steps(player.settings), self._size, after=step.number - 1)
         if step and step.number in self.tiles.awaited:
-            self.tiles.fill(step.number, pictures.to_image(step.image))
+            self.tiles.fill(step.number, self._image(step))
         if step and ended:
-            self.tiles.fill("result", pictures.to_image(step.image))
+            self.tiles.fill("result", self._image(step))
             self.tiles.settle()
         if step and (halted or now - self._slow_at > SLOW_SECONDS):
             self._slow_at = now
@@ -240,6 +285,12 @@ def value(control: widgets.Widget) -> Any:
     return control.weight if isinstance(control, Weight) else control.value
 
 
+def place(control: widgets.Widget, asked: Any) -> None:
+    """Makes a control say it."""
+    kind = {Weight: "weight", Count: "count"}.get(type(control), "value")
+    setattr(control, kind, asked)
+
+
 def kept_steps(settings: Settings) -> list[int]:
     """The steps before the last that are kept, thinned out to what a grid can show."""
     steps = list(range(0, settings.steps, settings.interval))
@@ -257,10 +308,8 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
 
     def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
-        asked = getattr(settings, name)
-        low = min(asked, low + (asked - low) % step)  # or the page would round it to the grid
-        ends = {"min": low, "max": max(high, asked), "step": step}
-        return widgets.IntSlider(asked, **ends, description=words, tooltip=tips[name], **slider)
+        asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
+        return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
 
     return {
         "encoder": widgets.Dropdown(
@@ -275,6 +324,15 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "style_weight": weight("style_weight", "Style weight", -2, 2),
         "content_weight": weight("content_weight", "Content weight", -4, 1),
         "tv_weight": weight("tv_weight", "Total variation", -6, 0),
+        "original_colors": widgets.FloatSlider(
+            settings.original_colors,
+            max=1.0,
+            step=0.05,
+            description="Original colours",
+            continuous_update=False,
+            tooltip=tips["original_colors"],
+            **slider,
+        ),
         "style_layers": Layers(
             "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
         ),
@@ -304,9 +362,10 @@ def laid_out(panel: Panel) -> widgets.VBox:
         [widgets.VBox([c["style_layers"], c["content_layers"]])], titles=("Layers",)
     )
     side = [
-        *(heading("For the next run"), panel.content, panel.style, c["encoder"], c["size"]),
+        *(heading("For the next run"), panel.content, panel.style, panel.preset),
+        *(c["encoder"], c["size"]),
         *(heading("At any time, also while it runs"), c["steps"], c["style_weight"]),
-        *(c["content_weight"], c["tv_weight"], layers),
+        *(c["content_weight"], c["tv_weight"], c["original_colors"], layers),
     ]
     main = [
         widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),

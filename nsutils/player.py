@@ -79,6 +79,15 @@ class Player:
         with self._lock:
             self.settings = replace(self.settings, **changes)
 
+    def recolour(self, original_colors: float) -> None:
+        """Puts so much of the content's colours into the picture of a run that is not playing; no step is made."""
+        self.settings = replace(self.settings, original_colors=original_colors)
+        if self.step and self.settings.color_method == "luminance":
+            self.step = replace(self.step, settings=self.settings)
+            self.run.steered(self.step.number, {"original_colors": original_colors})
+            self.run.checkpoint(self.step)
+            self.run.finish(self.step)
+
     def pause(self) -> None:
         """Holds before the next step."""
         self._go.clear()

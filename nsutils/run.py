@@ -234,12 +234,11 @@ class Run:
 
 
 def in_colours(picture: Tensor, settings: Settings) -> Image.Image:
-    """The picture as an image, with the content's colours as far as the settings keep them by luminance."""
+    """The picture as an image, in the colours that the settings ask for."""
     image = pictures.to_image(picture)
-    if not settings.original_colors or settings.color_method != "luminance":
+    if not settings.original_colors:
         return image
-    content = pictures.opened(settings.content)
-    return colours.kept(image, content, settings.color_method, settings.original_colors)
+    return colours.finished(image, pictures.opened(settings.content), settings)
 
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:

@@ -122,7 +122,10 @@ def noise(settings: Settings, encoder: Encoder, sources: Sources, shape: Shape) 
 
 def same_objective(one: Settings, other: Settings) -> bool:
     """Whether a step under one goes on under the other as if nothing had changed."""
-    return replace(one, steps=other.steps, every=other.every) == other
+    free = {"steps": other.steps, "every": other.every}
+    if one.color_method == other.color_method == "luminance":
+        free["original_colors"] = other.original_colors
+    return replace(one, **free) == other
 
 
 def resized(image: Tensor, shape: Shape) -> Tensor:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
-from nsutils import pictures
+from nsutils import Run, Settings, pictures, preset
 from nsutils.panel import Panel, kept_steps
+from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
 from nsutils.vgg import VARIABLE
 
@@ -309,3 +310,35 @@ def test_another_encoders_layers_do_not_steer_the_run(playing):
     made = playing.player.step.number
     until(playing, lambda: playing.player.step.number > made + 1)
     assert not playing.run.steering and not playing.problem.value
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_every_control_and_what_has_none(panel, settings, name):
+    panel.preset.value = name
+    made, wanted = panel.settings, preset(name, settings.content, settings.styles, encoder="slim")
+    assert made == replace(wanted, size=made.size)
+    assert made.size == (wanted.size or 64), "the content's own width"
+    panel.preset.value = "nsutils"
+    assert panel.settings == Settings(settings.content, settings.styles)
+
+
+def test_a_preset_keeps_pictures_chosen_since(panel, style):
+    panel.content.value = style
+    panel.preset.value = "gatys"
+    assert panel.settings.content == style and panel.settings.optimizer == "lbfgs"
+
+
+def test_the_contents_colours_come_back_at_once_when_the_run_is_done(settings, tmp_path):
+    panel = Panel(replace(settings, steps=2, scale_steps=()), tmp_path / "runs")
+    panel.run_button.click()
+    panel.wait()
+    before, made = shown(panel.live), panel.run.metrics
+    panel.controls["original_colors"].value = 1.0
+    kept = shown(panel.live)
+    difference = ImageChops.difference(kept.convert("YCbCr"), before.convert("YCbCr"))
+    (_, light), *others = difference.getextrema()
+    assert light <= 12 < max(high for _, high in others)
+    assert panel.run.metrics == made and panel.run.status == "done"
+    assert panel.run.steering == [{"step": 2, "original_colors": 1.0}]
+    again = Run(panel.run.folder).picture()
+    assert ImageChops.difference(again, kept.resize(again.size)).getextrema()[0][1] < 40
