@@ -35,6 +35,7 @@ class Encoder(nn.Module):
       replicate-first: that at the first convolution and zeros at the others.
     - `pixel_range` is white's number in the pictures that it is given. Above 1 they are the network's own input,
       the mean taken away (`inward`), for float32 is finest around 0, and published programs optimise just that.
+    - Features are multiplied by `feature_scale`.
     - `told_by` is what the name was known from.
     """
 
@@ -51,11 +52,12 @@ class Encoder(nn.Module):
         pooling_gain: bool = True,
         ceil_mode: bool = False,
         pixel_range: float = 1.0,
+        feature_scale: float = 1.0,
     ):
         super().__init__()
         self.pooling, self.padding, self.ceil_mode = pooling, padding, ceil_mode
         self.gain = GAINS[pooling] / GAINS[trained] if pooling_gain else 1.0
-        self.pixel_range = pixel_range
+        self.pixel_range, self.feature_scale = pixel_range, feature_scale
         self.name, self.precision, self.told_by = name, precision, told_by
         self.convolutions = nn.ModuleDict()
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
@@ -103,7 +105,9 @@ class Encoder(nn.Module):
                 x = self.pooled(x)
             x = F.relu(convolution(self.padded(x, name == "relu1_1")))
             if name in wanted:
-                features[name] = x.float()
+                features[name] = (
+                    x.float() if self.feature_scale == 1 else self.feature_scale * x.float()
+                )
         return features
 
     def pooled(self, x: Tensor) -> Tensor:
@@ -168,7 +172,10 @@ def load(
     return Encoder(network.arrays, normalisation, network.name, **how).to(device)
 
 
-HOW = ("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding", "pixel_range")
+HOW = (
+    *("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding"),
+    *("pixel_range", "feature_scale"),
+)
 
 
 def of(settings: Settings, **resolved: Any) -> Encoder:

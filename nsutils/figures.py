@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from nsutils.targets import shown
 GAP, CAPTION = 10, 24  # pixels
 LEAST = 1e-4  # a loss below is as good as none
 INK, PAPER = "#222222", "#ffffff"
+COLOURS = ("#2a6f97", "#d1603d", "#7b2cbf", "#4c956c", "#b08900", "#8a8a8a")
 
 
 def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
@@ -79,11 +81,27 @@ def loss_curves(run: Run) -> Plot:
             axes.axvline(after["step"], color="#cccccc", linewidth=1, zorder=0)
     for change in run.steering:
         axes.axvline(change["step"], color="#7b2cbf", linewidth=1, linestyle=":")
-    axes.set(xlabel="step", ylabel="loss, relative to the target")
+    relative = run.settings.relative
+    axes.set(xlabel="step", ylabel="loss, relative to the target" if relative else "loss")
     if rows:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST))
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST if relative else 0))
         axes.legend(frameon=False, ncols=3, loc="upper right")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def totals(runs: Mapping[str, Run]) -> Plot:
+    """What each run minimised, in parts of its first value, for losses in different units on one axis."""
+    figure = Plot(figsize=(7, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for (name, run), colour in zip(runs.items(), itertools.cycle(COLOURS)):
+        rows = run.metrics
+        first = rows[0]["total"] if rows else 1
+        shares = [row["total"] / first for row in rows]
+        axes.plot([row["step"] for row in rows], shares, color=colour, label=name, linewidth=1.5)
+    axes.set(xlabel="step", ylabel="total, in parts of its first", yscale="log")
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -206,7 +206,7 @@ def feature_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tens
     return apart / (wanted.var() + FLOOR) if relative else apart
 
 
-def squares(image: Tensor) -> Tensor:
+def total_variation(image: Tensor) -> Tensor:
     """Mean squared difference between neighbours, down and across."""
     return image.diff(dim=-1).square().mean() + image.diff(dim=-2).square().mean()
 
@@ -232,7 +232,7 @@ def nine_point(image: Tensor) -> Tensor:
 
 
 TOTAL_VARIATIONS = {
-    "squares": squares,
+    "squares": total_variation,
     "half-squares": half_squares,
     "absolute": absolute,
     "nine-point": nine_point,

@@ -196,8 +196,12 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
     """All that a style's statistics depend on, but for its picture and its size."""
     names = ("style_statistic", "gram_divisor", "pixel_range")
     network = {"encoder": encoder.name, "pooling": encoder.pooling, "padding": encoder.padding}
-    odd = {"ceil_mode": encoder.ceil_mode, "pooling_gain": encoder.gain}
-    return {name: getattr(settings, name) for name in names} | network | odd
+    more = ("ceil_mode", "gain", "feature_scale")
+    return (
+        {name: getattr(settings, name) for name in names}
+        | network
+        | {name: getattr(encoder, name) for name in more}
+    )
 
 
 def shares(weights: dict[Any, float]) -> dict[Any, float]:

@@ -131,15 +131,21 @@ PRESETS = {
 }
 
 
+# Published weights suit the numbers in Caffe's VGG, whose features reach hundreds; slim's have unit mean square.
+LOUDER = 60.0
+
+
 def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
     """The settings of the program of that name for these pictures; `changes` are fields of Settings.
 
     ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
-    not, so neither is the picture.
+    not, so neither is the picture; its features are made as large as those for which the weights were chosen.
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     values = PRESETS[name] | changes
+    if values["encoder"] == "slim" and values["pixel_range"] > 1:
+        values = {"feature_scale": LOUDER} | values
     if name == "crowsonkb":
         values = scales_of_crowsonkb(values["size"]) | values
     return Settings(content, styles, **values)

@@ -48,7 +48,7 @@ CHOICES = {
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "learning_rate"),
-    *("original_colors", "pixel_range", "noise_scale"),
+    *("original_colors", "pixel_range", "noise_scale", "feature_scale"),
 )
 
 
@@ -97,6 +97,7 @@ class Settings:
     pooling_gain: bool = True
     ceil_mode: bool = False
     padding: str = "reflect"
+    feature_scale: float = 1.0
 
     content_weight: float = 0.045
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
@@ -239,6 +240,7 @@ SUBJECTS = {
         "pooling_gain": "features stay as large as with the pooling that the network was trained with",
         "ceil_mode": "pooling keeps an odd last row or column",
         "padding": "at borders: reflect, replicate, zeros, or replicate-first, at the first convolution alone",
+        "feature_scale": "features are multiplied by this: 60 makes slim's about as large as Caffe's VGG's",
     },
     "losses": {
         "content_weight": "how much the content picture holds",

@@ -7,7 +7,7 @@ from nsutils.losses import (
     gram,
     moments,
     moments_distance,
-    squares,
+    total_variation,
 )
 
 # A root by ten and two steps of iteration is not exact where the smallest eigenvalue is tiny.
@@ -69,4 +69,4 @@ def test_feature_distance_is_in_parts_of_the_variance():
 
 def test_total_variation_of_a_ramp_is_its_slope_squared():
     ramp = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 3, 4, 5) * 0.1
-    assert squares(ramp) == pytest.approx(0.01)
+    assert total_variation(ramp) == pytest.approx(0.01)

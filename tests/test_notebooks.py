@@ -15,6 +15,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 SMALL = {
     "01_first_picture": {"size": 64, "steps": 210, "folder": "run"},
     "02_what_the_encoder_sees": {"size": 64, "steps": 6},
+    "03_the_programs_side_by_side": {"size": 64, "steps": 6, "kept_in": "runs"},
 }
 
 
@@ -28,8 +29,8 @@ def pictures_in(notebook):
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_it_runs_and_shows_pictures(file, tmp_path):
     parameters = dict(SMALL[file.stem])
-    if "folder" in parameters:
-        parameters["folder"] = str(tmp_path / parameters["folder"])
+    for name in {"folder", "kept_in"} & set(parameters):
+        parameters[name] = str(tmp_path / parameters[name])
     notebook = executed(file, **parameters)
     shown = pictures_in(notebook)
     assert len(shown) >= 2 and all(
