@@ -44,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
         description="Neural style transfer: a picture painted in the manner of another.",
     )
     acts = top.add_subparsers(required=True, metavar="COMMAND")
-    run = acts.add_parser("run", help="paint CONTENT in the style of STYLE")
+    run = acts.add_parser(
+        "run",
+        help="paint CONTENT in the style of STYLE",
+        usage="nsutils run CONTENT STYLE [STYLE ...] [--size WHOLE] [--style-weight NUMBER] ...",
+    )
     run.add_argument("content", metavar="CONTENT", help="picture file to paint")
     run.add_argument(
         "styles",
@@ -72,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
         add_settings(run.add_argument_group(subject), notes)
     run.set_defaults(act=play)
     target = acts.add_parser(
-        "target", help="save a style's statistics, to be used as STYLE without its picture"
+        "target",
+        help="save a style's statistics, to be used as STYLE without its picture",
+        usage="nsutils target STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
     )
     target.add_argument("style", metavar="STYLE", help="picture file")
     target.add_argument(
@@ -220,6 +226,8 @@ def play(asked: argparse.Namespace) -> int:
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
     print(f"{network}, {settings.steps} steps to {size_in_words(settings)}")
+    if asked.preset and encoder.name == "slim":
+        print(f"losses, sizes and schedule are {asked.preset}'s; the network is the kit's own")
     Player(run, encoder).play()
     if asked.save:
         run.save(asked.save)

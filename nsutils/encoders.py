@@ -154,7 +154,7 @@ def load(
     counts for a VGG-19, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.
     Caffe's networks are given 0 to 255, or to `pixel_range` if that is above 1.
     """
-    device = torch.device(device or best_device())
+    device = named(device) if device else best_device()
     precision = quickest(device) if precision == "auto" else precision
     how |= {"precision": precision, "pixel_range": pixel_range}
     if name == "slim":
@@ -182,6 +182,15 @@ def of(settings: Settings, **resolved: Any) -> Encoder:
     """The encoder that the settings ask for, but for what `resolved` says: name, precision, device."""
     asked = {name: getattr(settings, name) for name in HOW}
     return load(**{"name": settings.encoder} | asked | resolved)
+
+
+def named(device: str | torch.device) -> torch.device:
+    """The device of that name; ValueError if there is none here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"no device {str(device)!r} here; use cpu, or leave it away") from error
+    return torch.device(device)
 
 
 def best_device() -> torch.device:

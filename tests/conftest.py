@@ -6,12 +6,27 @@ import torch
 from nsutils import pictures
 from nsutils.encoders import DRAWINGS, Encoder
 from nsutils.settings import Settings
+from nsutils.vgg import BLOCKS
 
 
 def colourful(height: int, width: int, seed: int) -> torch.Tensor:
     """Soft coloured noise, (1, 3, height, width)."""
     coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
     return pictures.resize(coarse, (height, width))
+
+
+def torchvision_state(width=1, depth="vgg19"):
+    """A state with torchvision's keys and VGG's layout, `width` times as narrow as 64 ... 512."""
+    state, place, channels = {}, 0, 3
+    for wide, count in zip((64, 128, 256, 512, 512), BLOCKS[depth], strict=True):
+        for _ in range(count):
+            state[f"features.{place}.weight"] = (
+                torch.randn(wide // width, channels, 3, 3) / (9 * channels) ** 0.5
+            )
+            state[f"features.{place}.bias"] = torch.zeros(wide // width)
+            channels, place = wide // width, place + 2
+        place += 1
+    return state | {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
 
 
 def pytest_terminal_summary(terminalreporter):

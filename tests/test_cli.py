@@ -4,13 +4,16 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import torchvision_state
+from PIL import Image, ImageChops
 
-from nsutils import Run, Settings
-from nsutils.cli import main
+from nsutils import Run, Settings, pictures
+from nsutils.cli import main, parser
 from nsutils.settings import NOTES
 
 SMALL = ["--size", "64", "--smallest", "52", "--steps", "6", "--scale-steps", "2,2"]
@@ -77,6 +80,92 @@ def test_styles_have_shares_and_scales_and_may_be_a_folder(content, style, tmp_p
     ]
 
 
+def rows_of_the_readme():
+    """What the README's table says that the options of another program are called here."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    table = text.split("| there | here | |")[1].split("\n\n")[0]
+    cells = [line.split("|")[2].strip().strip("`") for line in table.splitlines()[2:]]
+    return [cell for cell in cells if cell.startswith("--")]
+
+
+@pytest.mark.parametrize("row", rows_of_the_readme())
+def test_every_row_of_the_readmes_table_does_what_it_says(
+    row, content, style, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("me.jpg").write_bytes(Path(content).read_bytes())
+    torch.save(torchvision_state(16), "vgg19-d01eb7cb.pth")
+    row = {"--size 512": "--size 72", "--steps 1000": "--steps 3"}.get(row, row)
+    words = ["run", content, style, style, "--size", "64", "--steps", "2", "--preset", "jcjohnson"]
+    words += ["--out", "run", *([] if "--weights" in row else ["--encoder", "slim"]), *row.split()]
+    assert main(words) == 0
+    run, name = Run("run"), row.split()[0][2:].replace("-", "_")
+    asked, made = getattr(parser().parse_args(words), name), asdict(run.settings)
+    made["style_blend_weights"] = tuple(style.weight for style in run.settings.styles)
+    made["style_scale"] = tuple(style.scale for style in run.settings.styles[:1])
+    made["device"] = run.meta["device"]
+    made["save"] = "out.png" if Path("out.png").exists() else None
+    made["init"] = run.meta["inputs"].get("init", {"name": made["init"]})["name"]
+    assert made[name] == asked
+    assert len(run.metrics) == run.settings.steps and run.status == "done"
+
+
+def test_a_style_is_taught_once_and_used_without_its_picture(
+    content, style, tmp_path, capfd, refused
+):
+    file = tmp_path / "taught.safetensors"
+    assert main(["target", style, "-o", str(file), *SMALL]) == 0
+    assert f"{file} (" in capfd.readouterr().out and file.stat().st_size < 4e6
+    assert main(["run", content, str(file), *SMALL, "--out", str(tmp_path / "taught")]) == 0
+    assert main(["run", content, style, *SMALL, "--out", str(tmp_path / "plain")]) == 0
+    taught, plain = (Run(tmp_path / name) for name in ("taught", "plain"))
+    assert taught.result.read_bytes() != plain.result.read_bytes(), "the settings inside differ"
+    assert taught.picture().tobytes() == plain.picture().tobytes()
+    capfd.readouterr()
+    assert "does not end in .safetensors" in refused("target", style, "-o", tmp_path / "a.pt")
+
+
+def test_the_contents_colours_come_back_without_a_new_run(content, style, tmp_path, refused, capfd):
+    assert main(["run", content, style, *SMALL, "--out", str(tmp_path / "run")]) == 0
+    before = Run(tmp_path / "run").result.read_bytes()
+    for name in ("none.png", "half.jpg", "whole.tif"):
+        amount = {"none": "0", "half": "0.5", "whole": "1"}[name.split(".")[0]]
+        words = ["colour", str(tmp_path / "run"), "--amount", amount, "-o", str(tmp_path / name)]
+        assert main(words) == 0
+    whole, meant = (
+        pictures.opened(file).convert("YCbCr") for file in (tmp_path / "whole.tif", content)
+    )
+    apart = ImageChops.difference(whole, meant).getchannel("Cb")
+    assert sorted(apart.tobytes())[apart.width * apart.height // 2] <= 3
+    assert pictures.opened(tmp_path / "half.jpg").size == (64, 40)
+    assert Run(tmp_path / "run").result.read_bytes() == before
+    capfd.readouterr()
+    assert "give a number to 1" in refused(*words[:3], "2", *words[4:])
+    assert "no picture yet" in refused(
+        "colour", Run.create(tmp_path / "new", Settings(content, style)).folder, "-o", "a.png"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "format"), [("a.png", "PNG"), ("a.jpeg", "JPEG"), ("a.TIF", "TIFF")]
+)
+def test_a_picture_is_saved_by_its_ending(content, style, tmp_path, file, format):
+    words = ["run", content, style, *SMALL, "--out", str(tmp_path / "run")]
+    assert main([*words, "--save", str(tmp_path / file)]) == 0
+    with Image.open(tmp_path / file) as image:
+        assert (image.format, image.mode, image.size) == (format, "RGB", (64, 40))
+
+
+def test_a_preset_enlarges_and_says_so_and_names_a_network_not_its_own(
+    content, style, tmp_path, capsys
+):
+    words = ["run", content, style, "--preset", "jcjohnson", "--encoder", "slim", "--size", "72"]
+    assert main([*words, "--steps", "1", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "72 x 45 px, enlarged from 64 x 40" in said and "the network is the kit's own" in said
+    assert Run(tmp_path / "run").picture().size == (72, 45)
+
+
 def test_without_out_a_new_folder_is_the_last_line_printed(
     content, style, tmp_path, monkeypatch, capsys
 ):
@@ -94,7 +183,7 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
     said = " ".join(capsys.readouterr().out.split())
     for field in fields(Settings):
         if field.name not in ("content", "styles"):
-            assert f"--{field.name.replace('_', '-')} " in said
+            assert re.search(f"--{field.name.replace('_', '-')}[ ,]", said)
             assert " ".join(NOTES[field.name].split()[:4]) in said
 
 
@@ -103,6 +192,12 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
     [
         (("--size", "0"), ("size", "0", "32")),
         (("--size", "large"), ("--size", "large")),
+        (("--preset", "picasso"), ("picasso", "gatys")),
+        (("--preset", "gatys"), ("vgg19-caffe", "weights", "slim")),
+        (("--save", "a.gif"), ("a.gif", ".tiff")),
+        (("--betas", "0.9"), ("betas", "0.9")),
+        (("--original-colors", "1.5"), ("original_colors", "1.5")),
+        (("--device", "abacus"), ("abacus", "cpu")),
         (("--steps", "-5"), ("steps", "-5")),
         (("--style-weight", "much"), ("--style-weight", "much")),
         (("--style-weight", "nan"), ("style_weight", "nan")),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import torchvision_state
 from safetensors.torch import save_file
 from scipy.io import savemat
 
@@ -16,20 +17,6 @@ from nsutils.player import Player
 from nsutils.run import Run
 from nsutils.settings import ENCODERS, Settings
 from nsutils.vgg import BLOCKS, cached, convolutions, read, sha256
-
-
-def torchvision_state(width=1, depth="vgg19"):
-    """A state with torchvision's keys and VGG's layout, `width` times as narrow as 64 ... 512."""
-    state, place, channels = {}, 0, 3
-    for wide, count in zip((64, 128, 256, 512, 512), BLOCKS[depth], strict=True):
-        for _ in range(count):
-            state[f"features.{place}.weight"] = (
-                torch.randn(wide // width, channels, 3, 3) / (9 * channels) ** 0.5
-            )
-            state[f"features.{place}.bias"] = torch.zeros(wide // width)
-            channels, place = wide // width, place + 2
-        place += 1
-    return state | {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
 
 
 @pytest.fixture
