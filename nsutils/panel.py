@@ -78,6 +78,7 @@ class Panel:
         self.live = widgets.Image(format="jpeg").add_class("live")
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
         self.tiles = Tiles().add_class("tiles")
+        self.side = widgets.VBox()
         self.box = laid_out(self)
         self._static: list = []
         self._failed: Exception | None = None
@@ -148,10 +149,13 @@ class Panel:
         self.stop_button.on_click(lambda _: self.stop())
         for picker in (self.content, self.style):
             picker.observe(lambda _: self._preview(), "value")
+        self.preset.observe(self._ask, "value")
+        self._connect_controls()
+
+    def _connect_controls(self) -> None:
         for name, control in self.controls.items():
             control.observe(partial(self._steer, name), "value")
         self.controls["encoder"].observe(self._offer_layers, "value")
-        self.preset.observe(self._ask, "value")
 
     def _steer(self, name: str, change: dict) -> None:
         """A moved control takes effect within a step; layers only if they are the playing encoder's."""
@@ -185,16 +189,14 @@ class Panel:
         self.live.value = pictures.jpeg(self._image(step).resize(self._size))
 
     def _ask(self, change: dict) -> None:
-        """Sets the controls, and what has none, to a preset's values."""
-        pictured = {"content": self.given.content, "styles": self.given.styles}
+        """Makes the controls anew, with a preset's values; a slider's ends cannot be moved in the page."""
+        pictured = {"content": self.content.value, "styles": self.given.styles}
         network = {"encoder": self.controls["encoder"].value, "weights": self.given.weights}
         made = Settings if change["new"] == OWN else partial(preset, change["new"])
         self.given = made(**pictured, **network)
-        for name in self.controls:
-            asked = getattr(self.given, name)
-            if name == "size" and asked is None:
-                asked = pictures.shape(self.content.value)[1]
-            place(self.controls[name], asked)
+        self.controls = controls(self.given)
+        self.side.children = asked_for(self)
+        self._connect_controls()
 
     def _offer_layers(self, change: dict) -> None:
         known = ENCODERS[change["new"]]
@@ -285,12 +287,6 @@ def value(control: widgets.Widget) -> Any:
     return control.weight if isinstance(control, Weight) else control.value
 
 
-def place(control: widgets.Widget, asked: Any) -> None:
-    """Makes a control say it."""
-    kind = {Weight: "weight", Count: "count"}.get(type(control), "value")
-    setattr(control, kind, asked)
-
-
 def kept_steps(settings: Settings) -> list[int]:
     """The steps before the last that are kept, thinned out to what a grid can show."""
     steps = list(range(0, settings.steps, settings.interval))
@@ -355,18 +351,23 @@ def buttons() -> list[widgets.Button]:
     ]
 
 
-def laid_out(panel: Panel) -> widgets.VBox:
-    """Controls beside the picture, or above it where the window is narrow; the tiles below."""
+def asked_for(panel: Panel) -> list[widgets.Widget]:
+    """The controls, from top to bottom."""
     c = panel.controls
     layers = widgets.Accordion(
         [widgets.VBox([c["style_layers"], c["content_layers"]])], titles=("Layers",)
     )
-    side = [
+    return [
         *(heading("For the next run"), panel.content, panel.style, panel.preset),
         *(c["encoder"], c["size"]),
         *(heading("At any time, also while it runs"), c["steps"], c["style_weight"]),
         *(c["content_weight"], c["tv_weight"], c["original_colors"], layers),
     ]
+
+
+def laid_out(panel: Panel) -> widgets.VBox:
+    """Controls beside the picture, or above it where the window is narrow; the tiles below."""
+    panel.side.children = asked_for(panel)
     main = [
         widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),
         panel.progress,
@@ -374,9 +375,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
         panel.problem,
         widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses")),
     ]
-    columns = widgets.Box(
-        [widgets.VBox(side).add_class("controls"), widgets.VBox(main).add_class("views")]
-    )
+    columns = widgets.Box([panel.side.add_class("controls"), widgets.VBox(main).add_class("views")])
     css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
     parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")

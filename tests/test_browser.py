@@ -284,3 +284,19 @@ def until(page, holds, seconds=30):
     while not holds():
         assert time.monotonic() < end, "it did not come"
         page.wait_for_timeout(50)
+
+
+def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder):
+    page.get_by_label("Settings of").select_option("gatys")
+    wanted = {"Content weight": "1", "Style weight": "1000", "Total variation": "0", "Size": "512"}
+    for name, value in wanted.items():
+        playwright.expect(slider(page, name)).to_have_attribute("aria-valuetext", value)
+    button(page, "Run").click()
+    playwright.expect(button(page, "Stop")).to_be_enabled()
+    stop(page)
+    settings = json.loads((newest(folder) / "settings.json").read_text())
+    made = {
+        name: settings[name] for name in ("content_weight", "style_weight", "tv_weight", "size")
+    }
+    assert made == {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0, "size": 512}
+    assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
