@@ -73,7 +73,7 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        features = self.features(image.roll(shift, (-2, -1)))
+        features = self.features(image.roll(shift, (-2, -1)) if any(shift) else image)
         content = self.content_losses(features[0], shift)
         style = self.style_losses(features)
         tv = self.variation(image)
