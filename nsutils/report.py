@@ -1,15 +1,22 @@
 """A run as one self-contained HTML file: pictures, curves, recipe. No script, no request to anywhere."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import fields
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from nsutils import pictures
 from nsutils.figures import figure_png, loss_curves, tiles
 from nsutils.run import Run, with_pictures
+from nsutils.settings import Settings, Style
 from nsutils.targets import shown
 
+MAIN = (
+    *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
+    *("style_layers", "style_statistic", "tv_weight", "steps", "optimizer", "init", "seed"),
+)
 STYLE = Path(__file__).with_suffix(".css")
 
 
@@ -18,6 +25,7 @@ def report(run: Run) -> str:
     meta, rows = run.meta, run.metrics
     steps = [pair for pair in tiles(run) if pair[0].startswith(("start", "step"))]
     ends = [pair for pair in tiles(run) if pair not in steps]
+    at_the_top = "".join(figure(caption, file, 720) for caption, file in ends)
     facts = [
         meta["status"],
         f"{meta.get('steps', 0)} steps",
@@ -30,13 +38,16 @@ def report(run: Run) -> str:
 <title>{escape(run.folder.name)}</title><style>{STYLE.read_text()}</style></head><body>
 <h1>{escape(title(run))}</h1>
 <p class="facts">{escape(", ".join(filter(None, facts)))}</p>
-<div class="ends">{"".join(figure(caption, file, 720) for caption, file in ends)}</div>
+<div class="ends" style="--beside: {len(ends) - 1}">{at_the_top}</div>
 <h2>How it came about</h2>
 <div class="grid">{"".join(figure(caption, file, 320) for caption, file in steps)}</div>
 <h2>Losses</h2>
 <div class="curves">{picture("the losses over the steps", "png", figure_png(loss_curves(run)))}</div>
 <h2>Recipe</h2>
 {table(recipe(run))}
+<details><summary>All else, as the kit has it by default</summary>
+{table(defaults(run))}
+</details>
 <h2>Made with</h2>
 {table(made_with(meta))}
 </body></html>
@@ -53,11 +64,9 @@ def title(run: Run) -> str:
 
 
 def recipe(run: Run) -> dict[str, str]:
-    """Every setting as text, pictures by their old names, and what was steered."""
-    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    asked = with_pictures(run.settings, lambda name: old[name])
-    values = {f.name: getattr(asked, f.name) for f in fields(asked)}
-    rows = {name: plain(value) for name, value in values.items() if value is not None}
+    """The settings that make a picture, and all that are not the kit's own; and what was steered."""
+    told = settings_told(run)
+    rows = {name: words for name, words in told.items() if name in MAIN or name in changed(run)}
     for change in run.steering:
         rows[f"after step {change['step']}"] = ", ".join(
             f"{name} = {plain(value)}" for name, value in change.items() if name != "step"
@@ -65,12 +74,39 @@ def recipe(run: Run) -> dict[str, str]:
     return rows
 
 
+def defaults(run: Run) -> dict[str, str]:
+    """The settings that are not in the recipe."""
+    return {n: words for n, words in settings_told(run).items() if n not in recipe(run)}
+
+
+def settings_told(run: Run) -> dict[str, str]:
+    """Every setting as text, pictures by their old names."""
+    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
+    asked = with_pictures(run.settings, lambda name: old[name])
+    values = {f.name: getattr(asked, f.name) for f in fields(asked)}
+    return {name: plain(value) for name, value in values.items() if value is not None}
+
+
+def changed(run: Run) -> dict[str, Any]:
+    """The settings that differ from the kit's own."""
+    settings = run.settings
+    return Settings(settings.content, settings.styles).differences(settings)
+
+
 def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={share:g}" for name, share in value.items())
     if isinstance(value, tuple | list):
-        return ", ".join(getattr(item, "picture", str(item)) for item in value)
+        return ", ".join(
+            styled(item, value) if isinstance(item, Style) else str(item) for item in value
+        )
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def styled(style: Style, styles: Sequence[Style]) -> str:
+    """A style's picture, its share where there are several, and its scale where it is not 1."""
+    share = f" x {style.weight:g}" if len(styles) > 1 else ""
+    return f"{style.picture}{share}" + (f" at {style.scale:g}" if style.scale != 1 else "")
 
 
 def made_with(meta: dict) -> dict[str, str]:
