@@ -21,9 +21,10 @@ class Objective:
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
       (Gatys et al. 2015, eq. 1);
-    - style is the mean over style layers, by `layer_weights`, of |A - S|^2 / |S|^2, where S is the style's
-      statistic, several styles' blended by their weights before (eqs. 4 and 5 have Gram matrices and no
-      division). The picture's colours are a layer as well, `pixels`: they bring the palette home;
+    - style is the mean over style layers, by `layer_weights`, of the distance between the image's statistic
+      and the style's, in parts of the latter (`nsutils.losses`; Gatys' eqs. 4 and 5 have Gram matrices and no
+      division), several styles' statistics blended by their weights before. The picture's colours are a layer
+      as well, `pixels`: they bring the palette home;
     - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the
       style made as small, each counting half as much as the one before. So strokes and the swirls that
       they form are both compared, though no layer sees as far as a swirl;

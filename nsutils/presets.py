@@ -87,7 +87,7 @@ CROWSONKB = {name: value for name, value in COMMON.items() if name != "scale_ste
     "content_weight": 0.015,
     "style_weight": 1.0,
     "layer_weights": dict(zip(FIRST_LAYERS, (256.0, 64.0, 16.0, 4.0, 1.0), strict=True)),
-    "style_statistic": "wasserstein",
+    "style_statistic": "wasserstein-plain",
     "reduction": "mean",
     "tv_weight": 2.0,
     "tv_form": "nine-point",

@@ -35,7 +35,7 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
     "pooling": ("average", "max", "l2"),
     "padding": ("reflect", "replicate", "zeros", "replicate-first"),
-    "style_statistic": ("moments", "gram", "wasserstein", "sliced"),
+    "style_statistic": ("wasserstein", "moments", "gram", "sliced", "wasserstein-plain"),
     "gram_divisor": ("pixels", "elements"),
     "reduction": ("mean", "sum"),
     "blend": ("targets", "losses"),
@@ -99,14 +99,12 @@ class Settings:
     padding: str = "reflect"
     feature_scale: float = 1.0
 
-    content_weight: float = 0.045
+    content_weight: float = 0.1
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    layer_weights: Mapping[str, float] = field(
-        default_factory=lambda: {PIXELS: 5.0, "relu1_1": 0.3, "relu2_1": 0.5}
-    )
-    style_statistic: str = "moments"
+    layer_weights: Mapping[str, float] = field(default_factory=dict)
+    style_statistic: str = "wasserstein"
     octaves: int = 2
     tv_weight: float = 0.005
     relative: bool = True
@@ -115,8 +113,8 @@ class Settings:
     blend: str = "targets"
     tv_form: str = "squares"
 
-    steps: int = 150
-    scale_steps: tuple[int, ...] = (50, 40, 30)
+    steps: int = 110
+    scale_steps: tuple[int, ...] = (40, 25, 20)
     smallest: int = 96
     optimizer: str = "lbfgs"
     lbfgs_history: int = 10
@@ -248,8 +246,9 @@ SUBJECTS = {
         "style_weight": "how much the style pulls",
         "style_layers": "layers whose statistics are the style; pixels is the palette",
         "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
-        "style_statistic": "moments (mean and covariance of features), gram, wasserstein (between Gaussians of that "
-        "mean and covariance), or sliced (whole distributions along random directions)",
+        "style_statistic": "wasserstein (between Gaussians with the features' means and covariances), moments (the "
+        "same, compared one by one), gram, sliced (whole distributions along random directions), or "
+        "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
         "tv_weight": "smoothness: total variation, relative to the content picture's own",
         "relative": "losses are shares of their targets; else mean squares, with the units of the network",

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from nsutils import stylize
-from nsutils.losses import Root
 from nsutils.objective import Objective
 from nsutils.sources import Sources
 from nsutils.transfer import start
@@ -102,19 +101,3 @@ def test_noise_has_its_form_and_its_seed(settings, encoder, noise):
     spread = {"normal": 0.22, "uniform": 0.29, "style": None, "mean": 0.01}[noise]
     assert image.min() >= 0 and image.max() <= 1
     assert spread is None or image.std().item() == pytest.approx(spread, rel=0.1)
-
-
-def test_a_root_is_the_eigenvectors_root_and_so_is_its_gradient():
-    chance = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 5, 9, generator=chance, dtype=torch.float64)
-    matrix = (x @ x.mT / 9 + 0.2 * torch.eye(5)).requires_grad_()
-    lengths, axes = torch.linalg.eigh(matrix)
-    by_axes = axes * lengths.sqrt()[:, None] @ axes.mT
-    along = torch.randn(5, 5, generator=chance, dtype=torch.float64)
-    along = along + along.T
-    assert torch.allclose(Root.apply(matrix), by_axes, atol=1e-6)
-    slopes = [
-        torch.autograd.grad((root * along).sum(), matrix, retain_graph=True)[0]
-        for root in (Root.apply(matrix), by_axes)
-    ]
-    assert torch.allclose(*((slope + slope.mT) / 2 for slope in slopes), atol=1e-5)

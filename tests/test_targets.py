@@ -43,7 +43,7 @@ def test_a_file_and_a_picture_blend(saved, settings, encoder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"style_statistic": "gram"}, "made with style_statistic moments, and not gram"),
+        ({"style_statistic": "gram"}, "made with style_statistic wasserstein, and not gram"),
         (
             {"style_layers": ("relu2_2",)},
             "no layer 'relu2_2' in the style target; there are pixels",
