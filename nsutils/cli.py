@@ -219,10 +219,12 @@ def play(asked: argparse.Namespace) -> int:
     from nsutils import encoders, pictures
     from nsutils.player import Player
     from nsutils.run import Run
+    from nsutils.sources import check_targets
 
     if asked.save:
-        pictures.check_format(asked.save)
+        pictures.check_writable(asked.save)
     encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
+    check_targets(settings, encoder)
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
     print(f"{network}, {settings.steps} steps to {size_in_words(settings)}")
@@ -238,11 +240,14 @@ def play(asked: argparse.Namespace) -> int:
 def size_in_words(settings: Settings) -> str:
     """How large the picture will be, and what the content's own size has to do with it."""
     from nsutils.pictures import shape
-    from nsutils.sources import scales
+    from nsutils.sources import scale_of, scales
 
     own = shape(settings.content)
-    height, width = scales(settings, own)[-1]
+    ladder = scales(settings, own)
+    (height, width), reached = ladder[-1], ladder[scale_of(settings, settings.steps - 1)]
     words = f"{width} x {height} px"
+    if reached != (height, width):
+        words += f", painted at {reached[1]} x {reached[0]}: the steps end before the last scale"
     if height * width > own[0] * own[1]:
         return f"{words}, enlarged from {own[1]} x {own[0]}"
     smaller = settings.size and max(height, width) < settings.size

@@ -30,8 +30,12 @@ class Descent:
         self.optimizer = OPTIMIZERS[self.settings.optimizer](self.image, self.settings)
         if "optimizer" in memory:
             self.optimizer.load_state_dict(copy.deepcopy(memory["optimizer"]))
-        self.average = memory.get("average", ((1 - FADING) * self.image.detach(), FADING))
-        self.best = memory.get("best", (float("inf"), self.image.detach()))
+        faded, weight = memory.get("average", ((1 - FADING) * self.image.detach(), FADING))
+        least, best = memory.get("best", (float("inf"), self.image.detach()))
+        self.average, self.best = (
+            (faded.to(picture.device), weight),
+            (least, best.to(picture.device)),
+        )
         self.shown = picture
 
     @property
@@ -67,7 +71,7 @@ class Descent:
         """How far step `number` rolls the image, down and across."""
         if not self.settings.roll:
             return 0, 0
-        chance = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + number)
+        chance = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + number) % 2**63)
         height, width = (
             int(torch.randint(side, (), generator=chance)) for side in self.image.shape[-2:]
         )

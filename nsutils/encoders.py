@@ -187,10 +187,12 @@ def of(settings: Settings, **resolved: Any) -> Encoder:
 def named(device: str | torch.device) -> torch.device:
     """The device of that name; ValueError if there is none here."""
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"no device {str(device)!r} here; use cpu, or leave it away") from error
-    return torch.device(device)
+        found = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):
+        found = torch.device("meta")
+    if found.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"no device {str(device)!r} here; use cpu, or leave it away")
+    return found
 
 
 def best_device() -> torch.device:

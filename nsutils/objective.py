@@ -195,7 +195,7 @@ def octaves_of(picture: Tensor | Target) -> int:
 
 def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
     """All that a style's statistics depend on, but for its picture and its size."""
-    names = ("style_statistic", "gram_divisor", "pixel_range")
+    names = ("style_statistic", "gram_divisor", "pixel_range", "octaves")
     network = {"encoder": encoder.name, "pooling": encoder.pooling, "padding": encoder.padding}
     more = ("ceil_mode", "gain", "feature_scale")
     return (

@@ -105,6 +105,11 @@ class Panel:
         styles = (replace(first, picture=self.style.value), *others)
         pictured = {"content": self.content.value, "styles": styles}
         weights = None if asked["encoder"] == "slim" else self.given.weights
+        if self.preset.value != OWN:
+            # made anew, for a program's numbers of scales and the like follow from what is asked
+            return preset(
+                self.preset.value, **pictured, **asked, layer_weights=shares, weights=weights
+            )
         return replace(self.given, **pictured, **asked, layer_weights=shares, weights=weights)
 
     def play(self) -> None:
@@ -175,7 +180,10 @@ class Panel:
 
     def _recolour(self, amount: float) -> None:
         """Puts so much of the content's colours back into the finished picture."""
-        self.player.recolour(amount)
+        try:
+            self.player.recolour(amount)
+        except ValueError as error:
+            return self._complain(error)
         if self.player.step:
             self._show(self.player.step)
             self.tiles.fill("result", self._image(self.player.step))

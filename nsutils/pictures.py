@@ -169,6 +169,15 @@ def check_format(path: str | Path) -> str:
     raise ValueError(f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}")
 
 
+def check_writable(path: str | Path) -> None:
+    """ValueError if the file has another ending, or no folder to be in."""
+    check_format(path)
+    if not os.access(Path(path).absolute().parent, os.W_OK):
+        raise ValueError(
+            f"cannot write {str(path)!r}: there is no such folder, or none to write to"
+        )
+
+
 def encoded(image: Image.Image, format: str) -> bytes:
     """The image as a file's bytes; a JPEG has white where it was transparent."""
     if format == "JPEG":

@@ -18,7 +18,7 @@ from nsutils.run import Run, now
 from nsutils.settings import Settings
 from nsutils.transfer import Step, start, stylize, work, work_ahead
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
 
@@ -81,8 +81,12 @@ class Player:
 
     def recolour(self, original_colors: float) -> None:
         """Puts so much of the content's colours into the picture of a run that is not playing; no step is made."""
+        if self.settings.color_method != "luminance":
+            raise ValueError(
+                "color_method is no luminance: colours were matched before the run; begin a new one"
+            )
         self.settings = replace(self.settings, original_colors=original_colors)
-        if self.step and self.settings.color_method == "luminance":
+        if self.step:
             self.step = replace(self.step, settings=self.settings)
             self.run.steered(self.step.number, {"original_colors": original_colors})
             self.run.checkpoint(self.step)
@@ -199,7 +203,7 @@ class Player:
         run = self.run
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         begun, kept = time.monotonic(), float("-inf")  # the first step is a checkpoint already
-        sent = None
+        sent, wait = None, CHECKPOINT_SECONDS
         while True:
             try:
                 self.step = step = steps.send(sent)
@@ -214,9 +218,10 @@ class Player:
             run.record(step, before + self.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)
-            if time.monotonic() - kept > CHECKPOINT_SECONDS:
+            if (since := time.monotonic()) - kept > wait:
                 run.checkpoint(step)
                 kept = time.monotonic()
+                wait = max(CHECKPOINT_SECONDS, (kept - since) / CHECKPOINT_SHARE)
             self._tell()
             yield step
             begun += self._held()

@@ -4,6 +4,7 @@
 What a program's numbers mean stays what they mean there: units of its pixels and its network, no relative losses.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from nsutils.settings import Settings
@@ -25,7 +26,7 @@ COMMON = {
     "reduction": "sum",
     "gram_divisor": "elements",
     "enlarge": "everything",
-    "truncate": True,
+    "rounding": "down",
     "resampling": "bilinear",
     "scale_steps": (),
     "pixel_range": 255.0,
@@ -39,7 +40,8 @@ COMMON = {
 
 JCJOHNSON = COMMON | {
     "encoder": "vgg19-caffe",
-    "ceil_mode": True,  # as loadcaffe makes Caffe's pooling
+    "ceil_mode": True,  # as loadcaffe makes Caffe's pooling; its own averaging has none
+    "resampling": "area",
     "size": 512,
     "pixel_range": 256.0,
     "content_weight": 5.0,
@@ -55,6 +57,8 @@ JCJOHNSON = COMMON | {
 
 NEURAL_STYLE_PT = JCJOHNSON | {
     "ceil_mode": False,
+    "resampling": "bilinear",
+    "rounding": "factor-down",
     "pixel_range": 255.0,
     "tv_form": "absolute",
     "learning_rate": 1.0,
@@ -82,7 +86,7 @@ CROWSONKB = {name: value for name, value in COMMON.items() if name != "scale_ste
     "pooling_gain": True,
     "size": 512,
     "enlarge": "content",
-    "truncate": False,
+    "rounding": "nearest",
     "resampling": "bicubic",
     "content_weight": 0.015,
     "style_weight": 1.0,
@@ -143,12 +147,18 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
-    values = PRESETS[name] | changes
-    if values["encoder"] == "slim" and values["pixel_range"] > 1:
-        values = {"feature_scale": LOUDER} | values
-    if name == "crowsonkb":
+    values = PRESETS[name] | {"content": content, "styles": styles} | changes
+    if name == "jcjohnson" and values["pooling"] == "average":
+        values = values | {"ceil_mode": False} | changes
+    if name == "crowsonkb" and isinstance(values["size"], int):
         values = scales_of_crowsonkb(values["size"]) | values
-    return Settings(content, styles, **values)
+    settings = Settings.from_dict(values)
+    quiet = settings.encoder == "slim" and settings.pixel_range > 1
+    return (
+        replace(settings, feature_scale=LOUDER)
+        if quiet and "feature_scale" not in changes
+        else settings
+    )
 
 
 def scales_of_crowsonkb(size: int) -> dict[str, Any]:

@@ -174,11 +174,15 @@ class Run:
         pictures.write(self.result, pictures.png(image, notes))
 
     def save(
-        self, path: str | Path, original_colors: float = 0.0, color_method: str = "luminance"
+        self,
+        path: str | Path,
+        original_colors: float | None = None,
+        color_method: str = "luminance",
     ) -> None:
         """Writes the picture to another file, a PNG, JPEG or TIFF of 8 bits by its ending.
 
-        `original_colors`, 0 to 1, of the content's colours are put back into it, at once and in this file alone.
+        `original_colors`, 0 to 1, of the content's colours are put back into it, at once and in this file alone;
+        by default as many as the run's settings say.
         """
         path, format = Path(path), pictures.check_format(path)
         image = self.picture(original_colors, color_method)
@@ -189,19 +193,21 @@ class Run:
                 f"no picture can be written to {str(path)!r}: {error.strerror or error}"
             ) from error
 
-    def picture(self, original_colors: float = 0.0, color_method: str = "luminance") -> Image.Image:
+    def picture(
+        self, original_colors: float | None = None, color_method: str = "luminance"
+    ) -> Image.Image:
         """The result, with so much of the content's colours."""
-        if not self.result.exists():
+        if not (step := self.last) or not self.result.exists():
             raise ValueError(f"no picture yet in {str(self.folder)!r}; let the run go on")
-        asked = replace(self.settings, original_colors=original_colors, color_method=color_method)
-        with Image.open(self.result) as image:
-            if not original_colors:
+        if original_colors is None:
+            with Image.open(self.result) as image:
                 return image.copy()
-            content = pictures.opened(asked.content)
-            coloured = colours.kept(image.convert("RGB"), content, color_method, original_colors)
-            if alpha := pictures.opacity(image):
-                coloured.putalpha(alpha)
-            return coloured
+        replace(step.settings, original_colors=original_colors, color_method=color_method)  # checks
+        image, content = pictures.to_image(full_size(step)), pictures.opened(step.settings.content)
+        coloured = colours.kept(image, content, color_method, original_colors)
+        if alpha := pictures.alpha(step.settings.content):
+            coloured.putalpha(alpha.resize(coloured.size))
+        return coloured
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""
@@ -262,6 +268,7 @@ def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, d
     copies = iter(inputs[f"style_{n}"]["file"] for n in range(1, len(styles) + 1))
     named = replace(
         settings,
+        weights=settings.weights and str(Path(settings.weights).absolute()),
         content=inputs["content"]["file"],
         styles=tuple(replace(style, picture=next(copies)) for style in settings.styles),
         init=inputs["init"]["file"] if "init" in inputs else settings.init,

@@ -30,7 +30,8 @@ STARTS = ("content", "noise", "style", "grey")
 CHOICES = {
     "side": ("long", "short", "width"),
     "enlarge": ("nothing", "content", "everything"),
-    "resampling": ("bicubic", "bilinear"),
+    "rounding": ("nearest", "down", "factor-down"),
+    "resampling": ("bicubic", "bilinear", "area"),
     "color_method": ("luminance", "cholesky", "pca", "symmetric"),
     "precision": ("auto", "float32", "bfloat16"),
     "pooling": ("average", "max", "l2"),
@@ -85,7 +86,7 @@ class Settings:
     size: int | None = 512
     side: str = "long"
     enlarge: str = "nothing"
-    truncate: bool = False
+    rounding: str = "nearest"
     resampling: str = "bicubic"
     original_colors: float = 0.0
     color_method: str = "luminance"
@@ -170,8 +171,18 @@ class Settings:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
         if self.original_colors > 1:
             raise ValueError(f"original_colors is {self.original_colors:g}; give a number to 1")
-        if not self.pixel_range:
-            raise ValueError("pixel_range is 0; give white's number, as 1 or 255")
+        for name, example in {
+            "pixel_range": "white's number, as 1 or 255",
+            "feature_scale": "1",
+        }.items():
+            if not getattr(self, name):
+                raise ValueError(f"{name} is 0; give {example}")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed is {self.seed}; give a number below 2**63")
+        if self.roll and self.optimizer == "lbfgs":
+            raise ValueError(
+                "roll is on, but L-BFGS needs steps that see the same picture; use optimizer='adam'"
+            )
 
     def _check_layers(self) -> None:
         known = ENCODERS[self.encoder]
@@ -220,11 +231,11 @@ class Settings:
 # By subject. The command line's help is made of these, and so are the panel's tooltips.
 SUBJECTS = {
     "pictures": {
-        "size": "long edge of the picture in pixels; never larger than the content picture; its own size if not given",
+        "size": "long edge of the picture in pixels; not above the content's, but for enlarge; none: its own",
         "side": "the side that size is: long, short, or width",
         "enlarge": "what may be enlarged to size: nothing, content, or everything, the styles as well",
-        "truncate": "sides are cut to whole pixels, not rounded",
-        "resampling": "of pictures that are resized: bicubic or bilinear",
+        "rounding": "of sides to whole pixels: nearest, down, or factor-down, which cuts side times factor",
+        "resampling": "of pictures that are resized: bicubic, bilinear, or area (bilinear where they grow)",
         "original_colors": "how much of the content's colours is kept, 0 to 1",
         "color_method": "how they are kept: luminance, the result's light with the content's colour; or by matching "
         "the style picture's colours to the content's: cholesky, pca, symmetric (Gatys et al. 2017)",
@@ -250,7 +261,7 @@ SUBJECTS = {
         "same, compared one by one), gram, sliced (whole distributions along random directions), or "
         "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
-        "tv_weight": "smoothness: total variation, relative to the content picture's own",
+        "tv_weight": "smoothness: total variation, if relative in parts of the content picture's own",
         "relative": "losses are shares of their targets; else mean squares, with the units of the network",
         "reduction": "the layers' losses: mean, by their weights, or sum, each times its weight",
         "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",
@@ -271,7 +282,7 @@ SUBJECTS = {
         "pixel_range": "white's number for the optimizer: 1, 255 or 256; above 1, black is not 0 but the network's "
         "mean is",
         "normalize_gradients": "each layer's gradient gets its weight as length (sum of absolutes)",
-        "roll": "each step sees the picture shifted round at random, against grids",
+        "roll": "each of Adam's steps sees the picture shifted round at random, against grids",
         "counting": "what an iteration is: moves, or evaluations, whose picture has made one move less",
         "returned": "which picture is kept: the last, the best of the kept ones, or the average of late ones",
     },

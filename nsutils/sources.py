@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -15,6 +16,7 @@ from nsutils.targets import Target, is_target
 
 Shape = tuple[int, int]  # height, width in pixels
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+AREA = {True: Image.Resampling.BOX, False: Image.Resampling.BILINEAR}  # by whether it shrinks
 SIDES = {"long": max, "short": min, "width": lambda shape: shape[1]}
 
 
@@ -28,8 +30,13 @@ class Sources:
         self.scales = scales(settings, self.shape)
         self.styles = [self.style(style.picture) for style in settings.styles]
         if settings.init not in STARTS:
+            if not Path(settings.init).exists():
+                raise ValueError(
+                    f"init is {settings.init!r}, which is no picture file; give one, or {', '.join(STARTS)}"
+                )
             pictures.opened(settings.init)
-        if settings.init == "style" and isinstance(self.styles[0], Target):
+        wanted = {settings.init, settings.init == "noise" and settings.noise}
+        if "style" in wanted and isinstance(self.styles[0], Target):
             raise ValueError("init is 'style', but a style target is no picture; start from grey")
 
     def style(self, path: str) -> Image.Image | Target:
@@ -58,16 +65,31 @@ class Sources:
         return self.picture(self.content, shape).to(device), styles
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
-        resampling = RESAMPLING[self.settings.resampling]
-        return pictures.to_tensor(image.resize(shape[::-1], resampling))
+        return resized(self.settings, image, shape)
 
     def after(self, settings: Settings) -> "Sources":
         """The sources of changed settings; no file is read again for a weight or a layer."""
         pictured = {
-            *("content", "styles", "size", "side", "enlarge", "truncate", "resampling"),
+            *("content", "styles", "size", "side", "enlarge", "rounding", "resampling"),
             *("smallest", "scale_steps", "init", "original_colors", "color_method"),
         }
         return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
+
+
+def resized(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
+    """The image at a shape as the settings resample it, (1, 3, *shape)."""
+    shrinks = math.prod(shape) < math.prod(image.size)
+    how = RESAMPLING.get(settings.resampling, AREA[shrinks])
+    return pictures.to_tensor(image.resize(shape[::-1], how))
+
+
+def check_targets(settings: Settings, encoder: Encoder) -> None:
+    """ValueError if a style's target was not made for what is asked."""
+    sources = Sources(settings)
+    for shape in sources.scales:
+        for style in sources.at(shape, torch.device("cpu"))[1]:
+            if isinstance(style, Target):
+                style.octaves(made_with(settings, encoder), settings.style_layers)
 
 
 def style_target(settings: Settings, encoder: Encoder) -> Target:
@@ -79,8 +101,7 @@ def style_target(settings: Settings, encoder: Encoder) -> Target:
     image, sizes = pictures.opened(style.picture), {}
     for beside in scales(replace(settings, enlarge="everything"), (edge, edge)):
         shape = style_shape(settings, image.size[::-1], beside, style.scale)
-        small = image.resize(shape[::-1], RESAMPLING[settings.resampling])
-        picture = pictures.to_tensor(small).to(encoder.device)
+        picture = resized(settings, image, shape).to(encoder.device)
         made = Objective(settings, encoder, picture, [picture])
         with torch.no_grad():
             sizes[round(style.scale * max(beside))] = made.statistics_of(picture)
@@ -126,10 +147,11 @@ def scales(settings: Settings, shape: Shape) -> list[Shape]:
 def sized(settings: Settings, shape: Shape, edge: int) -> Shape:
     """The shape with the side that counts at `edge` pixels."""
     own = SIDES[settings.side](shape)
-    if settings.truncate:
+    if settings.rounding == "factor-down":
         height, width = (int(edge / own * side) for side in shape)
     else:
-        height, width = (round(edge * side / own) for side in shape)
+        whole = int if settings.rounding == "down" else round
+        height, width = (whole(edge * side / own) for side in shape)
     return max(1, height), max(1, width)
 
 
@@ -139,6 +161,7 @@ def style_shape(settings: Settings, shape: Shape, content: Shape, scale: float) 
     if settings.enlarge != "everything":
         edge = min(edge, own)
     edge = max(
-        int(edge) if settings.truncate else round(edge), math.ceil(THINNEST * own / min(shape))
+        round(edge) if settings.rounding == "nearest" else int(edge),
+        math.ceil(THINNEST * own / min(shape)),
     )
     return sized(settings, shape, edge)

@@ -4,18 +4,19 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from nsutils import pictures
 
 SUFFIX = ".safetensors"
+FAR = 1.4  # how much larger or smaller a target may be than what is asked for
 SMALL = 256  # pixels: the long edge of the picture inside, which is there to be looked at
 Octaves = list[dict[str, Tensor]]  # statistics by layer, for the style, its half, its quarter ...
 
@@ -31,6 +32,7 @@ class Target:
     sizes: Mapping[int, Octaves]
     made_with: Mapping[str, Any]
     picture: Image.Image
+    name: str = "style target"
 
     @classmethod
     def read(cls, path: str | Path) -> "Target":
@@ -45,12 +47,27 @@ class Target:
                     if len(octaves) == int(octave):
                         octaves.append({})
                     octaves[int(octave)][layer] = file.get_tensor(key)
-            made_with = json.loads(facts["made_with"])
-        except (SafetensorError, OSError, KeyError, ValueError, IndexError) as error:
+            made_with, picture = (
+                dict(json.loads(facts["made_with"])),
+                small_picture(facts["picture"]),
+            )
+            whole = sizes and all(
+                set(o) == set(octaves[0]) for octaves in sizes.values() for o in octaves
+            )
+        except Exception as error:  # whatever a file that is none, or a damaged one, brings up
+            reason = (
+                str(error).splitlines()[0]
+                if isinstance(error, OSError)
+                else "it is none, or damaged"
+            )
             raise ValueError(
-                f"no style target {str(path)!r}: {str(error).splitlines()[0]}; make one with nsutils target"
+                f"no style target {str(path)!r}: {reason}; make one with nsutils target"
             ) from error
-        return cls(sizes, made_with, small_picture(facts["picture"]))
+        if not whole:
+            raise ValueError(
+                f"no style target {str(path)!r}: layers are missing; make it with nsutils target"
+            )
+        return cls(sizes, made_with, picture, str(path))
 
     def write(self, path: str | Path) -> None:
         """The target as a safetensors file."""
@@ -70,7 +87,12 @@ class Target:
     def at(self, edge: int) -> "Target":
         """The one size that is nearest, by ratio."""
         nearest = min(self.sizes, key=lambda size: max(size / edge, edge / size))
-        return Target({nearest: self.sizes[nearest]}, self.made_with, self.picture)
+        if max(nearest / edge, edge / nearest) > FAR:
+            known = ", ".join(map(str, sorted(self.sizes)))
+            raise ValueError(
+                f"{self.name!r} was made for {known} pixels, and not for {edge}; make it again with that size"
+            )
+        return replace(self, sizes={nearest: self.sizes[nearest]})
 
     @property
     def depth(self) -> int:
@@ -80,16 +102,16 @@ class Target:
     def octaves(self, wanted: Mapping[str, Any], layers: tuple[str, ...]) -> Octaves:
         """The statistics at the first size, if they are what is wanted; ValueError, in one line, if not."""
         for name, value in wanted.items():
-            if self.made_with[name] != value:
+            made = self.made_with.get(name)
+            if made != value:
                 raise ValueError(
-                    f"the style target was made with {name} {self.made_with[name]}, and not {value}; make it again, "
-                    f"or use {name}={self.made_with[name]!r}"
+                    f"{self.name!r} was made with {name} {made}, and not {value}; make it again, or use {name} {made}"
                 )
         (octaves,) = self.sizes.values()
         for layer in layers:
             if layer not in octaves[0]:
                 raise ValueError(
-                    f"no layer {layer!r} in the style target; there are {', '.join(octaves[0])}"
+                    f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves[0])}"
                 )
         return octaves
 

@@ -73,6 +73,8 @@ def stylize(
         step = Step(step.number + 1, scale, settings, losses, descent.shown, memory)
         steered = yield step
         if steered is not None and steered != settings:
+            if fixed := {"encoder", *encoders.HOW} & set(settings.differences(steered)):
+                raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
             memory = remembered(step, steered)
             settings, sources, descent = steered, sources.after(steered), None
 
@@ -81,8 +83,7 @@ def remembered(step: Step, settings: Settings) -> dict[str, Any]:
     """What the step's memory is worth under settings: all, or where the image stands."""
     if same_objective(step.settings, settings):
         return step.memory
-    same_units = step.settings.pixel_range == settings.pixel_range
-    return {"image": step.memory["image"]} if same_units and "image" in step.memory else {}
+    return {"image": step.memory["image"]} if "image" in step.memory else {}
 
 
 def start(

@@ -69,13 +69,14 @@ def read(path: Path, name: str = VGG) -> Network:
     """
     if not path.is_file():
         raise ValueError(
-            f"no weights at {str(path)!r}; give torchvision's vgg19-dcbb9e9d.pth, or use encoder='slim'"
+            f"no weights at {str(path)!r}; name the file that has them, or use encoder='slim'"
         )
     try:
         arrays, origin, told_by = READERS.get(path.suffix, from_torch)(path)
         depth = depth_of(arrays)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        torchs = isinstance(error, RuntimeError | EOFError | UnpicklingError) or not str(error)
+        reason = "no file of tensors, or cut off" if torchs else str(error).splitlines()[0]
         raise ValueError(
             f"{str(path)!r} does not hold VGG's weights ({reason}); fetch it again, or use encoder='slim'"
         ) from error
@@ -149,7 +150,11 @@ def from_matconvnet(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
     except ImportError:
         raise ValueError("a .mat file is read through SciPy: pip install 'nsutils[mat]'") from None
     arrays = {}
-    for layer in loadmat(path, simplify_cells=True)["layers"]:
+    try:
+        layers = loadmat(path, simplify_cells=True)["layers"]
+    except Exception as error:  # SciPy's own, zlib's, and whatever else a damaged file brings up
+        raise ValueError(f"no file of MatConvNet's: {type(error).__name__}") from error
+    for layer in layers:
         if layer["type"] == "conv" and layer["name"].startswith("conv"):
             kernel, bias = (
                 layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
@@ -168,7 +173,7 @@ UNREADABLE = (
     RuntimeError,
     EOFError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
     UnpicklingError,

@@ -104,6 +104,7 @@ def test_every_row_of_the_readmes_table_does_what_it_says(
     made["style_blend_weights"] = tuple(style.weight for style in run.settings.styles)
     made["style_scale"] = tuple(style.scale for style in run.settings.styles[:1])
     made["device"] = run.meta["device"]
+    made["weights"] = made["weights"] and Path(made["weights"]).name
     made["save"] = "out.png" if Path("out.png").exists() else None
     made["init"] = run.meta["inputs"].get("init", {"name": made["init"]})["name"]
     assert made[name] == asked
@@ -198,6 +199,10 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
         (("--betas", "0.9"), ("betas", "0.9")),
         (("--original-colors", "1.5"), ("original_colors", "1.5")),
         (("--device", "abacus"), ("abacus", "cpu")),
+        (("--device", "meta"), ("meta", "cpu")),
+        (("--init", "random"), ("init", "random", "noise", "content")),
+        (("--roll",), ("roll", "adam")),
+        (("--save", "no/such/folder/a.png"), ("no/such/folder/a.png", "folder")),
         (("--steps", "-5"), ("steps", "-5")),
         (("--style-weight", "much"), ("--style-weight", "much")),
         (("--style-weight", "nan"), ("style_weight", "nan")),

@@ -92,6 +92,13 @@ def test_normalized_gradients_have_their_weights_as_length(settings, encoder):
     assert slope.abs().sum().item() == pytest.approx(3.0, rel=1e-4)
 
 
+def test_the_encoder_cannot_be_steered(settings, encoder):
+    steps = stylize(settings, encoder)
+    next(steps)
+    with pytest.raises(ValueError, match="pixel_range belongs to the run"):
+        steps.send(replace(settings, pixel_range=255.0))
+
+
 @pytest.mark.parametrize("noise", ["normal", "uniform", "style", "mean"])
 def test_noise_has_its_form_and_its_seed(settings, encoder, noise):
     noisy = replace(settings, init="noise", noise=noise, noise_scale=0.01)

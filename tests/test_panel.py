@@ -322,6 +322,19 @@ def test_a_preset_sets_every_control_and_what_has_none(panel, settings, name):
     assert panel.settings == Settings(settings.content, settings.styles)
 
 
+def test_a_preset_follows_the_encoder_and_the_size(settings, tmp_path):
+    panel = Panel(settings, tmp_path / "runs")
+    panel.preset.value = "jcjohnson"
+    assert panel.settings.feature_scale > 1
+    panel.controls["encoder"].value = "vgg19"
+    assert panel.settings.feature_scale == 1
+    panel.preset.value = "crowsonkb"
+    panel.controls["size"].value = 256
+    wanted = preset("crowsonkb", "c", "s", size=256)
+    assert panel.settings.scale_steps == wanted.scale_steps
+    assert panel.settings.smallest == wanted.smallest
+
+
 def test_a_preset_keeps_pictures_chosen_since(panel, style):
     panel.content.value = style
     panel.preset.value = "gatys"

@@ -244,6 +244,22 @@ def test_sizes_are_the_programs():
     assert style_shape(made("jcjohnson"), (90, 100), (384, 512), 1) == (460, 512)
 
 
+def test_sizes_are_cut_as_each_program_does():
+    shapes = {"neural-style-pt": (511, 383), "jcjohnson": (512, 384)}
+    for name, (width, height) in shapes.items():
+        assert scales(preset(name, "c.png", "s.png"), (309, 412)) == [(height, width)]
+
+
+def test_what_a_preset_makes_of_other_choices():
+    assert not preset("jcjohnson", "c", "s", pooling="average").ceil_mode
+    assert preset("gatys", "c", "s", encoder="slim").feature_scale > 1
+    assert preset("gatys", "c", "s", encoder=None).feature_scale > 1
+    assert preset("gatys", "c", "s").feature_scale == 1
+    for wrong in ({"colour": 1}, {"size": "512"}, {"pixel_range": "255"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            preset("crowsonkb", "c", "s", **wrong)
+
+
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match=r"'picasso'.*crowsonkb"):
         preset("picasso", "c.png", "s.png")

@@ -46,9 +46,12 @@ def test_a_file_and_a_picture_blend(saved, settings, encoder):
         ({"style_statistic": "gram"}, "made with style_statistic wasserstein, and not gram"),
         (
             {"style_layers": ("relu2_2",)},
-            "no layer 'relu2_2' in the style target; there are pixels",
+            "no layer 'relu2_2' in .*; there are pixels",
         ),
         ({"init": "style"}, "no picture"),
+        ({"init": "noise", "noise": "style"}, "no picture"),
+        ({"octaves": 1}, "made with octaves 2, and not 1"),
+        ({"size": 256, "enlarge": "content", "scale_steps": ()}, "made for 52, 58, 64 pixels"),
         ({"original_colors": 1.0, "color_method": "pca"}, "cannot be matched"),
     ],
 )
@@ -61,7 +64,9 @@ def test_another_file_is_no_target(settings, tmp_path, encoder):
     weights, broken = tmp_path / "weights.safetensors", tmp_path / "broken.safetensors"
     save_file({"conv1_1.weight": encoder.mean}, weights)
     broken.write_bytes(b"not a file of tensors")
-    for file in (weights, broken, tmp_path / "none.safetensors"):
+    damaged = tmp_path / "damaged.safetensors"
+    save_file({"64/0/relu1_1": encoder.mean}, damaged, {"made_with": "[]", "picture": "?"})
+    for file in (weights, broken, damaged, tmp_path / "none.safetensors"):
         with pytest.raises(
             ValueError, match=rf"^no style target '.*{file.name}'[^\n]*nsutils target$"
         ):
