@@ -17,7 +17,7 @@ from nsutils.objective import Objective
 from nsutils.settings import Settings
 from nsutils.sources import Shape, Sources, larger, scale_of, scales
 
-OVERHEAD = 15_000  # pixels: measured on two cores with slim; what a step of no size would cost
+OVERHEAD = 30_000  # pixels: measured on two cores with slim; what a step of no size would cost
 
 
 @dataclass(frozen=True)
