@@ -219,7 +219,7 @@ def play(asked: argparse.Namespace) -> int:
     from nsutils import encoders, pictures
     from nsutils.player import Player
     from nsutils.run import Run
-    from nsutils.sources import check_targets
+    from nsutils.sources import check_targets, size_in_words
 
     if asked.save:
         pictures.check_writable(asked.save)
@@ -235,23 +235,6 @@ def play(asked: argparse.Namespace) -> int:
         run.save(asked.save)
     print(f"{run.status}: {asked.save or run.result}\n{run.folder}")
     return 130 if run.status == "stopped" else 0
-
-
-def size_in_words(settings: Settings) -> str:
-    """How large the picture will be, and what the content's own size has to do with it."""
-    from nsutils.pictures import shape
-    from nsutils.sources import scale_of, scales
-
-    own = shape(settings.content)
-    ladder = scales(settings, own)
-    (height, width), reached = ladder[-1], ladder[scale_of(settings, settings.steps - 1)]
-    words = f"{width} x {height} px"
-    if reached != (height, width):
-        words += f", painted at {reached[1]} x {reached[0]}: the steps end before the last scale"
-    if height * width > own[0] * own[1]:
-        return f"{words}, enlarged from {own[1]} x {own[0]}"
-    smaller = settings.size and max(height, width) < settings.size
-    return f"{words}, the content picture's own size" if smaller else words
 
 
 def write_target(asked: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from nsutils.report import plain
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
+from nsutils.sources import size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
 from nsutils.widgets.guard import Guard
@@ -228,7 +229,8 @@ class Panel:
         self._lay({n: shown(path) for n, path in names.items()}, kept_steps(settings))
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
-        self.said.value, self.problem.value, self.curves.value = "Starting", "", NO_CURVES
+        self.said.value = f"Starting: {escape(size_in_words(settings))}"
+        self.problem.value, self.curves.value = "", NO_CURVES
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:

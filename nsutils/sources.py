@@ -108,6 +108,26 @@ def style_target(settings: Settings, encoder: Encoder) -> Target:
     return Target(sizes, made_with(settings, encoder), image)
 
 
+def size_in_words(settings: Settings) -> str:
+    """How large the picture will be, and what is enlarged for it."""
+    own = pictures.shape(settings.content)
+    ladder = scales(settings, own)
+    (height, width), reached = ladder[-1], ladder[scale_of(settings, settings.steps - 1)]
+    words = f"{width} x {height} px"
+    if reached != (height, width):
+        words += f", painted at {reached[1]} x {reached[0]}: the steps end before the last scale"
+    if height * width > own[0] * own[1]:
+        words += f", enlarged from {own[1]} x {own[0]}"
+    elif settings.size and max(height, width) < settings.size:
+        words += ", the content picture's own size"
+    for style in settings.styles:
+        if not is_target(style.picture):
+            own = pictures.shape(style.picture)
+            if math.prod(style_shape(settings, own, (height, width), style.scale)) > math.prod(own):
+                words += f"; {Path(style.picture).name} is enlarged, too"
+    return words
+
+
 def larger(one: Shape, other: Shape) -> Shape:
     return max(one, other, key=math.prod)
 

@@ -163,7 +163,8 @@ def test_a_preset_enlarges_and_says_so_and_names_a_network_not_its_own(
     words = ["run", content, style, "--preset", "jcjohnson", "--encoder", "slim", "--size", "72"]
     assert main([*words, "--steps", "1", "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
-    assert "72 x 45 px, enlarged from 64 x 40" in said and "the network is the kit's own" in said
+    assert "72 x 45 px, enlarged from 64 x 40; style.png is enlarged, too" in said
+    assert "the network is the kit's own" in said
     assert Run(tmp_path / "run").picture().size == (72, 45)
 
 
