@@ -220,6 +220,7 @@ def play(asked: argparse.Namespace) -> int:
     from nsutils.player import Player
     from nsutils.run import Run
     from nsutils.sources import check_targets, size_in_words
+    from nsutils.vgg import AGAINST
 
     if asked.save:
         pictures.check_writable(asked.save)
@@ -228,6 +229,10 @@ def play(asked: argparse.Namespace) -> int:
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
     print(f"{network}, {settings.steps} steps to {size_in_words(settings)}")
+    if encoder.told_by == AGAINST:
+        print(
+            f"the name of {settings.weights or 'that file'} is another network's, but {encoder.name} was asked for"
+        )
     if asked.preset and encoder.name == "slim":
         print(f"losses, sizes and schedule are {asked.preset}'s; the network is the kit's own")
     Player(run, encoder).play()

@@ -20,6 +20,7 @@ from nsutils.settings import VGG
 
 VARIABLE = "NSUTILS_VGG19"  # names a weight file of a VGG-19, as `weights` does
 BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+AGAINST = "setting, against the file's name"
 # How the SHA-256 of the files that are known begins, which their names tell as well.
 DIGITS = {
     "dcbb9e9d": "vgg19",
@@ -95,7 +96,8 @@ def read(path: Path, name: str = VGG) -> Network:
 def origin_of(path: Path, name: str) -> tuple[str, str]:
     """`-caffe` or nothing for a file whose keys do not tell, and what told it."""
     if name != VGG:
-        return name[len("vgg00") :], "setting"
+        against = DIGITS.get(path.stem[-8:], name) != name
+        return name[len("vgg00") :], AGAINST if against else "setting"
     for told_by, digits in {"hash": sha256(path)[:8], "name": path.stem[-8:]}.items():
         if digits in DIGITS:
             return DIGITS[digits][len("vgg00") :], told_by

@@ -199,6 +199,13 @@ def test_what_told_the_network_stands_when_a_run_goes_on(settings, tmp_path):
     assert run.meta["encoder"] == {"name": "vgg19-caffe", "told_by": "name"}
 
 
+def test_a_file_whose_name_says_another_network_is_read_as_asked_and_that_is_noted(tmp_path):
+    torch.save(torchvision_state(16), tmp_path / "vgg19-dcbb9e9d.pth")
+    asked = read(tmp_path / "vgg19-dcbb9e9d.pth", "vgg19-caffe")
+    assert (asked.name, asked.told_by) == ("vgg19-caffe", "setting, against the file's name")
+    assert read(tmp_path / "vgg19-dcbb9e9d.pth", "vgg19").told_by == "setting"
+
+
 def test_the_environments_vgg19_is_not_taken_for_a_vgg16(tmp_path, monkeypatch):
     torch.save(torchvision_state(16), tmp_path / "mine.pth")
     monkeypatch.setenv(vgg.VARIABLE, str(tmp_path / "mine.pth"))
