@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import MISSING, fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from nsutils.presets import PRESETS, preset
-from nsutils.settings import CHOICES, SUBJECTS, Settings, Style
+from nsutils.settings import CHOICES, NOTES, SUBJECTS, Settings, Style
 
 
 def main(words: list[str] | None = None) -> int:
@@ -214,8 +215,7 @@ def words_of(default: object) -> str:
 
 
 def play(asked: argparse.Namespace) -> int:
-    given = settings_given(asked) | {"content": asked.content, "styles": styles_of(asked)}
-    settings = preset(asked.preset, **given) if asked.preset else Settings(**given)
+    settings = settings_of(asked, asked.content, styles_of(asked))
     from nsutils import encoders, pictures
     from nsutils.player import Player
     from nsutils.run import Run
@@ -249,9 +249,7 @@ def write_target(asked: argparse.Namespace) -> None:
 
     if Path(asked.out).suffix != SUFFIX:
         raise ValueError(f"{asked.out!r} does not end in {SUFFIX}; runs know a target by that")
-    given = settings_given(asked)
-    made = preset if asked.preset else lambda _, *of, **how: Settings(*of, **how)
-    settings = made(asked.preset, asked.style, (asked.style,), **given)
+    settings = settings_of(asked, asked.style, (Style(asked.style),))
     try:
         style_target(settings, encoders.of(settings)).write(asked.out)
     except OSError as error:
@@ -266,10 +264,12 @@ def recolour(asked: argparse.Namespace) -> None:
     print(asked.out)
 
 
-def settings_given(asked: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given as options."""
-    named = ((name, getattr(asked, name, None)) for notes in SUBJECTS.values() for name in notes)
-    return {name: value for name, value in named if value is not None}
+def settings_of(asked: argparse.Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
+    """The settings that were given as options, and all others as the kit, or the preset, has them."""
+    named = {name: getattr(asked, name, None) for name in NOTES}
+    given = {name: value for name, value in named.items() if value is not None}
+    made = partial(preset, asked.preset) if asked.preset else Settings
+    return made(content, styles, **given)
 
 
 def write_report(asked: argparse.Namespace) -> None:

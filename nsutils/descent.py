@@ -30,12 +30,10 @@ class Descent:
         self.optimizer = OPTIMIZERS[self.settings.optimizer](self.image, self.settings)
         if "optimizer" in memory:
             self.optimizer.load_state_dict(copy.deepcopy(memory["optimizer"]))
-        faded, weight = memory.get("average", ((1 - FADING) * self.image.detach(), FADING))
-        least, best = memory.get("best", (float("inf"), self.image.detach()))
-        self.average, self.best = (
-            (faded.to(picture.device), weight),
-            (least, best.to(picture.device)),
-        )
+        begun, device = self.image.detach(), picture.device
+        faded, weight = memory.get("average", ((1 - FADING) * begun, FADING))
+        least, best = memory.get("best", (float("inf"), begun))
+        self.average, self.best = (faded.to(device), weight), (least, best.to(device))
         self.shown = picture
 
     @property

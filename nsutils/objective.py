@@ -1,5 +1,6 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -46,8 +47,7 @@ class Objective:
         self.settings, self.encoder = settings, encoder
         self.statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
         self.variation = TOTAL_VARIATIONS[settings.tv_form]
-        wanted = dict.fromkeys((*settings.content_layers, *settings.style_layers))
-        self.layers = encoder.check(layer for layer in wanted if layer != PIXELS)
+        self.layers = tuple(dict.fromkeys((*settings.content_layers, *settings.style_layers)))
         portions = shares if settings.reduction == "mean" else dict
         weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
         self.style_shares = portions(weights)
@@ -64,7 +64,7 @@ class Objective:
     def statistics_of(self, style: Tensor | Target) -> Octaves:
         """A style's statistics in each octave; a target's are there already."""
         if isinstance(style, Tensor):
-            return self.statistics(self.features(self.encoder.inward(style)))
+            return style_statistics(self.settings, self.encoder, style, len(self.octaves))
         octaves = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
         device = self.encoder.device
         return [{layer: found.to(device) for layer, found in octave.items()} for octave in octaves]
@@ -74,7 +74,8 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        features = self.features(image.roll(shift, (-2, -1)) if any(shift) else image)
+        seen = image.roll(shift, (-2, -1)) if any(shift) else image
+        features = octave_features(self.encoder, seen, self.layers, len(self.octaves))
         content = self.content_losses(features[0], shift)
         style = self.style_losses(features)
         tv = self.variation(image)
@@ -113,7 +114,7 @@ class Objective:
             }
             for share, octave in zip(self.octaves.values(), features, strict=True)
         ]
-        octaves = list(zip(self.octaves.values(), self.statistics(pulling), strict=True))
+        octaves = list(zip(self.octaves.values(), statistics(self.settings, pulling), strict=True))
         return {
             layer: sum(
                 blend
@@ -128,22 +129,6 @@ class Objective:
     def pulling(self, features: Tensor, weight: float) -> Tensor:
         """The features, their gradient as long as the weight if that is asked for."""
         return Pull.apply(features, weight) if self.settings.normalize_gradients else features
-
-    def features(self, image: Tensor) -> list[dict[str, Tensor]]:
-        """What the encoder sees in each octave, and the palette if it is asked for."""
-        octaves = [F.avg_pool2d(image, 2**n) for n in self.octaves]
-        features = [self.encoder(octave, self.layers) for octave in octaves]
-        if PIXELS in self.settings.style_layers:
-            for octave, seen in zip(octaves, features, strict=True):
-                seen[PIXELS] = palette(octave)
-        return features
-
-    def statistics(self, features: list[dict[str, Tensor]]) -> Octaves:
-        """The style statistic at each style layer of each octave."""
-        return [
-            {layer: self.statistic.of(octave[layer]) for layer in self.settings.style_layers}
-            for octave in features
-        ]
 
     def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves]]:
         """What the statistics are held against, and what it counts: the styles' average, or each style's own."""
@@ -184,6 +169,31 @@ class Objective:
         total = self.total(losses)
         (slope,) = torch.autograd.grad(total, image)
         return slope.contiguous(), {"total": total, **losses}
+
+
+def octave_features(
+    encoder: Encoder, image: Tensor, layers: Iterable[str], count: int
+) -> list[dict[str, Tensor]]:
+    """What the encoder sees at the layers in so many octaves, and the palette if that is a layer."""
+    octaves = [F.avg_pool2d(image, 2**n) for n in range(count)]
+    features = [encoder(octave, [name for name in layers if name != PIXELS]) for octave in octaves]
+    if PIXELS in layers:
+        for octave, seen in zip(octaves, features, strict=True):
+            seen[PIXELS] = palette(octave)
+    return features
+
+
+def statistics(settings: Settings, features: list[dict[str, Tensor]]) -> Octaves:
+    """The style statistic at each style layer of each octave."""
+    of = statistic_of(settings.style_statistic, settings.gram_divisor).of
+    return [{layer: of(octave[layer]) for layer in settings.style_layers} for octave in features]
+
+
+@torch.no_grad()
+def style_statistics(settings: Settings, encoder: Encoder, style: Tensor, count: int) -> Octaves:
+    """A style picture's statistics in so many octaves."""
+    inward = encoder.inward(style)
+    return statistics(settings, octave_features(encoder, inward, settings.style_layers, count))
 
 
 def octaves_of(picture: Tensor | Target) -> int:

@@ -59,6 +59,7 @@ class Panel:
 
     def __init__(self, settings: Settings | None = None, folder: str | Path | None = None):
         self.given = settings or Settings(sample("waterside"), (Style(sample("strokes")),))
+        self._made, self._weights = partial(replace, self.given), self.given.weights
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
         uploads = self.folder / "uploads"
@@ -99,19 +100,19 @@ class Panel:
                 raise ValueError(
                     f"no picture {picker.path.value!r}: mend the path, or empty its box"
                 )
-        asked = {name: value(control) for name, control in self.controls.items()}
+        asked = {n: value(control) for n, control in self.controls.items() if n != "encoder"}
         first, *others = self.given.styles
-        layers = (PIXELS, *ENCODERS[asked["encoder"]])
+        layers = (PIXELS, *ENCODERS[self.controls["encoder"].value])
         shares = {n: share for n, share in self.given.layer_weights.items() if n in layers}
         styles = (replace(first, picture=self.style.value), *others)
         pictured = {"content": self.content.value, "styles": styles}
-        weights = None if asked["encoder"] == "slim" else self.given.weights
-        if self.preset.value != OWN:
-            # made anew, for a program's numbers of scales and the like follow from what is asked
-            return preset(
-                self.preset.value, **pictured, **asked, layer_weights=shares, weights=weights
-            )
-        return replace(self.given, **pictured, **asked, layer_weights=shares, weights=weights)
+        return self._made(**pictured, **asked, **self._network, layer_weights=shares)
+
+    @property
+    def _network(self) -> dict[str, str | None]:
+        """The encoder, and the given weights if it is not the one that has its own."""
+        encoder = self.controls["encoder"].value
+        return {"encoder": encoder, "weights": None if encoder == "slim" else self._weights}
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
@@ -156,12 +157,13 @@ class Panel:
         for picker in (self.content, self.style):
             picker.observe(lambda _: self._preview(), "value")
         self.preset.observe(self._ask, "value")
+        self.controls["encoder"].observe(self._offer_layers, "value")
         self._connect_controls()
 
     def _connect_controls(self) -> None:
         for name, control in self.controls.items():
-            control.observe(partial(self._steer, name), "value")
-        self.controls["encoder"].observe(self._offer_layers, "value")
+            if name != "encoder":  # it outlives the others
+                control.observe(partial(self._steer, name), "value")
 
     def _steer(self, name: str, change: dict) -> None:
         """A moved control takes effect within a step; layers only if they are the playing encoder's."""
@@ -199,15 +201,16 @@ class Panel:
 
     def _ask(self, change: dict) -> None:
         """Makes the controls anew, with a preset's values; a slider's ends cannot be moved in the page."""
-        pictured = {"content": self.content.value, "styles": self.given.styles}
-        network = {"encoder": self.controls["encoder"].value, "weights": self.given.weights}
         made = Settings if change["new"] == OWN else partial(preset, change["new"])
-        self.given = made(**pictured, **network)
-        self.controls = controls(self.given)
+        self.given = made(self.content.value, self.given.styles, **self._network)
+        # A program's numbers of scales and the like follow from what is asked: they are not kept.
+        self._made = made
+        self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
         self.side.children = asked_for(self)
         self._connect_controls()
 
     def _offer_layers(self, change: dict) -> None:
+        self.problem.value = ""
         known = ENCODERS[change["new"]]
         for name, layers in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
             self.controls[name].offer(layers, self.controls[name].value)

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,20 @@ def read(path: str | Path) -> Tensor:
 
 def opened(path: str | Path) -> Image.Image:
     """The picture in a file as an upright RGB image; ValueError, in one line, if there is none."""
+    with reading(path) as image:
+        return upright(image)
+
+
+def shape(path: str | Path) -> tuple[int, int]:
+    """(height, width) of the picture in a file, read from its head alone; ValueError as `opened`."""
+    with reading(path) as image:
+        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        return image.size if turned else image.size[::-1]
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[Image.Image]:
+    """The file as Pillow opens it; what goes wrong meanwhile is a ValueError of one line."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"no picture {str(path)!r}: there is no such file{_neighbours(path)}")
@@ -34,7 +50,7 @@ def opened(path: str | Path) -> Image.Image:
         raise ValueError(f"no picture {str(path)!r}: {inside}")
     try:
         with Image.open(path) as image:
-            return upright(image)
+            yield image
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
         reason = (
             "not a picture that Pillow can read"
@@ -44,13 +60,6 @@ def opened(path: str | Path) -> Image.Image:
         raise ValueError(
             f"no picture {str(path)!r}: {reason}; give a JPEG, PNG, WebP or TIFF file"
         ) from error
-
-
-def shape(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the picture in a file, read from its head alone."""
-    with Image.open(path) as image:
-        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
-        return image.size if turned else image.size[::-1]
 
 
 def upright(image: Image.Image) -> Image.Image:

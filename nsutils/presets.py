@@ -4,7 +4,7 @@
 What a program's numbers mean stays what they mean there: units of its pixels and its network, no relative losses.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from nsutils.settings import Settings
@@ -80,7 +80,7 @@ GATYS = COMMON | {
     "init": "content",
 }
 
-CROWSONKB = {name: value for name, value in COMMON.items() if name != "scale_steps"} | {
+CROWSONKB = COMMON | {
     "encoder": "vgg19",
     "padding": "replicate-first",
     "pooling_gain": True,
@@ -147,18 +147,22 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
-    values = PRESETS[name] | {"content": content, "styles": styles} | changes
-    if name == "jcjohnson" and values["pooling"] == "average":
-        values = values | {"ceil_mode": False} | changes
+    pictured = {"content": content, "styles": styles}
+    derived = following(name, PRESETS[name] | changes)
+    return Settings.from_dict(PRESETS[name] | derived | pictured | changes)
+
+
+def following(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program does according to other choices."""
+    found = {}
     if name == "crowsonkb" and isinstance(values["size"], int):
-        values = scales_of_crowsonkb(values["size"]) | values
-    settings = Settings.from_dict(values)
-    quiet = settings.encoder == "slim" and settings.pixel_range > 1
-    return (
-        replace(settings, feature_scale=LOUDER)
-        if quiet and "feature_scale" not in changes
-        else settings
-    )
+        found |= scales_of_crowsonkb(values["size"])
+    if name == "jcjohnson" and values["pooling"] == "average":
+        found["ceil_mode"] = False
+    slim = values["encoder"] == "slim" or not (values["encoder"] or values.get("weights"))
+    if slim and PRESETS[name]["pixel_range"] > 1:
+        found["feature_scale"] = LOUDER
+    return found
 
 
 def scales_of_crowsonkb(size: int) -> dict[str, Any]:

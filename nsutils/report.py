@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from nsutils import pictures
 from nsutils.figures import figure_png, loss_curves, tiles
@@ -25,6 +24,7 @@ def report(run: Run) -> str:
     meta, rows = run.meta, run.metrics
     steps = [pair for pair in tiles(run) if pair[0].startswith(("start", "step"))]
     ends = [pair for pair in tiles(run) if pair not in steps]
+    asked, others = recipe(run)
     at_the_top = "".join(figure(caption, file, 720) for caption, file in ends)
     facts = [
         meta["status"],
@@ -44,9 +44,9 @@ def report(run: Run) -> str:
 <h2>Losses</h2>
 <div class="curves">{picture("the losses over the steps", "png", figure_png(loss_curves(run)))}</div>
 <h2>Recipe</h2>
-{table(recipe(run))}
+{table(asked)}
 <details><summary>All else, as the kit has it by default</summary>
-{table(defaults(run))}
+{table(others)}
 </details>
 <h2>Made with</h2>
 {table(made_with(meta))}
@@ -63,34 +63,21 @@ def title(run: Run) -> str:
     return f"{inputs['content']['name']} in the style of {styles}"
 
 
-def recipe(run: Run) -> dict[str, str]:
-    """The settings that make a picture, and all that are not the kit's own; and what was steered."""
-    told = settings_told(run)
-    rows = {name: words for name, words in told.items() if name in MAIN or name in changed(run)}
+def recipe(run: Run) -> tuple[dict[str, str], dict[str, str]]:
+    """The settings that make a picture, all that differ from the kit's own, and what was steered; and the others."""
+    settings = run.settings
+    changed = Settings(settings.content, settings.styles).differences(settings)
+    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
+    asked = with_pictures(settings, lambda name: old[name])
+    rows, others = {}, {}
+    for name in (field.name for field in fields(asked)):
+        if (value := getattr(asked, name)) is not None:
+            (rows if name in (*MAIN, *changed) else others)[name] = plain(value)
     for change in run.steering:
         rows[f"after step {change['step']}"] = ", ".join(
             f"{name} = {plain(value)}" for name, value in change.items() if name != "step"
         )
-    return rows
-
-
-def defaults(run: Run) -> dict[str, str]:
-    """The settings that are not in the recipe."""
-    return {n: words for n, words in settings_told(run).items() if n not in recipe(run)}
-
-
-def settings_told(run: Run) -> dict[str, str]:
-    """Every setting as text, pictures by their old names."""
-    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    asked = with_pictures(run.settings, lambda name: old[name])
-    values = {f.name: getattr(asked, f.name) for f in fields(asked)}
-    return {name: plain(value) for name, value in values.items() if value is not None}
-
-
-def changed(run: Run) -> dict[str, Any]:
-    """The settings that differ from the kit's own."""
-    settings = run.settings
-    return Settings(settings.content, settings.styles).differences(settings)
+    return rows, others
 
 
 def plain(value: object) -> str:

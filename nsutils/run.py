@@ -169,9 +169,7 @@ class Run:
             "nsutils.settings": self._named(step.settings).to_json(),
         }
         image = in_colours(full_size(step), step.settings)
-        if alpha := pictures.alpha(step.settings.content):
-            image.putalpha(alpha.resize(image.size))
-        pictures.write(self.result, pictures.png(image, notes))
+        pictures.write(self.result, pictures.png(with_alpha(image, step.settings), notes))
 
     def save(
         self,
@@ -197,17 +195,15 @@ class Run:
         self, original_colors: float | None = None, color_method: str = "luminance"
     ) -> Image.Image:
         """The result, with so much of the content's colours."""
-        if not (step := self.last) or not self.result.exists():
+        if not self.result.exists():
             raise ValueError(f"no picture yet in {str(self.folder)!r}; let the run go on")
         if original_colors is None:
             with Image.open(self.result) as image:
                 return image.copy()
-        replace(step.settings, original_colors=original_colors, color_method=color_method)  # checks
-        image, content = pictures.to_image(full_size(step)), pictures.opened(step.settings.content)
-        coloured = colours.kept(image, content, color_method, original_colors)
-        if alpha := pictures.alpha(step.settings.content):
-            coloured.putalpha(alpha.resize(coloured.size))
-        return coloured
+        step, asked = self.last, {"original_colors": original_colors, "color_method": color_method}
+        settings = replace(step.settings, **asked)  # checked by being made
+        image, content = pictures.to_image(full_size(step)), pictures.opened(settings.content)
+        return with_alpha(colours.kept(image, content, color_method, original_colors), settings)
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""
@@ -245,6 +241,13 @@ def in_colours(picture: Tensor, settings: Settings) -> Image.Image:
     if not settings.original_colors:
         return image
     return colours.finished(image, pictures.opened(settings.content), settings)
+
+
+def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
+    """The image as transparent as the content."""
+    if alpha := pictures.alpha(settings.content):
+        image.putalpha(alpha.resize(image.size))
+    return image
 
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:

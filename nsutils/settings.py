@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
+from os import PathLike
 from typing import Any
 
 PIXELS = "pixels"  # the picture's own colours, as a style layer before the first
@@ -137,7 +138,8 @@ class Settings:
     every: int | None = None
 
     def __post_init__(self):
-        styles = (self.styles,) if isinstance(self.styles, str | Style) else self.styles
+        single = isinstance(self.styles, str | PathLike | Style | Mapping)
+        styles = (self.styles,) if single else self.styles
         _set(self, "content", _text("content picture", self.content))
         _set(self, "styles", tuple(_style(style) for style in styles))
         if not self.styles or not sum(style.weight for style in self.styles):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder
-from nsutils.objective import THINNEST, Objective, made_with
+from nsutils.objective import THINNEST, made_with, octaves_of, style_statistics
 from nsutils.settings import STARTS, Settings
 from nsutils.targets import Target, is_target
 
@@ -55,7 +55,7 @@ class Sources:
     def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor | Target]]:
         """The content at that shape, and the styles as large, by their own scale."""
         styles = [
-            style.at(round(asked.scale * SIDES[self.settings.side](shape)))
+            style.at(beside(self.settings, shape, asked.scale))
             if isinstance(style, Target)
             else self.picture(
                 style, style_shape(self.settings, style.size[::-1], shape, asked.scale)
@@ -65,7 +65,7 @@ class Sources:
         return self.picture(self.content, shape).to(device), styles
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
-        return resized(self.settings, image, shape)
+        return scaled(self.settings, image, shape)
 
     def after(self, settings: Settings) -> "Sources":
         """The sources of changed settings; no file is read again for a weight or a layer."""
@@ -76,35 +76,43 @@ class Sources:
         return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
 
 
-def resized(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
+def scaled(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
     """The image at a shape as the settings resample it, (1, 3, *shape)."""
     shrinks = math.prod(shape) < math.prod(image.size)
     how = RESAMPLING.get(settings.resampling, AREA[shrinks])
     return pictures.to_tensor(image.resize(shape[::-1], how))
 
 
+def beside(settings: Settings, shape: Shape, scale: float) -> int:
+    """The edge, in pixels, that a style's statistics are for: the content's, by the style's scale."""
+    return round(scale * SIDES[settings.side](shape))
+
+
 def check_targets(settings: Settings, encoder: Encoder) -> None:
     """ValueError if a style's target was not made for what is asked."""
-    sources = Sources(settings)
-    for shape in sources.scales:
-        for style in sources.at(shape, torch.device("cpu"))[1]:
-            if isinstance(style, Target):
-                style.octaves(made_with(settings, encoder), settings.style_layers)
+    wanted, ladder = (
+        made_with(settings, encoder),
+        scales(settings, pictures.shape(settings.content)),
+    )
+    for style in settings.styles:
+        if is_target(style.picture):
+            target = Target.read(style.picture)
+            for shape in ladder:
+                near = target.at(beside(settings, shape, style.scale))
+                near.octaves(wanted, settings.style_layers)
 
 
 def style_target(settings: Settings, encoder: Encoder) -> Target:
     """The statistics of the first style at every size that a run of these settings has; `content` is not read."""
-    style, edge = (
-        settings.styles[0],
-        settings.size or max(pictures.shape(settings.styles[0].picture)),
-    )
-    image, sizes = pictures.opened(style.picture), {}
-    for beside in scales(replace(settings, enlarge="everything"), (edge, edge)):
-        shape = style_shape(settings, image.size[::-1], beside, style.scale)
-        picture = resized(settings, image, shape).to(encoder.device)
-        made = Objective(settings, encoder, picture, [picture])
-        with torch.no_grad():
-            sizes[round(style.scale * max(beside))] = made.statistics_of(picture)
+    style, sizes = settings.styles[0], {}
+    image = pictures.opened(style.picture)
+    edge = settings.size or max(image.size)
+    for square in scales(replace(settings, enlarge="everything"), (edge, edge)):
+        shape = style_shape(settings, image.size[::-1], square, style.scale)
+        picture = scaled(settings, image, shape).to(encoder.device)
+        count = min(settings.octaves, octaves_of(picture))
+        key = beside(settings, square, style.scale)
+        sizes[key] = style_statistics(settings, encoder, picture, count)
     return Target(sizes, made_with(settings, encoder), image)
 
 

@@ -322,6 +322,15 @@ def test_a_preset_sets_every_control_and_what_has_none(panel, settings, name):
     assert panel.settings == Settings(settings.content, settings.styles)
 
 
+def test_a_preset_can_be_had_with_slim_though_there_are_weights(settings, tmp_path):
+    panel = Panel(replace(settings, encoder=None, weights="vgg_conv.pth"), tmp_path)
+    panel.controls["encoder"].value = "slim"
+    panel.preset.value = "gatys"
+    assert (panel.settings.encoder, panel.settings.weights) == ("slim", None)
+    panel.controls["encoder"].value = "vgg19-caffe"
+    assert panel.settings.weights == "vgg_conv.pth"
+
+
 def test_a_preset_follows_the_encoder_and_the_size(settings, tmp_path):
     panel = Panel(settings, tmp_path / "runs")
     panel.preset.value = "jcjohnson"

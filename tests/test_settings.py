@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ def test_json_and_back_is_the_same():
 
 
 def test_a_single_style_may_be_given_as_a_path():
-    assert Settings("a.jpg", "b.jpg").styles == (Style("b.jpg", 1.0),)
+    for style in ("b.jpg", Path("b.jpg"), {"picture": "b.jpg"}):
+        assert Settings("a.jpg", style).styles == (Style("b.jpg", 1.0),)
 
 
 @pytest.mark.parametrize(
