@@ -1,6 +1,7 @@
 """Statistics of features and distances between them. Pure functions of (N, C, H, W) tensors: no state, no weights.
 
-A distance is relative, a share of its target, or absolute, a mean square, as published programs have it.
+A statistic's distance is one for each of N, relative, a share of its target, or absolute, a mean square, as
+published programs have it.
 """
 
 import math
@@ -97,8 +98,10 @@ def directions(channels: int) -> Tensor:
 
 def mean_square(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
     """Squared distance as a share of the target's square: 0 where equal, 1 where `got` is zero."""
-    apart = (got - wanted).square()
-    return apart.sum() / (wanted.square().sum() + FLOOR) if relative else apart.mean()
+    apart, whole = (got - wanted).square(), (-2, -1)
+    if not relative:
+        return apart.mean(whole)
+    return apart.sum(whole) / (wanted.square().sum(whole) + FLOOR)
 
 
 def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
@@ -109,8 +112,8 @@ def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tens
     means = (got[..., 0] - wanted[..., 0]).square()
     covariances = mean_square(got[..., 1:], wanted[..., 1:], relative)
     if not relative:
-        return means.mean() + covariances
-    return (means.sum() / (trace(wanted[..., 1:]) + FLOOR) + covariances) / 2
+        return means.mean(-1) + covariances
+    return (means.sum(-1) / (trace(wanted[..., 1:]) + FLOOR) + covariances) / 2
 
 
 def with_root(raw: Tensor, steps: tuple[int, float] = SCALED) -> Tensor:
@@ -130,7 +133,7 @@ def wasserstein(
     """
     channels = got.shape[-2]
     covariance, target, root = ridged(got), *wanted[..., 1:].split(channels, -1)
-    means = (got[..., 0] - wanted[..., 0]).square().sum()
+    means = (got[..., 0] - wanted[..., 0]).square().sum(-1)
     shared = RootTrace.apply(root @ covariance @ root, steps)
     apart = means + trace(covariance) + trace(target) - 2 * shared
     return apart / (trace(target) + FLOOR) if relative else apart / channels
@@ -142,7 +145,8 @@ def ridged(raw: Tensor) -> Tensor:
 
 
 def trace(matrix: Tensor) -> Tensor:
-    return matrix.diagonal(dim1=-2, dim2=-1).sum()
+    """One for each matrix (..., C, C)."""
+    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
 class RootTrace(torch.autograd.Function):
@@ -161,7 +165,7 @@ class RootTrace(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
         (inverse,) = ctx.saved_tensors
-        return slope * inverse / 2, None
+        return slope[:, None, None] * inverse / 2, None
 
 
 def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Tensor]:
@@ -172,18 +176,23 @@ def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Te
     small for the steps come out smaller still.
     """
     length = torch.linalg.matrix_norm(matrix, keepdim=True)
-    identity = torch.eye(matrix.shape[-1]).to(matrix)
-    root, inverse, (count, least) = matrix / length, identity.expand_as(matrix), steps
+    identity = torch.eye(matrix.shape[-1]).to(matrix).expand_as(matrix)
+    root, inverse, (count, least) = matrix / length, None, steps
     for _ in range(count):
         scale = math.sqrt(3 / (1 + least + least**2))
-        change = 1.5 * scale * identity - (0.5 * scale**3) * (inverse @ root)
-        root, inverse = root @ change, change @ inverse
+        wide, narrow = 1.5 * scale, -0.5 * scale**3
+        if inverse is None:  # the identity
+            change = inverse = wide * identity + narrow * root
+        else:
+            change = torch.baddbmm(identity, inverse, root, beta=wide, alpha=narrow)
+            inverse = change @ inverse
+        root = root @ change
         least = scale * least * (3 - (scale * least) ** 2) / 2
     return root * length.sqrt(), inverse / length.sqrt()
 
 
 class Statistic(NamedTuple):
-    """`of` features; `distance(got, wanted, relative)` from the target that `ready` makes of a statistic."""
+    """`of` features, (N, C, K); `distance(got, wanted, relative)`, (N,), from the target that `ready` makes of one."""
 
     of: Callable[[Tensor], Tensor]
     distance: Callable[..., Tensor]
@@ -192,8 +201,8 @@ class Statistic(NamedTuple):
 
 def sliced_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
     """Mean squared difference of the sorted projections, relative in parts of their variance."""
-    apart = (got - wanted).square().mean()
-    return apart / (wanted.var(-1).mean() + FLOOR) if relative else apart
+    apart = (got - wanted).square().mean((-2, -1))
+    return apart / (wanted.var(-1).mean(-1) + FLOOR) if relative else apart
 
 
 STYLE_STATISTICS = {

@@ -54,7 +54,9 @@ class Objective:
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
         depth = min(octaves_of(picture) for picture in (content, *styles))
-        self.octaves = shares({n: 0.5**n for n in range(min(settings.octaves, depth))})
+        self.depth = min(settings.octaves, depth)
+        octaves = shares({n: 0.5**n for n in range(self.depth)})
+        self.octaves = torch.tensor([*octaves.values()], device=encoder.device)
         with torch.no_grad():
             self.picture = encoder.inward(content)
             self.content = encoder(self.picture, settings.content_layers)
@@ -64,10 +66,11 @@ class Objective:
     def statistics_of(self, style: Tensor | Target) -> Octaves:
         """A style's statistics in each octave; a target's are there already."""
         if isinstance(style, Tensor):
-            return style_statistics(self.settings, self.encoder, style, len(self.octaves))
-        octaves = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
-        device = self.encoder.device
-        return [{layer: found.to(device) for layer, found in octave.items()} for octave in octaves]
+            return style_statistics(self.settings, self.encoder, style, self.depth)
+        found = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
+        return {
+            layer: known[: self.depth].to(self.encoder.device) for layer, known in found.items()
+        }
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
         """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer.
@@ -75,7 +78,7 @@ class Objective:
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
         seen = image.roll(shift, (-2, -1)) if any(shift) else image
-        features = octave_features(self.encoder, seen, self.layers, len(self.octaves))
+        features = octave_features(self.encoder, seen, self.layers, self.depth)
         content = self.content_losses(features[0], shift)
         style = self.style_losses(features)
         tv = self.variation(image)
@@ -112,18 +115,15 @@ class Objective:
                 layer: self.pulling(octave[layer], share * weight)
                 for layer, weight in weights.items()
             }
-            for share, octave in zip(self.octaves.values(), features, strict=True)
+            for share, octave in zip(self.octaves.tolist(), features, strict=True)
         ]
-        octaves = list(zip(self.octaves.values(), statistics(self.settings, pulling), strict=True))
+        relative = self.settings.relative
         return {
             layer: sum(
-                blend
-                * share
-                * self.statistic.distance(got[layer], wanted[layer], self.settings.relative)
-                for blend, style in self.style
-                for (share, got), wanted in zip(octaves, style, strict=True)
+                blend * (self.octaves @ self.statistic.distance(got, wanted[layer], relative))
+                for blend, wanted in self.style
             )
-            for layer in weights
+            for layer, got in statistics(self.settings, pulling).items()
         }
 
     def pulling(self, features: Tensor, weight: float) -> Tensor:
@@ -132,25 +132,16 @@ class Objective:
 
     def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves]]:
         """What the statistics are held against, and what it counts: the styles' average, or each style's own."""
-        count, ready = len(self.octaves), self.statistic.ready
-        if self.settings.blend == "losses":
-            weighted = list(zip(self.blend, [style[:count] for style in styles], strict=True))
-        else:
-            weighted = [(1.0, [self.blended(n, styles) for n in range(count)])]
+        weighted = list(zip(self.blend, styles, strict=True))
+        if self.settings.blend == "targets":
+            layers = self.settings.style_layers
+            weighted = [
+                (1.0, {layer: sum(w * style[layer] for w, style in weighted) for layer in layers})
+            ]
         return [
-            (weight, [{layer: ready(found) for layer, found in octave.items()} for octave in style])
+            (weight, {layer: self.statistic.ready(found) for layer, found in style.items()})
             for weight, style in weighted
         ]
-
-    def blended(self, number: int, styles: list[Octaves]) -> dict[str, Tensor]:
-        """An octave's statistics averaged over the styles by their weights."""
-        return {
-            layer: sum(
-                weight * style[number][layer]
-                for weight, style in zip(self.blend, styles, strict=True)
-            )
-            for layer in self.settings.style_layers
-        }
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The number to minimise."""
@@ -184,9 +175,12 @@ def octave_features(
 
 
 def statistics(settings: Settings, features: list[dict[str, Tensor]]) -> Octaves:
-    """The style statistic at each style layer of each octave."""
+    """The style statistic at each style layer, (octaves, C, K)."""
     of = statistic_of(settings.style_statistic, settings.gram_divisor).of
-    return [{layer: of(octave[layer]) for layer in settings.style_layers} for octave in features]
+    return {
+        layer: torch.cat([of(octave[layer]) for octave in features])
+        for layer in settings.style_layers
+    }
 
 
 @torch.no_grad()

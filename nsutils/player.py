@@ -1,11 +1,13 @@
 """Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
 
 import atexit
+import ctypes
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -110,6 +112,7 @@ class Player:
             raise RuntimeError("this player is already playing")
         self._stop.clear()
         self._ended.clear()
+        dismiss_helpers()
         self._thread = threading.Thread(
             target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
         )
@@ -265,6 +268,16 @@ class Player:
     def _leave(self) -> None:
         self.stop()
         self._ended.wait(2)
+
+
+def dismiss_helpers() -> None:
+    """Ends the threads that help the calling one to compute; they come back when it computes again.
+
+    GNU's OpenMP counts every thread's helpers, idle ones too. Where they are more than the processors, none waits
+    awake for work any more, and the many small operations of a step in another thread take up to half as long again.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another OpenMP, or none
+        ctypes.CDLL(None).omp_pause_resource_all(1)
 
 
 def resolved(run: Run) -> dict[str, str]:

@@ -18,7 +18,9 @@ from nsutils import pictures
 SUFFIX = ".safetensors"
 FAR = 1.4  # how much larger or smaller a target may be than what is asked for
 SMALL = 256  # pixels: the long edge of the picture inside, which is there to be looked at
-Octaves = list[dict[str, Tensor]]  # statistics by layer, for the style, its half, its quarter ...
+Octaves = dict[
+    str, Tensor
+]  # (octaves, C, K) by layer: statistics of the style, its half, its quarter ...
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,16 @@ class Target:
         try:
             with safe_open(path, "pt") as file:
                 facts = file.metadata() or {}
-                for key in sorted(file.keys(), key=lambda key: int(key.split("/")[1])):
-                    edge, octave, layer = key.split("/")
-                    octaves = sizes.setdefault(int(edge), [])
-                    if len(octaves) == int(octave):
-                        octaves.append({})
-                    octaves[int(octave)][layer] = file.get_tensor(key)
+                for key in sorted(file.keys()):
+                    edge, layer = key.split("/")
+                    sizes.setdefault(int(edge), {})[layer] = file.get_tensor(key)
             made_with, picture = (
                 dict(json.loads(facts["made_with"])),
                 small_picture(facts["picture"]),
             )
-            whole = sizes and all(
-                set(o) == set(octaves[0]) for octaves in sizes.values() for o in octaves
+            layers = {(*octaves,) for octaves in sizes.values()}
+            whole = len(layers) == 1 and all(
+                len({*map(len, octaves.values())}) == 1 for octaves in sizes.values()
             )
         except Exception as error:  # whatever a file that is none, or a damaged one, brings up
             reason = (
@@ -77,10 +77,9 @@ class Target:
             "picture": base64.b64encode(image).decode(),
         }
         arrays = {
-            f"{edge}/{number}/{layer}": statistic.cpu().contiguous()
+            f"{edge}/{layer}": statistics.cpu().contiguous()
             for edge, octaves in self.sizes.items()
-            for number, octave in enumerate(octaves)
-            for layer, statistic in octave.items()
+            for layer, statistics in octaves.items()
         }
         pictures.write(Path(path), save(arrays, facts))
 
@@ -97,7 +96,7 @@ class Target:
     @property
     def depth(self) -> int:
         """How many octaves there are."""
-        return min(map(len, self.sizes.values()))
+        return min(len(found) for octaves in self.sizes.values() for found in octaves.values())
 
     def octaves(self, wanted: Mapping[str, Any], layers: tuple[str, ...]) -> Octaves:
         """The statistics at the first size, if they are what is wanted; ValueError, in one line, if not."""
@@ -109,9 +108,9 @@ class Target:
                 )
         (octaves,) = self.sizes.values()
         for layer in layers:
-            if layer not in octaves[0]:
+            if layer not in octaves:
                 raise ValueError(
-                    f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves[0])}"
+                    f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves)}"
                 )
         return octaves
 

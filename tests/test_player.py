@@ -1,5 +1,8 @@
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +187,19 @@ def test_time_left_is_known_after_some_steps_and_falls_to_nothing(player):
 
 def test_a_clock_reads_minutes_and_seconds():
     assert (clock(None), clock(0), clock(61.9), clock(3600)) == ("?", "0:00", "1:01", "60:00")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads cannot be counted here")
+def test_the_starting_thread_keeps_no_idle_helpers():
+    dismissed = """
+import os, torch
+from nsutils.player import dismiss_helpers
+threads = lambda: len(os.listdir("/proc/self/task"))
+torch.set_num_threads(3)
+torch.ones(1000, 1000) + 1
+helped = threads()
+dismiss_helpers()
+while threads() > helped - 2:
+    pass
+"""
+    subprocess.run([sys.executable, "-c", dismissed], timeout=PATIENCE, check=True)

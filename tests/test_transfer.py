@@ -59,11 +59,11 @@ def test_two_styles_are_blended_by_their_shares(settings, encoder, content):
     styles = replace(first, weight=1.0), Style(content, 3.0)
     both = replace(settings, styles=styles, style_statistic="moments")
     one, other = (
-        objective(replace(both, styles=(style,)), encoder).style[0][1][0]["relu1_1"]
+        objective(replace(both, styles=(style,)), encoder).style[0][1]["relu1_1"]
         for style in both.styles
     )
     assert torch.allclose(
-        objective(both, encoder).style[0][1][0]["relu1_1"], (one + 3 * other) / 4, atol=1e-6
+        objective(both, encoder).style[0][1]["relu1_1"], (one + 3 * other) / 4, atol=1e-6
     )
 
 
