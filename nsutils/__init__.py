@@ -12,8 +12,10 @@ paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
+pieces       an image seen piece by piece
 objective    the targets and losses of one size
 sources      content and styles at the size of each scale
+optimizers   L-BFGS and Adam
 descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
 run          a folder that keeps settings, losses, pictures and the last step

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nsutils import vgg
-from nsutils.settings import Settings
+from nsutils.settings import PIXELS, Settings
 from nsutils.vgg import Normalisation
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
@@ -25,8 +26,8 @@ class Encoder(nn.Module):
     """A stack of 3x3 convolutions in blocks with VGG's names; a layer's features are taken after its ReLU.
 
     `arrays` holds `conv1_1.weight` (C, 3, 3, 3), `conv1_1.bias` (C,), `conv1_2.weight` ...; the names alone
-    say how many blocks there are and how deep each is. Convolutions are computed in `precision`, float32 or
-    bfloat16; pictures and features are float32 always.
+    say how many blocks there are and how deep each is. Convolutions are computed in `precision`, float32,
+    bfloat16 or float16; pictures are float32 always.
 
     - `pooling`, between blocks, is average (Gatys et al. 2015, section 2, found that smoother), max, or l2. Where
       it is not the one that the network was `trained` with, features are scaled by GAINS to stay as large.
@@ -93,7 +94,8 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """The features of `image` (N, 3, H, W), as `inward` makes it, at `layers`, each (N, C, h, w), not negative.
 
-        Computes no further than the deepest layer asked for. A layer in block b has h = H // 2**(b-1).
+        They are in the encoder's precision. Computes no further than the deepest layer asked for. A layer in block
+        b has h = H // 2**(b-1).
         """
         wanted = set(self.check(layers))
         x, features = (image - self.mean if self.pixel_range == 1 else image) / self.std, {}
@@ -103,12 +105,36 @@ class Encoder(nn.Module):
                 break
             if name.endswith("_1") and name != "relu1_1":
                 x = self.pooled(x)
-            x = F.relu(convolution(self.padded(x, name == "relu1_1")))
+            x = self.padded(x, name == "relu1_1")
+            x = Rectified.apply(x, convolution.weight, convolution.bias)
             if name in wanted:
-                features[name] = (
-                    x.float() if self.feature_scale == 1 else self.feature_scale * x.float()
-                )
+                features[name] = x if self.feature_scale == 1 else self.feature_scale * x
         return features
+
+    def size_at(self, layer: str, size: tuple[int, int]) -> tuple[int, int]:
+        """How high and wide a layer's features of an image of that size are."""
+        stride = stride_of(layer)
+        up = stride - 1 if self.ceil_mode else 0
+        return (size[0] + up) // stride, (size[1] + up) // stride
+
+    def blank(self, layer: str, size: tuple[int, int]) -> Tensor:
+        """Room for a layer's features of an image of that size."""
+        bias = self.convolutions[layer].bias
+        room = bias.new_empty((1, len(bias), *self.size_at(layer, size)))
+        return room.to(memory_format=torch.channels_last)
+
+    def reach(self, layers: Iterable[str]) -> int:
+        """How many pixels away the deepest of the layers sees, at most."""
+        wanted, reach = set(self.check(layers)), 0
+        for name in self.convolutions:
+            if not wanted:
+                break
+            stride = stride_of(name)
+            if name.endswith("_1"):
+                reach += stride // 2  # of the pooling before
+            reach += stride
+            wanted.discard(name)
+        return reach
 
     def pooled(self, x: Tensor) -> Tensor:
         """Half as high and wide."""
@@ -136,6 +162,29 @@ class Encoder(nn.Module):
                     f"no layer {name!r} in {self.name}; it has {', '.join(self.layers)}"
                 )
         return layers
+
+
+class Rectified(torch.autograd.Function):
+    """A convolution and its ReLU, which hold no more than their result for the image's gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        result = F.conv2d(x, weight, bias).relu_()
+        ctx.shape = x.shape
+        ctx.save_for_backward(result, weight)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
+        result, weight = ctx.saved_tensors
+        slope = torch.ops.aten.threshold_backward(slope, result, 0)
+        return torch.nn.grad.conv2d_input(ctx.shape, weight, slope), None, None
+
+
+def stride_of(layer: str) -> int:
+    """How many times smaller than the image a layer's features are, by its name: relu3_1 is in the third block."""
+    return 1 if layer == PIXELS else 2 ** (int(layer[len("relu") : layer.index("_")]) - 1)
 
 
 def load(

@@ -5,7 +5,7 @@ published programs have it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -17,74 +17,91 @@ from torch.autograd.function import once_differentiable
 FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 QUANTILES = 256  # of a projection
+CHUNK = 1 << 16  # pixels that are taken to float32 at once
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
 SCALED, PLAIN = (8, 0.01), (12, 1.0)
 
 
 class Sums(torch.autograd.Function):
-    """Mean (N, C) and mean products (N, C, C) of the channels over pixels.
+    """Mean (N, C) and mean products (N, C, C) of the channels over pixels, in float32, some pixels at a time.
 
-    What autograd makes of X @ X.T passes over the features six times; the gradient by hand passes once.
+    They are sums in parts of `total` pixels, so those of an image's pieces add up to its own. What autograd makes
+    of X @ X.T passes over the features six times; the gradient by hand passes once.
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx, features: Tensor, total: int) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features)
-        # (N, H*W, C): a view, no copy, where the channels are last in memory
-        pixels = features.permute(0, 2, 3, 1).flatten(1, 2)
-        return pixels.mean(1), pixels.mT @ pixels / pixels.shape[1]
+        ctx.total, mean, products = total, 0.0, 0.0
+        for pixels in chunks(features):
+            mean = mean + pixels.sum(1)
+            products = products + pixels.mT @ pixels
+        return mean / total, products / total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, mean: Tensor, products: Tensor) -> Tensor:
+    def backward(ctx, mean: Tensor, products: Tensor) -> tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
-        pixels = features.permute(0, 2, 3, 1)
-        mean, products = (slope / features[0, 0].numel() for slope in (mean, products))
-        slope = torch.baddbmm(mean[:, None], pixels.flatten(1, 2), products + products.mT)
-        return slope.view_as(pixels).permute(0, 3, 1, 2)
+        mean, products = mean / ctx.total, (products + products.mT) / ctx.total
+        slope = torch.empty_like(
+            features.permute(0, 2, 3, 1), memory_format=torch.contiguous_format
+        )
+        begin = 0
+        for pixels in chunks(features):
+            end = begin + pixels.shape[1]
+            slope.flatten(1, 2)[:, begin:end] = torch.baddbmm(mean[:, None], pixels, products)
+            begin = end
+        return slope.permute(0, 3, 1, 2), None
 
 
-def gram(features: Tensor) -> Tensor:
+def chunks(features: Tensor) -> Iterator[Tensor]:
+    """The channels of some pixels at a time, (N, at most CHUNK, C), in full precision."""
+    # (N, H*W, C): a view, no copy, where the channels are last in memory
+    for pixels in features.permute(0, 2, 3, 1).flatten(1, 2).split(CHUNK, 1):
+        yield full(pixels)
+
+
+def full(x: Tensor) -> Tensor:
+    """In float32, if it is in half as much."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def gram(features: Tensor, total: int | None = None) -> Tensor:
     """Channel correlations, (N, C, C), averaged over pixels so that size does not matter.
 
     Gatys et al. 2015, eq. 3, divided by H*W.
     """
-    return Sums.apply(features)[1]
+    return Sums.apply(features, total or features[0, 0].numel())[1]
 
 
-def gram_by_elements(features: Tensor) -> Tensor:
+def gram_by_elements(features: Tensor, total: int | None = None) -> Tensor:
     """The Gram matrix divided by C*H*W."""
-    return gram(features) / features.shape[1]
+    return gram(features, total) / features.shape[1]
 
 
-def raw_moments(features: Tensor) -> Tensor:
+def raw_moments(features: Tensor, total: int | None = None) -> Tensor:
     """Mean and mean products of the channels over pixels, side by side: (N, C, 1 + C)."""
-    mean, products = Sums.apply(features)
+    mean, products = Sums.apply(features, total or features[0, 0].numel())
     return torch.cat((mean[..., None], products), -1)
 
 
-def moments(features: Tensor) -> Tensor:
-    """Mean and covariance of the channels over pixels, side by side: (N, C, 1 + C).
+def centred(raw: Tensor) -> Tensor:
+    """Mean and covariance from mean and mean products.
 
     Unlike the Gram matrix, which mixes the two, they tell a colour from a contrast.
     """
-    return centred(raw_moments(features))
-
-
-def centred(raw: Tensor) -> Tensor:
-    """Mean and covariance from mean and mean products."""
     mean = raw[..., :1]
     return torch.cat((mean, raw[..., 1:] - mean @ mean.mT), -1)
 
 
-def sliced(features: Tensor) -> Tensor:
+def sliced(features: Tensor, total: int | None = None) -> Tensor:
     """How the features are distributed along random directions, as many as channels: (N, C, QUANTILES).
 
     Heitz et al. 2021, section 3, with the values of each projection, sorted, in QUANTILES means, so that
     pictures of different sizes compare; and with the same directions at each step, for L-BFGS's sake.
     """
-    channels = features.shape[1]
+    features, channels = full(features), features.shape[1]
     along = directions(channels).to(features) @ features.flatten(2)
     return F.adaptive_avg_pool1d(along.sort(-1).values, QUANTILES)
 
@@ -107,8 +124,9 @@ def mean_square(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
 def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
     """The means' distance in parts of the target's variance, and the covariances' relative one, half each.
 
-    Absolute: the sum of their mean squares.
+    Absolute: the sum of their mean squares. `got` are raw moments, `wanted` is centred.
     """
+    got = centred(got)
     means = (got[..., 0] - wanted[..., 0]).square()
     covariances = mean_square(got[..., 1:], wanted[..., 1:], relative)
     if not relative:
@@ -192,11 +210,15 @@ def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Te
 
 
 class Statistic(NamedTuple):
-    """`of` features, (N, C, K); `distance(got, wanted, relative)`, (N,), from the target that `ready` makes of one."""
+    """`of` features, (N, C, K); `distance(got, wanted, relative)`, (N,), from the target that `ready` makes of one.
 
-    of: Callable[[Tensor], Tensor]
+    Where it is `additive`, `of(features, total)` for the pieces of an image add up to the image's own.
+    """
+
+    of: Callable[..., Tensor]
     distance: Callable[..., Tensor]
     ready: Callable[[Tensor], Tensor] = lambda statistic: statistic
+    additive: bool = True
 
 
 def sliced_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
@@ -206,13 +228,13 @@ def sliced_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tenso
 
 
 STYLE_STATISTICS = {
-    "moments": Statistic(moments, moments_distance),
+    "moments": Statistic(raw_moments, moments_distance, centred),
     "gram": Statistic(gram, mean_square),
     "wasserstein": Statistic(raw_moments, wasserstein, with_root),
     "wasserstein-plain": Statistic(
         raw_moments, partial(wasserstein, steps=PLAIN), partial(with_root, steps=PLAIN)
     ),
-    "sliced": Statistic(sliced, sliced_distance),
+    "sliced": Statistic(sliced, sliced_distance, additive=False),
 }
 GRAMS = {"pixels": gram, "elements": gram_by_elements}
 
@@ -223,10 +245,25 @@ def statistic_of(name: str, gram_divisor: str = "pixels") -> Statistic:
     return found._replace(of=GRAMS[gram_divisor]) if name == "gram" else found
 
 
-def feature_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
-    """Mean squared difference, relative in parts of the target's variance (Gatys et al. 2015, eq. 1)."""
-    apart = (got - wanted).square().mean()
-    return apart / (wanted.var() + FLOOR) if relative else apart
+def squared_distance(got: Tensor, wanted: Tensor, total: int | None = None) -> Tensor:
+    """Mean squared difference of features, as a sum in parts of `total` elements (Gatys et al. 2015, eq. 1)."""
+    return Apart.apply(got, wanted) / (total or wanted.numel())
+
+
+class Apart(torch.autograd.Function):
+    """The sum of squared differences, in float32, some pixels at a time."""
+
+    @staticmethod
+    def forward(ctx, got: Tensor, wanted: Tensor) -> Tensor:
+        ctx.save_for_backward(got, wanted)
+        pairs = zip(chunks(got), chunks(wanted), strict=True)
+        return sum((one - other).square().sum() for one, other in pairs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
+        got, wanted = ctx.saved_tensors
+        return (got - wanted).mul_(2 * slope.to(got.dtype)), None
 
 
 def total_variation(image: Tensor) -> Tensor:

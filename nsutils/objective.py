@@ -1,14 +1,17 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsutils.encoders import Encoder
-from nsutils.losses import FLOOR, TOTAL_VARIATIONS, Pull, feature_distance, statistic_of
+from nsutils.encoders import Encoder, stride_of
+from nsutils.losses import FLOOR, TOTAL_VARIATIONS, Pull, full, squared_distance, statistic_of
+from nsutils.pieces import Piece, pieces, summed
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
@@ -34,7 +37,7 @@ class Objective:
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
     the units of the network and of `pixel_range`. The image is in the encoder's units (`Encoder.inward`), the
-    pictures are not.
+    pictures are not. An image of more pixels than `whole` is seen piece by piece (`nsutils.pieces`).
     """
 
     def __init__(
@@ -43,30 +46,33 @@ class Objective:
         encoder: Encoder,
         content: Tensor,
         styles: list[Tensor | Target],
+        whole: int | None = None,
     ):
-        self.settings, self.encoder = settings, encoder
+        self.settings, self.encoder, self.whole = settings, encoder, whole
         self.statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
         self.variation = TOTAL_VARIATIONS[settings.tv_form]
-        self.layers = tuple(dict.fromkeys((*settings.content_layers, *settings.style_layers)))
         portions = shares if settings.reduction == "mean" else dict
         weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
         self.style_shares = portions(weights)
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
-        depth = min(octaves_of(picture) for picture in (content, *styles))
-        self.depth = min(settings.octaves, depth)
+        self.depth = min(settings.octaves, *(octaves_of(picture) for picture in (content, *styles)))
         octaves = shares({n: 0.5**n for n in range(self.depth)})
         self.octaves = torch.tensor([*octaves.values()], device=encoder.device)
         with torch.no_grad():
             self.picture = encoder.inward(content)
-            self.content = encoder(self.picture, settings.content_layers)
+            self.content = seen(encoder, self.picture, settings.content_layers, whole)
+            self.spread = {
+                layer: full(features).var() + FLOOR if settings.relative else 1.0
+                for layer, features in self.content.items()
+            }
             self.roughness = self.variation(self.picture) + FLOOR
             self.style = self.targets([self.statistics_of(style) for style in styles])
 
     def statistics_of(self, style: Tensor | Target) -> Octaves:
         """A style's statistics in each octave; a target's are there already."""
         if isinstance(style, Tensor):
-            return style_statistics(self.settings, self.encoder, style, self.depth)
+            return style_statistics(self.settings, self.encoder, style, self.depth, self.whole)
         found = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
         return {
             layer: known[: self.depth].to(self.encoder.device) for layer, known in found.items()
@@ -77,10 +83,25 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        seen = image.roll(shift, (-2, -1)) if any(shift) else image
-        features = octave_features(self.encoder, seen, self.layers, self.depth)
-        content = self.content_losses(features[0], shift)
-        style = self.style_losses(features)
+        wanted, rolled = self.content, image
+        if any(shift):
+            rolled = image.roll(shift, (-2, -1))
+            with torch.no_grad():
+                picture = self.picture.roll(shift, (-2, -1))
+                wanted = seen(self.encoder, picture, self.content, self.whole)
+        octaves = [
+            measured(
+                self.settings,
+                self.encoder,
+                F.avg_pool2d(rolled, 2**n),
+                {} if n else wanted,
+                self.whole,
+                partial(self.pulled, n),
+            )
+            for n in range(self.depth)
+        ]
+        content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
+        style = self.style_losses(stacked(self.settings, octaves))
         tv = self.variation(image)
         return {
             "content": sum(self.content_shares[layer] * loss for layer, loss in content.items()),
@@ -90,45 +111,26 @@ class Objective:
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
 
-    def content_losses(
-        self, features: dict[str, Tensor], shift: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        """Each content layer's loss."""
-        targets = self.content
-        if any(shift):
-            with torch.no_grad():
-                targets = self.encoder(self.picture.roll(shift, (-2, -1)), targets)
-        losses = {}
-        for layer, wanted in targets.items():
-            weight = self.settings.content_weight * self.content_shares[layer]
-            got = self.pulling(features[layer], weight)
-            losses[layer] = feature_distance(got, wanted, self.settings.relative)
-        return losses
-
-    def style_losses(self, features: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def style_losses(self, statistics: Octaves) -> dict[str, Tensor]:
         """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
-        weights = {
-            layer: self.settings.style_weight * share for layer, share in self.style_shares.items()
-        }
-        pulling = [
-            {
-                layer: self.pulling(octave[layer], share * weight)
-                for layer, weight in weights.items()
-            }
-            for share, octave in zip(self.octaves.tolist(), features, strict=True)
-        ]
         relative = self.settings.relative
         return {
             layer: sum(
                 blend * (self.octaves @ self.statistic.distance(got, wanted[layer], relative))
                 for blend, wanted in self.style
             )
-            for layer, got in statistics(self.settings, pulling).items()
+            for layer, got in statistics.items()
         }
 
-    def pulling(self, features: Tensor, weight: float) -> Tensor:
-        """The features, their gradient as long as the weight if that is asked for."""
-        return Pull.apply(features, weight) if self.settings.normalize_gradients else features
+    def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
+        """A layer's features, or content/LAYER's, their gradient as long as the layer's weight if that is asked for."""
+        if not self.settings.normalize_gradients:
+            return features
+        if name.startswith("content/"):
+            share = self.content_shares[name.removeprefix("content/")]
+            return Pull.apply(features, self.settings.content_weight * share)
+        share = self.octaves[octave].item() * self.style_shares[name]
+        return Pull.apply(features, self.settings.style_weight * share)
 
     def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves]]:
         """What the statistics are held against, and what it counts: the styles' average, or each style's own."""
@@ -156,38 +158,83 @@ class Objective:
         self, image: Tensor, shift: tuple[int, int] = (0, 0)
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The gradient with respect to the image, and the losses, `total` first."""
+        image = image.detach().requires_grad_()
         losses = self.losses(image, shift)
         total = self.total(losses)
         (slope,) = torch.autograd.grad(total, image)
         return slope.contiguous(), {"total": total, **losses}
 
 
-def octave_features(
-    encoder: Encoder, image: Tensor, layers: Iterable[str], count: int
-) -> list[dict[str, Tensor]]:
-    """What the encoder sees at the layers in so many octaves, and the palette if that is a layer."""
-    octaves = [F.avg_pool2d(image, 2**n) for n in range(count)]
-    features = [encoder(octave, [name for name in layers if name != PIXELS]) for octave in octaves]
-    if PIXELS in layers:
-        for octave, seen in zip(octaves, features, strict=True):
-            seen[PIXELS] = palette(octave)
-    return features
+def measured(
+    settings: Settings,
+    encoder: Encoder,
+    octave: Tensor,
+    content: dict[str, Tensor] | None = None,
+    whole: int | None = None,
+    pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
+) -> dict[str, Tensor]:
+    """An octave's raw statistic at each style layer, and as content/LAYER its squared distance from `content`.
+
+    Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
+    """
+    statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
+    content, size = content or {}, octave.shape[-2:]
+    names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
+
+    def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
+        features, found = encoder(pixels, names), {}
+        if PIXELS in settings.style_layers:
+            features[PIXELS] = palette(pixels)
+        if piece:
+            features = {name: piece.core(x, stride_of(name)) for name, x in features.items()}
+        for layer, wanted in content.items():
+            name, count = f"content/{layer}", wanted.numel()
+            wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
+            found[name] = squared_distance(pulled(name, features[layer]), wanted, count)
+        for layer in settings.style_layers:
+            found[layer] = statistic.of(
+                pulled(layer, features[layer]), math.prod(encoder.size_at(layer, size))
+            )
+        return found
+
+    additive = statistic.additive and not settings.normalize_gradients
+    if not whole or math.prod(size) <= whole or not additive:
+        return measure(octave)
+    return summed(octave, measure, pieces(size, whole, encoder.reach(names)))
 
 
-def statistics(settings: Settings, features: list[dict[str, Tensor]]) -> Octaves:
-    """The style statistic at each style layer, (octaves, C, K)."""
-    of = statistic_of(settings.style_statistic, settings.gram_divisor).of
+def seen(
+    encoder: Encoder, image: Tensor, layers: Iterable[str], whole: int | None
+) -> dict[str, Tensor]:
+    """The features of the whole image, seen piece by piece if it has more pixels than `whole`."""
+    size = image.shape[-2:]
+    if not whole or math.prod(size) <= whole:
+        return encoder(image, layers)
+    found = {layer: encoder.blank(layer, size) for layer in layers}
+    for piece in pieces(size, whole, encoder.reach(layers)):
+        for layer, features in encoder(piece.of(image), layers).items():
+            stride = stride_of(layer)
+            piece.place(found[layer], stride).copy_(piece.core(features, stride))
+    return found
+
+
+def stacked(settings: Settings, octaves: list[dict[str, Tensor]]) -> Octaves:
+    """The statistic at each style layer, (octaves, C, K)."""
     return {
-        layer: torch.cat([of(octave[layer]) for octave in features])
-        for layer in settings.style_layers
+        layer: torch.cat([octave[layer] for octave in octaves]) for layer in settings.style_layers
     }
 
 
 @torch.no_grad()
-def style_statistics(settings: Settings, encoder: Encoder, style: Tensor, count: int) -> Octaves:
+def style_statistics(
+    settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None = None
+) -> Octaves:
     """A style picture's statistics in so many octaves."""
     inward = encoder.inward(style)
-    return statistics(settings, octave_features(encoder, inward, settings.style_layers, count))
+    octaves = [F.avg_pool2d(inward, 2**n) for n in range(count)]
+    return stacked(
+        settings, [measured(settings, encoder, octave, whole=whole) for octave in octaves]
+    )
 
 
 def octaves_of(picture: Tensor | Target) -> int:

@@ -34,7 +34,7 @@ CHOICES = {
     "rounding": ("nearest", "down", "factor-down"),
     "resampling": ("bicubic", "bilinear", "area"),
     "color_method": ("luminance", "cholesky", "pca", "symmetric"),
-    "precision": ("auto", "float32", "bfloat16"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
     "pooling": ("average", "max", "l2"),
     "padding": ("reflect", "replicate", "zeros", "replicate-first"),
     "style_statistic": ("wasserstein", "moments", "gram", "sliced", "wasserstein-plain"),
@@ -246,7 +246,7 @@ SUBJECTS = {
         "encoder": "network that sees the pictures: slim (built in), vgg19 or vgg16 (ImageNet weights, fetched once), "
         "vgg19-caffe or vgg16-caffe (from a file), or vgg, the one that the file tells; slim, or vgg with weights",
         "weights": "file with the weights of a VGG, instead of fetching them",
-        "precision": "of the convolutions: float32, bfloat16, or auto, the quicker of the two on this processor",
+        "precision": "of the convolutions: float32, bfloat16, float16, or auto, which tries the first two here",
         "pooling": "between the network's blocks: average, max, or l2",
         "pooling_gain": "features stay as large as with the pooling that the network was trained with",
         "ceil_mode": "pooling keeps an odd last row or column",

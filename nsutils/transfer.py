@@ -42,14 +42,17 @@ class Step:
 
 
 def stylize(
-    settings: Settings, encoder: Encoder | None = None, after: Step | None = None
+    settings: Settings,
+    encoder: Encoder | None = None,
+    after: Step | None = None,
+    whole: int | None = None,
 ) -> Generator[Step, Settings | None, None]:
     """Yield a Step after each optimiser step; a Settings sent back steers the steps that follow.
 
     Begins at the start image, or goes on from `after`. A new scale, a changed setting and a resumed run are
     one case: the objective is made anew from the image as it is. The optimiser's memory lasts as long as its
     objective, for gradients of two objectives must not mix; Adam's may be carried over to a larger scale. No
-    step is coarser than the one before.
+    step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece.
     """
     encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings), None
@@ -62,7 +65,8 @@ def stylize(
             if shape != step.shape:
                 carried = settings.carry and settings.optimizer == "adam" and "optimizer" in memory
                 memory = enlarged(memory, shape) if carried else {}
-            objective = Objective(settings, encoder, *sources.at(shape, encoder.device))
+            descent = objective = None  # before the next are made, for the memory's sake
+            objective = Objective(settings, encoder, *sources.at(shape, encoder.device), whole)
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
         losses = descent.step(step.number + 1)
         if not math.isfinite(losses["total"]):

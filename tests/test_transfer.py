@@ -57,7 +57,7 @@ def test_the_style_loss_is_the_layers_mean_by_their_weights(settings, encoder):
 def test_two_styles_are_blended_by_their_shares(settings, encoder, content):
     (first,) = settings.styles
     styles = replace(first, weight=1.0), Style(content, 3.0)
-    both = replace(settings, styles=styles, style_statistic="moments")
+    both = replace(settings, styles=styles, style_statistic="gram")
     one, other = (
         objective(replace(both, styles=(style,)), encoder).style[0][1]["relu1_1"]
         for style in both.styles

@@ -1,0 +1,95 @@
+"""How an image moves, from one gradient to the next: L-BFGS and Adam.
+
+PyTorch's own do the same, but bring 150 MB of compiler along and hold four more images.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nsutils.settings import Settings
+
+
+class LBFGS:
+    """Limited-memory BFGS without a line search, one gradient a step (Nocedal and Wright 2006, algorithm 7.4).
+
+    The first move is the gradient's, as long as 1 (sum of absolutes) at most. The `move` that it returns may be made
+    shorter in place, for the next one builds on it. `state` holds, beside the last gradient and the last move, the
+    last `lbfgs_history` moves, the changes of the gradient that they brought, and 1 / (move . change).
+    """
+
+    def __init__(self, settings: Settings, state: dict[str, Any]):
+        self.history = settings.lbfgs_history
+        empty = {"moves": [], "changes": [], "inverses": []}
+        self.state = state or {"count": 0, "scale": 1.0, **empty}
+
+    def move(self, slope: Tensor) -> Tensor:
+        """What to add to the image, whose gradient is `slope`."""
+        state = self.state
+        if state["count"]:
+            self.remember(slope)
+            move = self.newton(-slope)
+        else:
+            move = -slope * (1 / slope.abs().sum()).clamp_max(1)
+        state |= {"count": state["count"] + 1, "slope": slope, "move": move}
+        return move
+
+    def remember(self, slope: Tensor) -> None:
+        """Takes what the last move brought into the history, if the slope rose along it."""
+        state = self.state
+        change = slope - state["slope"]
+        rise = dot(change, state["move"])
+        if rise <= 1e-10:
+            return
+        for name, last in {"moves": state["move"], "changes": change, "inverses": 1 / rise}.items():
+            state[name] = [*state[name], last][-self.history :]
+        state["scale"] = rise / dot(change, change)
+
+    def newton(self, q: Tensor) -> Tensor:
+        """The inverse Hessian that the history implies, times `q`, which is overwritten."""
+        past = [self.state[name] for name in ("moves", "changes", "inverses")]
+        past, shares = list(zip(*past, strict=True)), []
+        for move, change, inverse in reversed(past):
+            shares.append(dot(move, q) * inverse)
+            q.addcmul_(change, shares[-1], value=-1)
+        q.mul_(self.state["scale"])
+        for (move, change, inverse), share in zip(past, reversed(shares), strict=True):
+            q.addcmul_(move, share - dot(change, q) * inverse)
+        return q
+
+
+class Adam:
+    """Kingma and Ba 2015, algorithm 1. `state` holds the averages of gradient and square, and their count."""
+
+    def __init__(self, settings: Settings, state: dict[str, Any]):
+        self.rate, self.betas = settings.learning_rate, settings.betas
+        self.state = state or {"count": 0}
+
+    def move(self, slope: Tensor) -> Tensor:
+        """What to add to the image, whose gradient is `slope`."""
+        state, (slow, slower) = self.state, self.betas
+        if not state["count"]:
+            state |= {"mean": torch.zeros_like(slope), "square": torch.zeros_like(slope)}
+        state["count"] += 1
+        state["mean"].lerp_(slope, 1 - slow)
+        state["square"].mul_(slower).addcmul_(slope, slope, value=1 - slower)
+        fairness = [1 - beta ** state["count"] for beta in self.betas]
+        spread = (state["square"].sqrt() / fairness[1] ** 0.5).add_(1e-8)
+        return (state["mean"] / spread).mul_(-self.rate / fairness[0])
+
+
+def copied(state: Any, device: torch.device) -> Any:
+    """A state's own copy on a device."""
+    if isinstance(state, Tensor):
+        return state.to(device, copy=True)
+    if isinstance(state, dict):
+        return {name: copied(part, device) for name, part in state.items()}
+    return [copied(part, device) for part in state] if isinstance(state, list) else state
+
+
+def dot(one: Tensor, other: Tensor) -> Tensor:
+    return one.flatten() @ other.flatten()
+
+
+OPTIMIZERS = {"lbfgs": LBFGS, "adam": Adam}

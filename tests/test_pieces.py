@@ -1,0 +1,70 @@
+"""An image seen piece by piece has the losses and the gradient of the whole, but for rounding."""
+
+import pytest
+import torch
+
+from nsutils import encoders
+from nsutils.encoders import stride_of
+from nsutils.objective import Objective, seen
+from nsutils.pieces import pieces, spans
+from nsutils.settings import Settings
+
+WHOLE = 80_000  # pixels: a piece of 80 x 80 with slim's margin of 96
+
+
+@pytest.fixture(scope="module")
+def slim():
+    return encoders.load("slim", device="cpu", precision="float32")
+
+
+@pytest.mark.parametrize(
+    ("length", "edge"), [(5, 16), (64, 16), (257, 32), (1000, 512), (700, 512)]
+)
+def test_spans_cover_a_length_once_and_begin_where_the_deepest_layer_does(length, edge):
+    cut = spans(length, edge, 32)
+    counted = [
+        n for s in cut for n in range(s.seen.start + s.first, s.seen.start + s.first + s.count)
+    ]
+    assert counted == list(range(length))
+    assert all(s.seen.start % 16 == 0 and s.seen.start >= 0 and s.seen.stop <= length for s in cut)
+    assert [s.last for s in cut] == [False] * (len(cut) - 1) + [True]
+
+
+def test_the_reach_is_as_far_as_a_pixel_is_felt(slim):
+    image = torch.rand(1, 3, 400, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for layer in ("relu1_2", "relu3_4", "relu5_1"):
+        middle = slim(image, [layer])[layer][:, :, 200 // stride_of(layer)]
+        (slope,) = torch.autograd.grad(middle.sum(), image)
+        rows = slope.abs().sum((0, 1, 3)).nonzero().flatten()
+        felt = max(200 - rows.min().item(), rows.max().item() - 200)
+        assert felt <= slim.reach([layer]) <= felt + stride_of(layer)
+
+
+@pytest.mark.parametrize("shape", [(160, 240), (151, 251)])
+@pytest.mark.parametrize("how", [{}, {"ceil_mode": True, "padding": "zeros"}, {"pooling": "max"}])
+def test_features_are_those_of_the_whole(shape, how):
+    slim = encoders.load("slim", device="cpu", precision="float32", **how)
+    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(1))
+    assert len(pieces(shape, WHOLE, slim.reach(slim.layers))) >= 6
+    with torch.no_grad():
+        whole, cut = slim(image, slim.layers), seen(slim, image, slim.layers, WHOLE)
+    for layer, features in whole.items():
+        assert torch.allclose(cut[layer], features, rtol=1e-4, atol=1e-4), layer
+
+
+@pytest.mark.parametrize("statistic", ["wasserstein", "moments", "gram"])
+def test_losses_and_gradient_are_those_of_the_whole(slim, statistic):
+    chance = torch.Generator().manual_seed(2)
+    settings = Settings("content", "style", style_statistic=statistic, octaves=2)
+    content, style, image = (
+        torch.nn.functional.interpolate(torch.rand(1, 3, 20, 30, generator=chance), size)
+        for size in ((150, 260), (180, 200), (150, 260))
+    )
+    one, other = (
+        Objective(settings, slim, content, [style], whole).slope(image, (3, 40))
+        for whole in (None, WHOLE)
+    )
+    for name, loss in one[1].items():
+        assert other[1][name].item() == pytest.approx(loss.item(), rel=1e-4), name
+    apart = (other[0] - one[0]).square().mean() / one[0].square().mean()
+    assert apart.sqrt() < 1e-3
