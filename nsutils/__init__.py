@@ -1,6 +1,7 @@
 """Experiments with neural style transfer (Gatys, Ecker, Bethge 2015), to be read downward:
 
 settings     what is asked for: Settings, Style, vary
+machine      memory and threads
 presets      the settings of published programs
 pictures     files to tensors and back
 colours      a picture with another's colours
@@ -18,6 +19,7 @@ sources      content and styles at the size of each scale
 optimizers   L-BFGS and Adam
 descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
+cost         what a run will cost: seconds and memory
 run          a folder that keeps settings, losses, pictures and the last step
 player       plays a run: pause, steer, stop, go on
 figures      contact sheet and loss curves
@@ -35,7 +37,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 _WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "preset": "presets",
-          "stylize": "transfer", "Step": "transfer",
+          "stylize": "transfer", "Step": "transfer", "forecast": "cost",
           "Run": "run", "Player": "player", "sample": "samples"}  # fmt: skip
 __all__ = [*_WHERE]
 

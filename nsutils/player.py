@@ -1,24 +1,25 @@
 """Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
 
 import atexit
-import ctypes
+import statistics
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from nsutils import encoders
+from nsutils import encoders, machine
+from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.run import Run, now
 from nsutils.settings import Settings
-from nsutils.transfer import Step, start, stylize, work, work_ahead
+from nsutils.sources import Shape
+from nsutils.transfer import Step, start, stylize
 
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
@@ -39,7 +40,9 @@ class Player:
 
     def __init__(self, run: Run, encoder: Encoder | None = None):
         self.run, self.encoder = run, encoder
-        self.seconds, self._work, self._moments = 0.0, 0, deque(maxlen=10)
+        self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
+        self.cost: Cost | None = None
+        self.forecast: Forecast | None = None
         self.step: Step | None = run.last
         self.settings: Settings = self.step.settings if self.step else run.settings
         self.error: BaseException | None = None
@@ -57,11 +60,14 @@ class Player:
 
     @property
     def seconds_left(self) -> float | None:
-        """From the speed of the last steps, by what later and larger ones cost; None in the first few."""
-        if len(self._moments) < self._moments.maxlen:
+        """What the steps to make cost by the forecast, as much more or less as the last ones did; None at first."""
+        if not self.cost or not self.step:
             return None
-        (since, done), (now, all_done) = self._moments[0], self._moments[-1]
-        return (now - since) * work_ahead(self.settings, self.step) / (all_done - done)
+        ahead, slower = self.cost.ahead(self.settings, self.step, self.whole), 1.0
+        if len(self._moments) > 1:
+            (since, foreseen), (now, all_foreseen) = self._moments[0], self._moments[-1]
+            slower = (now - since) / (all_foreseen - foreseen)
+        return slower * ahead
 
     @property
     def speed(self) -> float:
@@ -112,7 +118,7 @@ class Player:
             raise RuntimeError("this player is already playing")
         self._stop.clear()
         self._ended.clear()
-        dismiss_helpers()
+        machine.dismiss_helpers()
         self._thread = threading.Thread(
             target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
         )
@@ -181,12 +187,14 @@ class Player:
                 or {"name": encoder.name, "told_by": encoder.told_by},
                 threads=torch.get_num_threads(),
             )
+            self._foresee(encoder)
             if self.step is None:
                 self.step = start(self.settings, encoder)
                 run.keep(self.step)
                 self._tell()
             run.rewind(self.step.number)
-            yield from self._made(stylize(self.settings, encoder, self.step))
+            steps = stylize(self.settings, encoder, self.step, self.whole, self._fits)
+            yield from self._made(steps)
             ending = {"status": "stopped" if self.steps_left else "done"}
         except (KeyboardInterrupt, GeneratorExit):
             ending = {"status": "stopped"}
@@ -198,14 +206,74 @@ class Player:
             if self.step:
                 run.checkpoint(self.step)
                 run.finish(self.step)
-            self._enter(**ending, ended=now(), steps=self.step.number if self.step else 0)
+            self._enter(**ending, **self._measured(), ended=now(), steps=self._number)
             self._stop.clear()
             self._tell()
+
+    @property
+    def _number(self) -> int:
+        return self.step.number if self.step else 0
+
+    @property
+    def whole(self) -> int | None:
+        """The pixels up to which images are seen in one piece, as found when the run was begun; None: all are."""
+        return self.forecast.whole if self.forecast else self.run.meta.get("whole")
+
+    def _foresee(self, encoder: Encoder) -> None:
+        """What the run will cost, written down when it is begun; ValueError if it cannot fit."""
+        cost, meta = Cost(self.settings, encoder), self.run.meta
+        if "forecast" not in meta:
+            self.forecast = cost.forecast()
+            if not self.forecast.fits:
+                raise ValueError(f"this run takes {self.forecast}")
+            foreseen = {
+                "seconds": float(f"{self.forecast.seconds:.3g}"),
+                "bytes": self.forecast.bytes,
+            }
+            self.run.note(forecast=foreseen, whole=self.forecast.whole)
+        else:
+            cost.probed(0)
+            torch.set_num_threads(meta["threads"])
+        self.cost = cost  # other threads look at it
+        if self.whole:
+            machine.save_memory()
+        machine.forget_peak()
+        self._before, self._took = machine.resident_memory(), {}
+
+    def _fits(self, shape: Shape) -> bool:
+        """Whether a scale fits into the memory that is free now; said in meta.json if it does not."""
+        needed = self._before + self.cost.memory(shape, self.steps_left, self.whole)
+        free = machine.resident_memory() + machine.free_memory(self.cost.encoder.device)
+        if needed > free:
+            height, width = shape
+            words = (
+                f"{width} x {height} px takes {gigabytes(needed)}, and {gigabytes(free)} are free"
+            )
+            self.run.note(ended_early=words)
+        return needed <= free
+
+    def _measured(self) -> dict[str, Any]:
+        """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
+        if not (foreseen := self.run.meta.get("forecast")) or not self._number:
+            return {}
+        for shape, took in self._took.items():
+            if len(took) > 5 and not self.whole:
+                self.cost.learn(shape[0] * shape[1], statistics.median(took[1:]))
+        seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
+        if self.steps_left:
+            return {"measured": measured}
+        ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
+        return {"measured": measured, "measured_by_forecast": ratios}
 
     def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:
         run = self.run
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
-        begun, kept = time.monotonic(), float("-inf")  # the first step is a checkpoint already
+        self.seconds, begun, kept = (
+            0.0,
+            time.monotonic(),
+            float("-inf"),
+        )  # the first step is a checkpoint already
         sent, wait = None, CHECKPOINT_SECONDS
         while True:
             try:
@@ -215,9 +283,11 @@ class Player:
             except BaseException:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
-            self.seconds = time.monotonic() - begun
-            self._work += work(step.image.shape)
-            self._moments.append((self.seconds, self._work))
+            seconds = time.monotonic() - begun
+            self._took.setdefault(step.shape, []).append(seconds - self.seconds)
+            self.seconds = seconds
+            self._foreseen += self.cost.step(step.shape, self.whole)
+            self._moments.append((seconds, self._foreseen))
             run.record(step, before + self.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)
@@ -268,16 +338,6 @@ class Player:
     def _leave(self) -> None:
         self.stop()
         self._ended.wait(2)
-
-
-def dismiss_helpers() -> None:
-    """Ends the threads that help the calling one to compute; they come back when it computes again.
-
-    GNU's OpenMP counts every thread's helpers, idle ones too. Where they are more than the processors, none waits
-    awake for work any more, and the many small operations of a step in another thread take up to half as long again.
-    """
-    with suppress(AttributeError, OSError, TypeError):  # another OpenMP, or none
-        ctypes.CDLL(None).omp_pause_resource_all(1)
 
 
 def resolved(run: Run) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """The optimisation: `stylize` yields a `Step` after each iteration, from the coarsest scale to the finest."""
 
-import itertools
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +15,6 @@ from nsutils.encoders import Encoder
 from nsutils.objective import Objective
 from nsutils.settings import Settings
 from nsutils.sources import Shape, Sources, larger, scale_of, scales
-
-OVERHEAD = 30_000  # pixels: measured on two cores with slim; what a step of no size would cost
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,15 @@ def stylize(
     encoder: Encoder | None = None,
     after: Step | None = None,
     whole: int | None = None,
+    fits: Callable[[Shape], bool] = lambda shape: True,
 ) -> Generator[Step, Settings | None, None]:
     """Yield a Step after each optimiser step; a Settings sent back steers the steps that follow.
 
     Begins at the start image, or goes on from `after`. A new scale, a changed setting and a resumed run are
     one case: the objective is made anew from the image as it is. The optimiser's memory lasts as long as its
     objective, for gradients of two objectives must not mix; Adam's may be carried over to a larger scale. No
-    step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece.
+    step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece. A scale that
+    does not fit is not begun: the steps end before it.
     """
     encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings), None
@@ -62,6 +61,8 @@ def stylize(
         scale = scale_of(settings, step.number)
         shape = larger(sources.scales[scale], step.shape) if step.number else sources.scales[0]
         if descent is None or shape != step.shape:
+            if not fits(shape):
+                return
             if shape != step.shape:
                 carried = settings.carry and settings.optimizer == "adam" and "optimizer" in memory
                 memory = enlarged(memory, shape) if carried else {}
@@ -138,23 +139,6 @@ def resized(image: Tensor, shape: Shape) -> Tensor:
     if tuple(image.shape[-2:]) == shape:
         return image
     return F.interpolate(image, shape, mode="bicubic").clamp(0, 1)
-
-
-def work(shape: tuple[int, ...]) -> int:
-    """What a step on an image of (..., H, W) costs, in pixels: its own, and as many as every step's overhead."""
-    return shape[-2] * shape[-1] + OVERHEAD
-
-
-def work_ahead(settings: Settings, step: Step) -> int:
-    """What all steps still to make will cost."""
-    shapes = scales(settings, pictures.shape(settings.content))
-    ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
-    ahead, number = 0, step.number
-    for shape, end in zip(shapes, ends, strict=True):
-        count = max(0, min(end, settings.steps) - number)
-        ahead += count * work(larger(shape, step.shape) if step.number else shape)
-        number += count
-    return ahead
 
 
 def full_size(step: Step) -> Tensor:

@@ -12,7 +12,7 @@ from nsutils.losses import STYLE_STATISTICS
 from nsutils.objective import Objective
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
-from nsutils.transfer import start, work, work_ahead
+from nsutils.transfer import start
 
 
 def resized(path, shape):
@@ -200,12 +200,6 @@ def test_a_picture_is_never_enlarged_and_no_scale_is_too_thin(settings):
         scales(replace(settings, size=256), (100, 1000))
     with pytest.raises(ValueError, match="larger picture"):
         scales(settings, (20, 30))
-
-
-def test_work_ahead_is_that_of_the_steps_then_made(settings, encoder):
-    steps = [start(settings), *stylize(settings, encoder)]
-    for n, step in enumerate(steps):
-        assert work_ahead(settings, step) == sum(work(s.image.shape) for s in steps[n + 1 :])
 
 
 def test_the_first_step_of_lbfgs_has_a_set_length_and_none_is_longer_than_allowed(

@@ -1,0 +1,267 @@
+"""What a run will cost, before it begins: seconds, memory, and the largest size that fits here."""
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from nsutils import encoders, machine, pictures
+from nsutils.descent import Descent
+from nsutils.encoders import Encoder, stride_of
+from nsutils.objective import Objective
+from nsutils.pieces import pieces
+from nsutils.settings import PIXELS, Settings
+from nsutils.sources import Shape, larger, scales
+from nsutils.transfer import Step
+
+# Found on a processor with GNU's malloc; the rest is measured where it runs.
+HOLES = 1.65  # memory taken for each byte of features that is held, for what lies between and what is passing
+LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
+SPARE = 0.9  # of the free memory is planned with
+CACHED, STEEPER = (
+    600_000,
+    0.3,
+)  # pixels; beyond them a pixel costs more, by this power of their number
+TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
+PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
+
+EDGES = (64, 128, 256, 384, 512)  # pixels: the squares that are tried
+PATIENCE = 2.5  # seconds for all of them
+RELEVANT = (
+    *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
+    *("lbfgs_history", "pooling", "padding", "normalize_gradients", "roll"),
+)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`seconds` from the first step to the last, `bytes` of memory that the process will have taken at most.
+
+    `free` is what it may take here, `whole` the number of pixels up to which images are seen in one piece (None: all
+    are), and `largest` the longest edge of the picture that fits, for this content's shape.
+    """
+
+    seconds: float
+    bytes: int
+    free: int
+    whole: int | None
+    largest: int
+
+    @property
+    def fits(self) -> bool:
+        return self.bytes <= self.free
+
+    def __str__(self) -> str:
+        words = f"about {duration(self.seconds)}, {gigabytes(self.bytes)} of memory"
+        if not self.fits:
+            return f"{words}, and {gigabytes(self.free)} are free; size {self.largest} fits"
+        pieced = ", seen in pieces to save memory" if self.whole else ""
+        return f"{words}{pieced}; up to {self.largest} px fit here"
+
+
+class Cost:
+    """What steps of some settings cost on this machine, by the number of pixels.
+
+    Found by trying a few steps on noise, in under 3 s, and kept in the user's cache folder for each machine, encoder
+    and kind of objective; real runs add what they took (`learn`).
+    """
+
+    def __init__(self, settings: Settings, encoder: Encoder):
+        self.settings, self.encoder = settings, encoder
+        self.file = user_cache_path("nsutils") / "speeds.json"
+        self.points: dict[int, float] = {}
+        self.targets = 0.0  # seconds a pixel of a picture whose features are wanted
+        known = self._known().get(self._key, {})
+        self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
+        self.targets = known.get("targets", 0.0)
+
+    @property
+    def _key(self) -> str:
+        encoder = self.encoder
+        widths = [len(convolution.bias) for convolution in encoder.convolutions.values()]
+        here = [encoder.device.type, torch.get_num_threads(), torch.__version__]
+        asked = [getattr(self.settings, name) for name in RELEVANT]
+        return json.dumps([encoder.name, widths, encoder.precision, *here, *asked])
+
+    def _known(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.file.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _keep(self) -> None:
+        known = self._known() | {self._key: {"points": self.points, "targets": self.targets}}
+        with suppress(OSError):  # then it is tried again the next time
+            pictures.write(self.file, json.dumps(known).encode())
+
+    def probed(self, most: int) -> "Cost":
+        """Itself, having tried squares of up to about `most` pixels, if it has not."""
+        begun, tried = time.monotonic(), False
+        for edge in EDGES:
+            if len(self.points) > 1 and (edge**2 > most or time.monotonic() - begun > PATIENCE / 3):
+                break
+            if not any(edge**2 <= 1.1 * n for n in self.points):
+                self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
+                tried = True
+        if tried:
+            self._keep()
+        return self
+
+    def learn(self, pixels: int, seconds: float) -> None:
+        """Takes in what steps of a real run took; what was known of nearly the same size is forgotten."""
+        self.points = {n: s for n, s in self.points.items() if not 0.8 < n / pixels < 1.25}
+        self.points[pixels] = seconds
+        self._keep()
+
+    def step(self, shape: Shape, whole: int | None = None) -> float:
+        """Seconds for a step on an image of that shape."""
+        if whole and math.prod(shape) > whole:
+            reach = self.encoder.reach(self.layers)
+            parts = [
+                piece.of(torch.empty(shape, device="meta")) for piece in pieces(shape, whole, reach)
+            ]
+            return TWICE * sum(self.step(tuple(part.shape)) for part in parts)
+        pixels, known = math.prod(shape), sorted(self.points.items())
+        (n, low), (m, high) = next(
+            (pair for pair in itertools.pairwise(known) if pixels <= pair[1][0]), tuple(known[-2:])
+        )
+        seconds = low + (high - low) * (pixels - n) / (m - n)
+        beyond = pixels / max(m, CACHED)
+        return max(seconds, 0.5 * low) * max(1.0, beyond) ** STEEPER
+
+    def scale(self, shape: Shape, steps: int, whole: int | None = None) -> float:
+        """Seconds for a scale: its targets, and its steps."""
+        pictured = math.prod(shape) * (1 + len(self.settings.styles))
+        return self.targets * pictured + steps * self.step(shape, whole)
+
+    def ahead(self, settings: Settings, step: Step | None, whole: int | None = None) -> float:
+        """Seconds for all steps still to make."""
+        done, seconds = step.number if step else 0, 0.0
+        for shape, begin, end in ladder(settings):
+            steps = max(0, end - max(begin, done))
+            shape = larger(shape, step.shape) if done else shape
+            seconds += steps * self.step(shape, whole)
+            if steps and done <= begin:
+                seconds += self.scale(shape, 0)
+        return seconds
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All that are seen, but for the pixels."""
+        both = (*self.settings.content_layers, *self.settings.style_layers)
+        return tuple(dict.fromkeys(name for name in both if name != PIXELS))
+
+    def memory(self, shape: Shape, steps: int, whole: int | None = None) -> int:
+        """Bytes that steps on an image of that shape take, beside what the process has before."""
+        pixels, settings = math.prod(shape), self.settings
+        held = {"lbfgs": 2 * min(settings.lbfgs_history, steps) + 8, "adam": 10}
+        images = 12 * pixels * held[settings.optimizer]
+        octaves = sum(0.25**n for n in range(settings.octaves))
+        at_once = min(pixels, whole) if whole else octaves * pixels
+        wanted = pixels * self.per_pixel(settings.content_layers, only=True)
+        features = at_once * self.per_pixel(self.layers)
+        holes = 0.2 * features if whole else (HOLES - 1) * features + min(SMALL_HOLES, features)
+        return int(images + features + holes + wanted) + LIBRARIES
+
+    def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> float:
+        """Bytes of features for each of the image's pixels: of the layers alone, or of all up to the deepest."""
+        size, bytes_ = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, 0.0
+        wanted = set(layers)
+        for name, convolution in self.encoder.convolutions.items():
+            if not wanted:
+                break
+            if name in wanted or not only:
+                bytes_ += size * len(convolution.bias) / stride_of(name) ** 2
+            wanted.discard(name)
+        if only:
+            return bytes_
+        widest = len(self.encoder.convolutions["relu1_1"].bias)
+        return (
+            bytes_ + 3 * size * widest + 60
+        )  # padded, its gradient and its sum; the palette and the differences
+
+    def forecast(self) -> Forecast:
+        """What the whole run will cost, seen in pieces if it does not fit otherwise."""
+        shapes = [*ladder(self.settings)]
+        taken = machine.resident_memory()
+        free = int(taken + SPARE * machine.free_memory(self.encoder.device))
+
+        def most(whole: int | None, factor: float = 1.0) -> int:
+            return taken + max(
+                self.memory(scaled(shape, factor), end - begin, whole)
+                for shape, begin, end in shapes
+                if end > begin
+            )
+
+        choices = [None, *PIECES] if divisible(self.settings) else [None]
+        whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
+        self.probed(max(math.prod(shape) for shape, *_ in shapes))
+        seconds = sum(self.scale(shape, end - begin, whole) for shape, begin, end in shapes)
+        last = shapes[-1][0]
+        largest = next(
+            (e for e in range(16384, 32, -32) if most(choices[-1], e / max(last)) <= free), 32
+        )
+        return Forecast(seconds, most(whole), free, whole, largest)
+
+
+def forecast(settings: Settings, encoder: Encoder | None = None) -> Forecast:
+    """What a run of these settings will cost here; in under 3 s, at once where such a one was forecast before."""
+    return Cost(settings, encoder or encoders.of(settings)).forecast()
+
+
+def divisible(settings: Settings) -> bool:
+    """Whether an image can be seen in pieces: not where sums over them say too little."""
+    return settings.style_statistic != "sliced" and not settings.normalize_gradients
+
+
+def ladder(settings: Settings) -> Iterator[tuple[Shape, int, int]]:
+    """Each scale's shape, the step after which it begins, and its last."""
+    ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
+    begin = 0
+    for shape, end in zip(scales(settings, pictures.shape(settings.content)), ends, strict=True):
+        end = min(end, settings.steps)
+        yield shape, begin, max(begin, end)
+        begin = max(begin, end)
+
+
+def scaled(shape: Shape, factor: float) -> Shape:
+    return round(shape[0] * factor), round(shape[1] * factor)
+
+
+@torch.enable_grad()
+def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, float]:
+    """Seconds for a step on a square of noise, and a pixel's worth of its targets."""
+    chance = torch.Generator().manual_seed(0)
+    noise: list[Tensor] = [
+        torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
+    ]
+    settings = replace(settings, styles=settings.styles[:1])
+    begun = time.perf_counter()
+    objective = Objective(settings, encoder, noise[0], noise[1:])
+    targets = (time.perf_counter() - begun) / (2 * edge**2)
+    descent, took = Descent(objective, noise[0], {}), []
+    for number in range(1, 5):
+        begun = time.perf_counter()
+        descent.step(number)
+        took.append(time.perf_counter() - begun)
+    return sorted(took[1:])[1], targets
+
+
+def duration(seconds: float) -> str:
+    """As 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,90 @@
+"""What the kit asks of the machine: memory that is free and was used, threads, and memory given back at once."""
+
+import ctypes
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+CGROUP = Path("/sys/fs/cgroup")
+AT_ONCE = 1 << 20  # bytes: what is larger goes back to the system as soon as it is free
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken now: on the device, or on the processor's side within a container's limit."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(psutil.virtual_memory().available, container_memory())
+
+
+def container_memory() -> int:
+    """Bytes left of the tightest limit that a container (a control group, version 2 or 1) sets; enormous without."""
+    left = [sys.maxsize]
+    for folder in (own_group(), CGROUP):
+        with suppress(OSError, ValueError):
+            limit = int((folder / "memory.max").read_text())
+            used = int((folder / "memory.current").read_text())
+            left.append(limit - used + forgettable(folder))
+    with suppress(OSError, ValueError):
+        limit, used = (
+            int((CGROUP / "memory" / f"memory.{name}_in_bytes").read_text())
+            for name in ("limit", "usage")
+        )
+        left.append(limit - used + forgettable(CGROUP / "memory"))
+    return max(0, min(left))
+
+
+def own_group() -> Path:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        return CGROUP / next(line[4:] for line in lines if line.startswith("0::/"))
+    return CGROUP
+
+
+def forgettable(group: Path) -> int:
+    """Bytes that count as used, but are only a copy of files."""
+    lines = (group / "memory.stat").read_text().splitlines()
+    facts = dict(line.split() for line in lines)
+    return int(facts.get("total_inactive_file", facts.get("inactive_file", 0)))
+
+
+def resident_memory() -> int:
+    """Bytes that the process has in memory."""
+    return psutil.Process().memory_info().rss
+
+
+def forget_peak() -> None:
+    """Lets `peak_memory` begin anew, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that the process has had in memory, on a graphics card that PyTorch has had there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def save_memory() -> None:
+    """From now on large pieces of memory go back to the system at once: steps take longer, holes take no room."""
+    with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
+        ctypes.CDLL(None).mallopt(-3, AT_ONCE)
+
+
+def dismiss_helpers() -> None:
+    """Ends the threads that help the calling one to compute; they come back when it computes again.
+
+    GNU's OpenMP counts every thread's helpers, idle ones too. Where they are more than the processors, none waits
+    awake for work any more, and the many small operations of a step in another thread take up to half as long again.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another OpenMP, or none
+        ctypes.CDLL(None).omp_pause_resource_all(1)
