@@ -1,4 +1,4 @@
-"""The command `nsutils`: run, target, colour, report, demo, lab. Its options are the fields of Settings."""
+"""The command `nsutils`: run, forecast, target, colour, report, demo, lab. Its options are the fields of Settings."""
 
 import argparse
 import os
@@ -50,15 +50,6 @@ def parser() -> argparse.ArgumentParser:
         help="paint CONTENT in the style of STYLE",
         usage="nsutils run CONTENT STYLE [STYLE ...] [--size WHOLE] [--style-weight NUMBER] ...",
     )
-    run.add_argument("content", metavar="CONTENT", help="picture file to paint")
-    run.add_argument(
-        "styles",
-        metavar="STYLE",
-        nargs="+",
-        help="picture file whose style to take, or a folder of them; several are blended",
-    )
-    for name, words in STYLE_LISTS.items():
-        run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
     run.add_argument(
         "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
     )
@@ -67,15 +58,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="picture file to write as well: PNG, JPEG or TIFF by its ending",
     )
-    run.add_argument("--device", metavar="NAME", help="cpu, cuda or mps; the best one here")
-    run.add_argument(
-        "--preset",
-        choices=PRESETS,
-        help="every setting not given as a published program has it; the defaults below are the kit's own",
-    )
-    for subject, notes in SUBJECTS.items():
-        add_settings(run.add_argument_group(subject), notes)
+    add_recipe(run)
     run.set_defaults(act=play)
+    foresee = acts.add_parser(
+        "forecast",
+        help="what such a run will cost here: seconds, memory, the largest size",
+        usage="nsutils forecast CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
+    )
+    add_recipe(foresee)
+    foresee.set_defaults(act=show_forecast)
     target = acts.add_parser(
         "target",
         help="save a style's statistics, to be used as STYLE without its picture",
@@ -113,6 +104,27 @@ def parser() -> argparse.ArgumentParser:
     )
     acts.add_parser("lab", help="open JupyterLab on the notebooks").set_defaults(act=lab)
     return top
+
+
+def add_recipe(run: argparse.ArgumentParser) -> None:
+    """The pictures and the settings of a run."""
+    run.add_argument("content", metavar="CONTENT", help="picture file to paint")
+    run.add_argument(
+        "styles",
+        metavar="STYLE",
+        nargs="+",
+        help="picture file whose style to take, or a folder of them; several are blended",
+    )
+    for name, words in STYLE_LISTS.items():
+        run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
+    run.add_argument("--device", metavar="NAME", help="cpu, cuda or mps; the best one here")
+    run.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="every setting not given as a published program has it; the defaults below are the kit's own",
+    )
+    for subject, notes in SUBJECTS.items():
+        add_settings(run.add_argument_group(subject), notes)
 
 
 def add_settings(group: Any, notes: Mapping[str, str]) -> None:
@@ -216,19 +228,22 @@ def words_of(default: object) -> str:
 
 def play(asked: argparse.Namespace) -> int:
     settings = settings_of(asked, asked.content, styles_of(asked))
-    from nsutils import encoders, pictures
+    from nsutils import pictures
+    from nsutils.cost import forecast
     from nsutils.player import Player
     from nsutils.run import Run
-    from nsutils.sources import check_targets, size_in_words
+    from nsutils.sources import size_in_words
     from nsutils.vgg import AGAINST
 
     if asked.save:
         pictures.check_writable(asked.save)
-    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
-    check_targets(settings, encoder)
+    encoder = encoder_of(asked, settings)
+    foreseen = forecast(settings, encoder)
+    if not foreseen.fits:
+        raise ValueError(f"this run takes {foreseen}")
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
-    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}")
+    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
     if encoder.told_by == AGAINST:
         print(
             f"the name of {settings.weights or 'that file'} is another network's, but {encoder.name} was asked for"
@@ -239,7 +254,31 @@ def play(asked: argparse.Namespace) -> int:
     if asked.save:
         run.save(asked.save)
     print(f"{run.status}: {asked.save or run.result}\n{run.folder}")
+    if reason := run.meta.get("ended_early"):
+        return fail(ValueError(f"the last scales were left out: {reason}"), 1)
     return 130 if run.status == "stopped" else 0
+
+
+def show_forecast(asked: argparse.Namespace) -> int:
+    settings = settings_of(asked, asked.content, styles_of(asked))
+    from nsutils.cost import forecast
+    from nsutils.sources import size_in_words
+
+    encoder = encoder_of(asked, settings)
+    foreseen = forecast(settings, encoder)
+    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
+    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
+    return 0 if foreseen.fits else 1
+
+
+def encoder_of(asked: argparse.Namespace, settings: Settings) -> Any:
+    """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
+    from nsutils import encoders
+    from nsutils.sources import check_targets
+
+    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
+    check_targets(settings, encoder)
+    return encoder
 
 
 def write_target(asked: argparse.Namespace) -> None:

@@ -100,6 +100,7 @@ class Cost:
     def _keep(self) -> None:
         known = self._known() | {self._key: {"points": self.points, "targets": self.targets}}
         with suppress(OSError):  # then it is tried again the next time
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(self.file, json.dumps(known).encode())
 
     def probed(self, most: int) -> "Cost":

@@ -185,9 +185,10 @@ class Player:
                 precision=encoder.precision,
                 encoder=run.meta.get("encoder")
                 or {"name": encoder.name, "told_by": encoder.told_by},
-                threads=torch.get_num_threads(),
+                ended_early=None,
             )
             self._foresee(encoder)
+            run.note(threads=torch.get_num_threads())
             if self.step is None:
                 self.step = start(self.settings, encoder)
                 run.keep(self.step)

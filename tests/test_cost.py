@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nsutils import Player, Run, cost, machine, stylize
+from nsutils.cost import PIECES, Cost, duration, forecast
+from nsutils.encoders import load
+from nsutils.settings import Settings
+
+CPU = torch.device("cpu")
+GB = 1_000_000_000
+
+
+def free(monkeypatch, *amounts):
+    """As if so much memory were free, at one question after the other."""
+    answers = [*amounts]
+    monkeypatch.setattr(
+        machine, "free_memory", lambda device: answers.pop(0) if len(answers) > 1 else answers[0]
+    )
+
+
+def test_a_run_keeps_its_forecast_and_what_it_took(settings, encoder, tmp_path):
+    run = Player(Run.create(tmp_path / "run", settings), encoder).start().wait()
+    for name in ("forecast", "measured"):
+        assert run.meta[name]["seconds"] > 0 and run.meta[name]["bytes"] > 100_000_000
+    assert run.meta["measured"]["seconds"] == run.metrics[-1]["seconds"]
+    ratio = run.meta["measured"]["bytes"] / run.meta["forecast"]["bytes"]
+    assert run.meta["measured_by_forecast"]["bytes"] == pytest.approx(ratio, abs=1e-3)
+
+
+def test_what_was_tried_once_is_not_tried_again(settings, encoder, monkeypatch):
+    first = forecast(settings, encoder)
+    monkeypatch.delattr(cost, "tried_at")
+    assert forecast(settings, encoder).seconds == first.seconds
+    assert forecast(replace(settings, steps=112), encoder).seconds > first.seconds
+
+
+def test_a_step_costs_more_the_larger_it_is_and_as_much_as_was_learned(settings, encoder):
+    known = Cost(settings, encoder).probed(64 * 64)
+    known.learn(200 * 100, 2.0)
+    known = Cost(settings, encoder)
+    assert known.step((100, 200)) == 2.0
+    assert 2 < known.step((200, 200)) < known.step((400, 400))
+    assert 0 < known.step((50, 100)) < 2
+
+
+def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
+    content, style, monkeypatch
+):
+    slim = load("slim", device="cpu", precision="bfloat16")
+    large = Settings(content, style, size=3000, enlarge="content")
+    free(monkeypatch, 30 * GB)
+    assert forecast(large, slim).whole is None
+    free(monkeypatch, 6 * GB)
+    pieced = forecast(large, slim)
+    assert pieced.whole in PIECES and pieced.fits
+    free(monkeypatch, 1 * GB)
+    refused = forecast(large, slim)
+    assert not refused.fits and f"size {refused.largest} fits" in str(refused)
+    assert forecast(replace(large, size=refused.largest), slim).fits
+    assert not forecast(replace(large, size=refused.largest + 64), slim).fits
+
+
+def test_a_run_that_cannot_fit_is_not_begun(settings, encoder, tmp_path, monkeypatch):
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    free(monkeypatch, 0)
+    with pytest.raises(ValueError, match=r"memory, and .* are free; size \d+ fits"):
+        player.start().wait()
+    assert not player.run.metrics and player.run.status == "failed"
+
+
+def test_a_scale_that_does_not_fit_is_not_begun_and_can_be_made_later(
+    settings, encoder, tmp_path, monkeypatch
+):
+    unbroken = [step.losses for step in stylize(settings, encoder)]
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    free(monkeypatch, GB, GB, -GB)
+    run = player.start().wait()
+    assert run.status == "stopped" and run.last.number == 4
+    assert "58 x 36 px takes" in run.meta["ended_early"] and run.result.exists()
+    free(monkeypatch, GB)
+    again = Player(Run(tmp_path / "run"), encoder)
+    assert [step.losses for step in again] == unbroken[4:]
+    assert again.status == "done" and not run.meta["ended_early"]
+
+
+def test_in_pieces_a_run_is_the_same_but_for_rounding(settings, tmp_path):
+    slim = load("slim", device="cpu", precision="float32")
+    settings = replace(settings, encoder="slim", enlarge="everything", size=400, steps=3)
+    settings = replace(settings, style_layers=("pixels", "relu1_1", "relu2_1"), scale_steps=())
+    whole, pieced = (list(stylize(settings, slim, whole=most)) for most in (None, 30_000))
+    for one, other in zip(whole, pieced, strict=True):
+        assert other.losses["total"] == pytest.approx(one.losses["total"], rel=1e-3)
+    assert torch.allclose(pieced[-1].image, whole[-1].image, atol=1e-2)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_containers_limit_counts(version, tmp_path, monkeypatch):
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        2: ("memory.max", "memory.current"),
+    }
+    folder = tmp_path if version == 2 else tmp_path / "memory"
+    folder.mkdir(exist_ok=True)
+    for name, count in zip(names[version], (3 * GB, 2 * GB), strict=True):
+        (folder / name).write_text(f"{count}\n")
+    (folder / "memory.stat").write_text(f"anon 5\ninactive_file {GB // 2}\n")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "own_group", lambda: tmp_path)
+    assert machine.container_memory() == 1.5 * GB
+    assert machine.free_memory(CPU) <= 1.5 * GB
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.container_memory() >= 1.5 * GB
+
+
+def test_the_peak_is_that_of_the_process(tmp_path):
+    before = machine.resident_memory()
+    block = torch.ones(100_000_000)
+    assert machine.peak_memory(CPU) >= before + 3.9e8
+    del block
+
+
+def test_durations_are_told_as_people_do():
+    assert [duration(s) for s in (4, 100, 3600, 11400)] == ["4 s", "2 min", "60 min", "3 h 10 min"]
