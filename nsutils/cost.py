@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,6 +34,7 @@ CACHED, STEEPER = (
 TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
+TRYING = threading.Lock()  # two at once would slow each other
 EDGES = (64, 128, 256, 384, 512)  # pixels: the squares that are tried
 PATIENCE = 2.5  # seconds for all of them
 RELEVANT = (
@@ -204,7 +206,8 @@ class Cost:
 
         choices = [None, *PIECES] if divisible(self.settings) else [None]
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
-        self.probed(max(math.prod(shape) for shape, *_ in shapes))
+        with TRYING:
+            self.probed(max(math.prod(shape) for shape, *_ in shapes))
         seconds = sum(self.scale(shape, end - begin, whole) for shape, begin, end in shapes)
         last = shapes[-1][0]
         largest = next(

@@ -233,6 +233,13 @@ def of(settings: Settings, **resolved: Any) -> Encoder:
     return load(**{"name": settings.encoder} | asked | resolved)
 
 
+def at_hand(settings: Settings) -> bool:
+    """Whether the encoder's weights are here already, not to be fetched first."""
+    name = settings.encoder
+    told = settings.weights or (not name.startswith("vgg16") and os.environ.get(vgg.VARIABLE))
+    return bool(name == "slim" or told or vgg.kept(name).exists())
+
+
 def named(device: str | torch.device) -> torch.device:
     """The device of that name; ValueError if there is none here."""
     try:

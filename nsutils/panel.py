@@ -25,6 +25,7 @@ from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
 from nsutils.sources import size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
+from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.layers import Layers
 from nsutils.widgets.picker import Picker, complaint
@@ -76,6 +77,7 @@ class Panel:
         self.run_button, self.pause_button, self.stop_button = buttons()
         self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
+        self.foreseen = Foreseen()
         self.problem = widgets.HTML()
         self.live = widgets.Image(format="jpeg").add_class("live")
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
@@ -156,14 +158,22 @@ class Panel:
         self.stop_button.on_click(lambda _: self.stop())
         for picker in (self.content, self.style):
             picker.observe(lambda _: self._preview(), "value")
+            picker.observe(self._foresee, "value")
         self.preset.observe(self._ask, "value")
         self.controls["encoder"].observe(self._offer_layers, "value")
+        self.controls["encoder"].observe(self._foresee, "value")
         self._connect_controls()
 
     def _connect_controls(self) -> None:
         for name, control in self.controls.items():
             if name != "encoder":  # it outlives the others
                 control.observe(partial(self._steer, name), "value")
+                control.observe(self._foresee, "value")
+
+    def _foresee(self, change: dict | None = None) -> None:
+        """Says what the next run will cost; while one plays, its time left is enough."""
+        if self.player is None or not self.player.playing:
+            self.foreseen.follow(lambda: self.settings)
 
     def _steer(self, name: str, change: dict) -> None:
         """A moved control takes effect within a step; layers only if they are the playing encoder's."""
@@ -208,6 +218,7 @@ class Panel:
         self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
         self.side.children = asked_for(self)
         self._connect_controls()
+        self._foresee()
 
     def _offer_layers(self, change: dict) -> None:
         self.problem.value = ""
@@ -233,7 +244,7 @@ class Panel:
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
-        self.problem.value, self.curves.value = "", NO_CURVES
+        self.problem.value, self.foreseen.value, self.curves.value = "", "", NO_CURVES
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:
@@ -293,6 +304,7 @@ class Panel:
         display(self.box._repr_mimebundle_() | {"text/plain": words}, raw=True)
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
         self._keep()
+        self._foresee()
 
 
 def value(control: widgets.Widget) -> Any:
@@ -385,6 +397,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
         widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),
         panel.progress,
         panel.said,
+        panel.foreseen,
         panel.problem,
         widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses")),
     ]

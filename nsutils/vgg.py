@@ -201,15 +201,18 @@ def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def cached(name: str = "vgg19", url: str | None = None, folder: Path | None = None) -> Network:
     """torchvision's VGG-19 or VGG-16 from the user's cache folder; fetched once, kept without the classifier."""
-    folder = folder or user_cache_path("nsutils")
-    kept = folder / f"{name}.safetensors"
-    if not kept.exists():
-        file = fetched(url or torchvision_url(name), folder)
+    if not (own := kept(name, folder)).exists():
+        file = fetched(url or torchvision_url(name), own.parent)
         arrays = read(file, name).arrays
-        save_file(arrays, aside := kept.with_suffix(".aside"), {"encoder": name})
-        os.replace(aside, kept)
+        save_file(arrays, aside := own.with_suffix(".aside"), {"encoder": name})
+        os.replace(aside, own)
         file.unlink()
-    return read(kept, name)
+    return read(own, name)
+
+
+def kept(name: str, folder: Path | None = None) -> Path:
+    """Where torchvision's weights are kept once they are fetched."""
+    return (folder or user_cache_path("nsutils")) / f"{name}.safetensors"
 
 
 def fetched(url: str, folder: Path) -> Path:

@@ -364,3 +364,22 @@ def test_the_contents_colours_come_back_at_once_when_the_run_is_done(settings, t
     assert panel.run.steering == [{"step": 2, "original_colors": 1.0}]
     again = Run(panel.run.folder).picture()
     assert ImageChops.difference(again, kept.resize(again.size)).getextrema()[0][1] < 40
+
+
+def test_the_forecast_follows_the_controls_until_a_run_begins(panel):
+    panel.controls["steps"].value = 1000
+    assert panel.foreseen.ready.wait(60)
+    long = panel.foreseen.value
+    assert long.startswith("Forecast: about ") and "of memory" in long
+    panel.controls["steps"].value = 10
+    assert panel.foreseen.ready.wait(60)
+    assert panel.foreseen.value != long
+    panel.run_button.click()
+    assert panel.foreseen.value == ""
+    panel.player.wait()
+
+
+def test_no_weights_are_fetched_for_a_forecast(panel):
+    panel.controls["encoder"].value = "vgg16"
+    assert panel.foreseen.ready.wait(60)
+    assert panel.foreseen.value == ""

@@ -1,0 +1,53 @@
+"""A line that says what the next run will cost."""
+
+import threading
+from collections.abc import Callable
+from html import escape
+
+import ipywidgets as widgets
+
+from nsutils import encoders
+from nsutils.cost import forecast
+from nsutils.settings import Settings
+
+
+class Foreseen(widgets.HTML):
+    """Follows the settings it is told, in a thread of its own: only the latest count.
+
+    Silent where the encoder's weights are still to be fetched. `ready` is set while there is nothing to find out.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.add_class("note")
+        self.ready = threading.Event()
+        self.ready.set()
+        self._lock, self._wanted, self._encoder = threading.Lock(), None, None
+
+    def follow(self, asked: Callable[[], Settings]) -> None:
+        """Soon says what a run of these settings will cost."""
+        with self._lock:
+            self._wanted = asked
+            if not self.ready.is_set():
+                return
+            self.ready.clear()
+        threading.Thread(target=self._think, name="nsutils forecast", daemon=True).start()
+
+    def _think(self) -> None:
+        while True:
+            with self._lock:
+                if (asked := self._wanted) is None:
+                    return self.ready.set()
+                self._wanted = None
+            try:
+                self.value = escape(self._said(asked()))
+            except (ValueError, OSError):
+                self.value = ""  # Run will say why
+
+    def _said(self, settings: Settings) -> str:
+        how = (settings.encoder, *(getattr(settings, name) for name in encoders.HOW))
+        if not encoders.at_hand(settings):
+            return ""
+        if self._encoder is None or self._encoder[0] != how:
+            self._encoder = how, encoders.of(settings)
+        return f"Forecast: {forecast(settings, self._encoder[1])}"
