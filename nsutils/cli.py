@@ -20,8 +20,6 @@ from nsutils.settings import CHOICES, NOTES, SUBJECTS, Settings, Style
 def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
     asked = parser().parse_args(words)
-    # Read by PyTorch, here and in the notebooks' kernels: with large memory pages a step is up to a sixth shorter.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         return asked.act(asked) or 0
     except ValueError as error:

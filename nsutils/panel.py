@@ -244,7 +244,7 @@ class Panel:
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
-        self.problem.value, self.foreseen.value, self.curves.value = "", "", NO_CURVES
+        self.problem.value, self.curves.value = "", NO_CURVES
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:

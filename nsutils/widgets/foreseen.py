@@ -19,7 +19,7 @@ class Foreseen(widgets.HTML):
 
     def __init__(self):
         super().__init__()
-        self.add_class("note")
+        self.add_class("note").add_class("foreseen")
         self.ready = threading.Event()
         self.ready.set()
         self._lock, self._wanted, self._encoder = threading.Lock(), None, None
