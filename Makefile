@@ -1,7 +1,7 @@
 PYTHON ?= python3
 # TORCH=cpu takes PyTorch without GPU support: a download of about 200 MB in place of some GB.
 TORCH ?=
-# More arguments for pytest.
+# More arguments for pytest, or for the benchmark.
 ARGS ?=
 
 BIN := .venv/bin
@@ -9,13 +9,14 @@ STAMP := .venv/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab notebooks test clean
+.PHONY: help demo lab notebooks test bench clean
 
 help:
 	@echo 'make demo         a first style transfer, without any setup'
 	@echo 'make lab          JupyterLab with the notebooks'
 	@echo 'make notebooks    executes the notebooks'
 	@echo 'make test         ruff and pytest; ARGS="-k name" goes to pytest'
+	@echo 'make bench        speed and memory beside a plain loop; ARGS="--peer FOLDER" beside neural-style-pt'
 	@echo 'make clean        removes caches and build products, not .venv and not your runs'
 	@echo
 	@echo 'The first of these to need it makes .venv and installs everything there.'
@@ -35,6 +36,9 @@ notebooks: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/pytest $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python tests/bench.py $(ARGS)
 
 # A .venv whose pip does not answer was cut off while being made, or its Python is gone: it is made anew.
 $(STAMP): pyproject.toml constraints.txt
