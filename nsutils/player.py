@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nsutils import encoders, machine
+from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.run import Run, now
 from nsutils.settings import Settings
-from nsutils.sources import Shape
-from nsutils.transfer import Step, start, stylize
+from nsutils.sources import SIDES, Shape, larger, scale_of, scales
+from nsutils.transfer import Step, resized, start, stylize
 
+SMALLER = 0.8  # of the edge that did not fit
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
@@ -253,6 +254,20 @@ class Player:
             self.run.note(ended_early=words)
         return needed <= free
 
+    def _smaller(self) -> Generator[Step, Settings | None, None]:
+        """The steps to come at a smaller size, from the last good image: the device's memory was too small."""
+        settings = self.settings
+        failed = larger(scales_of(settings)[scale_of(settings, self._number)], self.step.shape)
+        size = round(SMALLER * SIDES[settings.side](failed))
+        self.steer(size=size)
+        shape = scales_of(self.settings)[-1]
+        image = resized(self.step.image, shape) if shape < self.step.shape else self.step.image
+        self.step = replace(self.step, image=image, memory={}, settings=self.settings)
+        self.run.steered(self._number, {"size": size})
+        height, width = failed
+        self.run.note(made_smaller=f"{width} x {height} px did not fit into the device's memory")
+        return stylize(self.settings, self.cost.encoder, self.step, self.whole, self._fits)
+
     def _measured(self) -> dict[str, Any]:
         """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
         if not (foreseen := self.run.meta.get("forecast")) or not self._number:
@@ -281,6 +296,9 @@ class Player:
                 self.step = step = steps.send(sent)
             except StopIteration:
                 return
+            except torch.cuda.OutOfMemoryError:
+                steps, sent = self._smaller(), None
+                continue
             except BaseException:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
@@ -339,6 +357,10 @@ class Player:
     def _leave(self) -> None:
         self.stop()
         self._ended.wait(2)
+
+
+def scales_of(settings: Settings) -> list[Shape]:
+    return scales(settings, pictures.shape(settings.content))
 
 
 def resolved(run: Run) -> dict[str, str]:

@@ -123,11 +123,11 @@ def stepped(settings) -> dict:
     before, took = machine.resident_memory(), []
     encoder = encoders.of(settings)
     begun = time.perf_counter()
-    for last in stylize(settings, encoder):
+    for step in stylize(settings, encoder):
         took.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        shape, begun = step.shape, time.perf_counter()
     growth = machine.peak_memory(torch.device("cpu")) - before
-    plain = convolutions(encoder, last.shape, settings.octaves)
+    plain = convolutions(encoder, shape, settings.octaves)
     return {"seconds": sorted(took[1:])[len(took) // 2 - 1], "bytes": growth, "plain": plain}
 
 

@@ -85,6 +85,25 @@ def test_a_scale_that_does_not_fit_is_not_begun_and_can_be_made_later(
     assert again.status == "done" and not run.meta["ended_early"]
 
 
+def test_where_a_device_is_full_the_run_goes_on_smaller(settings, encoder, tmp_path, monkeypatch):
+    see = encoder.forward
+
+    def see_little(image, layers):
+        if image.shape[-1] > 56:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return see(image, layers)
+
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    monkeypatch.setattr("nsutils.player.SMALLER", 0.95)
+    player.listeners.append(
+        lambda p: p.step.number == 6 and monkeypatch.setattr(encoder, "forward", see_little)
+    )
+    run = player.start().wait()
+    assert run.status == "done" and player.step.shape == (34, 55)
+    assert run.steering == [{"step": 6, "size": 55}]
+    assert run.meta["made_smaller"].startswith("58 x 36 px did not fit")
+
+
 def test_in_pieces_a_run_is_the_same_but_for_rounding(settings, tmp_path):
     slim = load("slim", device="cpu", precision="float32")
     settings = replace(settings, encoder="slim", enlarge="everything", size=400, steps=3)

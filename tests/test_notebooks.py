@@ -16,6 +16,12 @@ SMALL = {
     "01_first_picture": {"size": 64, "steps": 210, "folder": "run"},
     "02_what_the_encoder_sees": {"size": 64, "steps": 6},
     "03_the_programs_side_by_side": {"size": 64, "steps": 6, "kept_in": "runs"},
+    "04_what_does_it_cost": {
+        "sizes": (64, 96),
+        "ran": (64, 64, 96),
+        "steps": 90,
+        "kept_in": "runs",
+    },
 }
 
 
