@@ -259,7 +259,9 @@ def best_device() -> torch.device:
 
 
 def quickest(device: torch.device) -> str:
-    """bfloat16 on a processor that computes with it: tried, for those that only pretend to are far slower."""
+    """bfloat16 where it is computed with: a processor is tried, for those that only pretend to are far slower."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     if device.type != "cpu":
         return "float32"
     seconds = {}

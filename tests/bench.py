@@ -236,27 +236,28 @@ MEASURES = {"ours": ours, "preset": as_preset, "textbook": textbook, "peer": pee
 
 
 def objective(pictures: list[str]) -> None:
-    """How soon the value is reached that neural-style-pt's defaults reach after 1000 iterations from the content."""
+    """How soon the value is reached that neural-style-pt's defaults reach after 1000 iterations, from noise.
+
+    With the kit's own network, for made-up weights have no valley to go down.
+    """
     from nsutils import encoders, preset, stylize
 
-    plain = preset("neural-style-pt", *pictures, encoder="vgg19", size=256, init="content")
-    quick = replace(
-        plain, precision="bfloat16", steps=2000, bounded=True, lbfgs_history=20,
-        scale_steps=(60, 40), smallest=96, counting="moves",
-    )  # fmt: skip
+    plain = preset("neural-style-pt", *pictures, encoder="slim", size=256)
     begun = time.perf_counter()
     *_, last = stylize(plain, encoders.of(plain))
     wanted, took = last.losses["total"], time.perf_counter() - begun
-    print(f"\nneural-style-pt's defaults, 1000 steps: total {wanted:.6g} in {took:.0f} s")
+    print(
+        f"\nneural-style-pt's defaults, slim, 256 px, 1000 steps: total {wanted:.6g} in {took:.0f} s"
+    )
+    quick = replace(
+        plain, precision="bfloat16", steps=1500, scale_steps=(60, 40), smallest=64, bounded=True
+    )
     begun = time.perf_counter()
     for step in stylize(quick, encoders.of(quick)):
-        if step.scale == 2 and step.losses["total"] <= wanted:
+        again, total = time.perf_counter() - begun, step.losses["total"]
+        if step.scale == 2 and total <= wanted or again > took:
             break
-    again = time.perf_counter() - begun
-    print(
-        f"coarse to fine in bfloat16: {step.losses['total']:.6g} at step {step.number} in {again:.0f} s"
-    )
-    print(f"{took / again:.1f} times sooner")
+    print(f"coarse to fine in bfloat16: {total:.6g} after {step.number} steps in {again:.0f} s")
 
 
 def pictures_of(size: int, folder: Path) -> list[str]:
