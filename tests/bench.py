@@ -255,7 +255,7 @@ def objective(pictures: list[str]) -> None:
     begun = time.perf_counter()
     for step in stylize(quick, encoders.of(quick)):
         again, total = time.perf_counter() - begun, step.losses["total"]
-        if step.scale == 2 and total <= wanted or again > took:
+        if (step.scale == 2 and total <= wanted) or again > took:
             break
     print(f"coarse to fine in bfloat16: {total:.6g} after {step.number} steps in {again:.0f} s")
 
