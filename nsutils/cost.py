@@ -35,8 +35,8 @@ TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
 TRYING = threading.Lock()  # two at once would slow each other
-EDGES = (64, 128, 256, 384, 512)  # pixels: the squares that are tried
-PATIENCE = 2.5  # seconds for all of them
+SMALL, LARGE = (96, 192), (512, 448, 384, 320, 256)  # pixels: edges of the squares that are tried
+PATIENCE, TRIES = 2.5, 5.0  # seconds for all of them; steps' worth that one takes
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "pooling", "padding", "normalize_gradients", "roll"),
@@ -106,17 +106,23 @@ class Cost:
             pictures.write(self.file, json.dumps(known).encode())
 
     def probed(self, most: int) -> "Cost":
-        """Itself, having tried squares of up to about `most` pixels, if it has not."""
-        begun, tried = time.monotonic(), False
-        for edge in EDGES:
-            if len(self.points) > 1 and (edge**2 > most or time.monotonic() - begun > PATIENCE / 3):
+        """Itself, having tried two small squares, and one of up to about `most` pixels for which there is time."""
+        begun, tried = time.monotonic(), len(self.points)
+        for edge in SMALL:
+            if len(self.points) < len(SMALL):
+                self._try(edge)
+        for edge in LARGE:
+            here = time.monotonic() - begun
+            wanted = max(self.points) < edge**2 <= 1.3 * most
+            if wanted and here + TRIES * self.step((edge, edge)) < PATIENCE:
+                self._try(edge)
                 break
-            if not any(edge**2 <= 1.1 * n for n in self.points):
-                self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
-                tried = True
-        if tried:
+        if len(self.points) > tried:
             self._keep()
         return self
+
+    def _try(self, edge: int) -> None:
+        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
 
     def learn(self, pixels: int, seconds: float) -> None:
         """Takes in what steps of a real run took; what was known of nearly the same size is forgotten."""
@@ -136,9 +142,8 @@ class Cost:
         (n, low), (m, high) = next(
             (pair for pair in itertools.pairwise(known) if pixels <= pair[1][0]), tuple(known[-2:])
         )
-        seconds = low + (high - low) * (pixels - n) / (m - n)
-        beyond = pixels / max(m, CACHED)
-        return max(seconds, 0.5 * low) * max(1.0, beyond) ** STEEPER
+        steeper = STEEPER if pixels > m else 1.0
+        return max(0.5 * low, high + steeper * (high - low) * (pixels - m) / (m - n))
 
     def scale(self, shape: Shape, steps: int, whole: int | None = None) -> float:
         """Seconds for a scale: its targets, and its steps."""
@@ -252,11 +257,11 @@ def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, fl
     objective = Objective(settings, encoder, noise[0], noise[1:])
     targets = (time.perf_counter() - begun) / (2 * edge**2)
     descent, took = Descent(objective, noise[0], {}), []
-    for number in range(1, 5):
+    for number in range(1, 4):
         begun = time.perf_counter()
         descent.step(number)
         took.append(time.perf_counter() - begun)
-    return sorted(took[1:])[1], targets
+    return sum(took[1:]) / 2, targets
 
 
 def duration(seconds: float) -> str:

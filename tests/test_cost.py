@@ -38,11 +38,11 @@ def test_what_was_tried_once_is_not_tried_again(settings, encoder, monkeypatch):
 
 def test_a_step_costs_more_the_larger_it_is_and_as_much_as_was_learned(settings, encoder):
     known = Cost(settings, encoder).probed(64 * 64)
-    known.learn(200 * 100, 2.0)
+    known.learn(400 * 300, 2.0)
     known = Cost(settings, encoder)
-    assert known.step((100, 200)) == 2.0
-    assert 2 < known.step((200, 200)) < known.step((400, 400))
-    assert 0 < known.step((50, 100)) < 2
+    assert known.step((300, 400)) == 2.0
+    assert 2 < known.step((400, 400)) < known.step((800, 800))
+    assert 0 < known.step((50, 100)) < known.step((200, 200)) < 2
 
 
 def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
