@@ -27,10 +27,8 @@ from nsutils.transfer import Step
 HOLES = 1.65  # memory taken for each byte of features that is held, for what lies between and what is passing
 LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
 SPARE = 0.9  # of the free memory is planned with
-CACHED, STEEPER = (
-    600_000,
-    0.3,
-)  # pixels; beyond them a pixel costs more, by this power of their number
+LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
+STEEPER = 1.35  # how much more it costs beyond what was tried: there the cache is too small
 TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
@@ -113,7 +111,7 @@ class Cost:
                 self._try(edge)
         for edge in LARGE:
             here = time.monotonic() - begun
-            wanted = max(self.points) < edge**2 <= 1.3 * most
+            wanted = 1.5 * max(self.points) < edge**2 <= 1.3 * most
             if wanted and here + TRIES * self.step((edge, edge)) < PATIENCE:
                 self._try(edge)
                 break
@@ -139,11 +137,14 @@ class Cost:
             ]
             return TWICE * sum(self.step(tuple(part.shape)) for part in parts)
         pixels, known = math.prod(shape), sorted(self.points.items())
-        (n, low), (m, high) = next(
-            (pair for pair in itertools.pairwise(known) if pixels <= pair[1][0]), tuple(known[-2:])
-        )
-        steeper = STEEPER if pixels > m else 1.0
-        return max(0.5 * low, high + steeper * (high - low) * (pixels - m) / (m - n))
+        for (n, low), (m, high) in itertools.pairwise(known):
+            if pixels <= m:
+                return max(0.5 * low, high + (high - low) * (pixels - m) / (m - n))
+        # beyond what was tried: from two that lie well apart, for near ones differ by chance
+        m, high = known[-1]
+        n, low = next((point for point in reversed(known) if 2 * point[0] <= m), known[0])
+        slope = max((high - low) / (m - n), LEAST_SLOPE * high / m)
+        return high + STEEPER * slope * (pixels - m)
 
     def scale(self, shape: Shape, steps: int, whole: int | None = None) -> float:
         """Seconds for a scale: its targets, and its steps."""
@@ -199,6 +200,7 @@ class Cost:
     def forecast(self) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise."""
         shapes = [*ladder(self.settings)]
+        machine.give_back_memory()
         taken = machine.resident_memory()
         free = int(taken + SPARE * machine.free_memory(self.encoder.device))
 

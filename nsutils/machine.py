@@ -74,6 +74,12 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def give_back_memory() -> None:
+    """Gives the system what is free and was only kept for the next use."""
+    with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def save_memory() -> None:
     """From now on large pieces of memory go back to the system at once: steps take longer, holes take no room."""
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's

@@ -239,6 +239,7 @@ class Player:
         self.cost = cost  # other threads look at it
         if self.whole:
             machine.save_memory()
+        machine.give_back_memory()
         machine.forget_peak()
         self._before, self._took = machine.resident_memory(), {}
 
