@@ -1,5 +1,10 @@
 """Small real things: two pictures of 64 x 40, a two-block encoder, settings that take a second."""
 
+import os
+
+# Tests share the machine with browsers and kernels: threads wait for each other asleep.
+os.environ.setdefault("GOMP_SPINCOUNT", "100")
+
 import pytest
 import torch
 
