@@ -17,7 +17,7 @@ from torch import Tensor
 from nsutils import encoders, machine, pictures
 from nsutils.descent import Descent
 from nsutils.encoders import Encoder, stride_of
-from nsutils.objective import Objective
+from nsutils.objective import Objective, divisible
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
 from nsutils.sources import Shape, larger, scales
@@ -146,20 +146,15 @@ class Cost:
         slope = max((high - low) / (m - n), LEAST_SLOPE * high / m)
         return high + STEEPER * slope * (pixels - m)
 
-    def scale(self, shape: Shape, steps: int, whole: int | None = None) -> float:
-        """Seconds for a scale: its targets, and its steps."""
-        pictured = math.prod(shape) * (1 + len(self.settings.styles))
-        return self.targets * pictured + steps * self.step(shape, whole)
-
     def ahead(self, settings: Settings, step: Step | None, whole: int | None = None) -> float:
-        """Seconds for all steps still to make."""
+        """Seconds for all steps still to make, and for the targets of the scales that they begin."""
         done, seconds = step.number if step else 0, 0.0
         for shape, begin, end in ladder(settings):
             steps = max(0, end - max(begin, done))
             shape = larger(shape, step.shape) if done else shape
             seconds += steps * self.step(shape, whole)
             if steps and done <= begin:
-                seconds += self.scale(shape, 0)
+                seconds += self.targets * math.prod(shape) * (1 + len(settings.styles))
         return seconds
 
     @property
@@ -193,9 +188,8 @@ class Cost:
         if only:
             return bytes_
         widest = len(self.encoder.convolutions["relu1_1"].bias)
-        return (
-            bytes_ + 3 * size * widest + 60
-        )  # padded, its gradient and its sum; the palette and the differences
+        # the first layer padded, its gradient and its sum; the palette and the differences
+        return bytes_ + 3 * size * widest + 60
 
     def forecast(self) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise."""
@@ -215,7 +209,7 @@ class Cost:
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
         with TRYING:
             self.probed(max(math.prod(shape) for shape, *_ in shapes))
-        seconds = sum(self.scale(shape, end - begin, whole) for shape, begin, end in shapes)
+        seconds = self.ahead(self.settings, None, whole)
         last = shapes[-1][0]
         largest = next(
             (e for e in range(16384, 32, -32) if most(choices[-1], e / max(last)) <= free), 32
@@ -226,11 +220,6 @@ class Cost:
 def forecast(settings: Settings, encoder: Encoder | None = None) -> Forecast:
     """What a run of these settings will cost here; in under 3 s, at once where such a one was forecast before."""
     return Cost(settings, encoder or encoders.of(settings)).forecast()
-
-
-def divisible(settings: Settings) -> bool:
-    """Whether an image can be seen in pieces: not where sums over them say too little."""
-    return settings.style_statistic != "sliced" and not settings.normalize_gradients
 
 
 def ladder(settings: Settings) -> Iterator[tuple[Shape, int, int]]:

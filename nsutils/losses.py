@@ -263,7 +263,7 @@ class Apart(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
         got, wanted = ctx.saved_tensors
-        return (got - wanted).mul_(2 * slope.to(got.dtype)), None
+        return (got - wanted).mul_(2 * slope), None
 
 
 def total_variation(image: Tensor) -> Tensor:

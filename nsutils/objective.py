@@ -197,10 +197,14 @@ def measured(
             )
         return found
 
-    additive = statistic.additive and not settings.normalize_gradients
-    if not whole or math.prod(size) <= whole or not additive:
+    if not whole or math.prod(size) <= whole or not divisible(settings):
         return measure(octave)
     return summed(octave, measure, pieces(size, whole, encoder.reach(names)))
+
+
+def divisible(settings: Settings) -> bool:
+    """Whether the losses can be added up over the pieces of an image."""
+    return statistic_of(settings.style_statistic).additive and not settings.normalize_gradients
 
 
 def seen(

@@ -189,7 +189,6 @@ class Player:
                 ended_early=None,
             )
             self._foresee(encoder)
-            run.note(threads=torch.get_num_threads())
             if self.step is None:
                 self.step = start(self.settings, encoder)
                 run.keep(self.step)
@@ -232,7 +231,8 @@ class Player:
                 "seconds": float(f"{self.forecast.seconds:.3g}"),
                 "bytes": self.forecast.bytes,
             }
-            self.run.note(forecast=foreseen, whole=self.forecast.whole)
+            threads = torch.get_num_threads()
+            self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
         else:
             cost.probed(0)
             torch.set_num_threads(meta["threads"])
@@ -274,7 +274,7 @@ class Player:
         if not (foreseen := self.run.meta.get("forecast")) or not self._number:
             return {}
         for shape, took in self._took.items():
-            if len(took) > 5 and not self.whole:
+            if len(took) > 5 and not self.whole and not self.run.steering:
                 self.cost.learn(shape[0] * shape[1], statistics.median(took[1:]))
         seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
@@ -286,11 +286,8 @@ class Player:
     def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:
         run = self.run
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
-        self.seconds, begun, kept = (
-            0.0,
-            time.monotonic(),
-            float("-inf"),
-        )  # the first step is a checkpoint already
+        self.seconds, begun = 0.0, time.monotonic()
+        kept = float("-inf")  # the first step is a checkpoint already
         sent, wait = None, CHECKPOINT_SECONDS
         while True:
             try:
