@@ -191,8 +191,8 @@ class Cost:
         # the first layer padded, its gradient and its sum; the palette and the differences
         return bytes_ + 3 * size * widest + 60
 
-    def forecast(self) -> Forecast:
-        """What the whole run will cost, seen in pieces if it does not fit otherwise."""
+    def forecast(self, *choices: int | None) -> Forecast:
+        """What the whole run will cost, seen in pieces if it does not fit otherwise, or in such as are named."""
         shapes = [*ladder(self.settings)]
         machine.give_back_memory()
         taken = machine.resident_memory()
@@ -205,7 +205,7 @@ class Cost:
                 if end > begin
             )
 
-        choices = [None, *PIECES] if divisible(self.settings) else [None]
+        choices = choices or ([None, *PIECES] if divisible(self.settings) else [None])
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
         with TRYING:
             self.probed(max(math.prod(shape) for shape, *_ in shapes))

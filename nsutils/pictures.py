@@ -197,10 +197,17 @@ def encoded(image: Image.Image, format: str) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """The bytes as a file that is there whole or not at all."""
+    """The bytes as a file that is there whole or not at all, even if the power fails."""
     aside = path.with_name(f".{path.name}.aside")
-    aside.write_bytes(data)
-    os.replace(aside, path)
+    try:
+        with aside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def sha256(data: bytes) -> str:

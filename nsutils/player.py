@@ -1,12 +1,14 @@
 """Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
 
 import atexit
+import os
 import statistics
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,7 @@ from tqdm import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
-from nsutils.run import Run, now
+from nsutils.run import Run, circumstances, now
 from nsutils.settings import Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize
@@ -45,7 +47,7 @@ class Player:
         self.cost: Cost | None = None
         self.forecast: Forecast | None = None
         self.step: Step | None = run.last
-        self.settings: Settings = self.step.settings if self.step else run.settings
+        self._read_the_record()
         self.error: BaseException | None = None
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
@@ -88,16 +90,72 @@ class Player:
         with self._lock:
             self.settings = replace(self.settings, **changes)
 
+    def _read_the_record(self) -> None:
+        """Takes over what was steered up to the last step, and what is still to come after a later one."""
+        changed, self._undoable = self.run.settings, []
+        begun = self.step.settings if self.step else changed
+        self._to_come = sorted(self.run.steering, key=lambda line: line["step"])
+        while self._to_come and self._to_come[0]["step"] <= self._number:
+            line = self._to_come.pop(0)
+            self._remember(line, changed)
+            changed = steered(changed, line)
+            if line["step"] == self._number:
+                begun = steered(begun, line)
+        self.settings = self._recorded = self._wanted = begun
+
+    def _remember(self, line: dict[str, Any], before: Settings) -> None:
+        """Takes note of what a line of the record lets undo, or has undone."""
+        if "undo" in line and self._undoable:
+            self._undoable.pop()
+        else:
+            self._undoable.append(before)
+
+    def undo(self) -> None:
+        """Takes the last change of settings back, from the next step on; ValueError if there was none."""
+        with self._lock:
+            if self.settings == self._wanted:
+                if not self._undoable:
+                    raise ValueError("there is no change to take back")
+                self._wanted = self._undoable.pop()
+            self.settings = self._wanted
+        self._settle()
+
+    def _follow(self, number: int) -> Settings:
+        """The settings in force after step `number`: by the record, and by what was asked, which is written down."""
+        with self._lock:
+            recorded, asked, undone = self._recorded, self.settings, self.settings == self._wanted
+            while self._to_come and self._to_come[0]["step"] <= number:
+                line = self._to_come.pop(0)
+                self._remember(line, recorded)
+                recorded, asked = steered(recorded, line), steered(asked, line)
+            if changes := recorded.differences(asked):
+                self.run.steered(number, changes | ({"undo": True} if undone else {}))
+                if not undone:
+                    self._undoable.append(recorded)
+            self.settings = self._recorded = self._wanted = asked
+        return asked
+
     def recolour(self, original_colors: float) -> None:
         """Puts so much of the content's colours into the picture of a run that is not playing; no step is made."""
         if self.settings.color_method != "luminance":
             raise ValueError(
                 "color_method is no luminance: colours were matched before the run; begin a new one"
             )
-        self.settings = replace(self.settings, original_colors=original_colors)
+        self.steer(original_colors=original_colors)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Lets what needs no step take effect at once if none is being made: the colours kept."""
+        if self.step and not self.playing:
+            self._follow(self._number)
+            self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        """Writes the last step, in the colours that are wanted now, to go on from and to look at."""
+        if self.step and self.settings.color_method == "luminance":
+            colours = {"original_colors": self.settings.original_colors}
+            self.step = replace(self.step, settings=replace(self.step.settings, **colours))
         if self.step:
-            self.step = replace(self.step, settings=self.settings)
-            self.run.steered(self.step.number, {"original_colors": original_colors})
             self.run.checkpoint(self.step)
             self.run.finish(self.step)
 
@@ -117,6 +175,7 @@ class Player:
         """Plays in a thread."""
         if self.playing:
             raise RuntimeError("this player is already playing")
+        self.run.check_idle()
         self._stop.clear()
         self._ended.clear()
         machine.dismiss_helpers()
@@ -176,7 +235,11 @@ class Player:
 
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
-        run = self.run
+        with self.run.played():
+            yield from self._played()
+
+    def _played(self) -> Iterator[Step]:
+        run, ending = self.run, {}
         try:
             encoder = self.encoder or encoders.of(self.settings, **resolved(run))
             self._enter(
@@ -187,29 +250,48 @@ class Player:
                 encoder=run.meta.get("encoder")
                 or {"name": encoder.name, "told_by": encoder.told_by},
                 ended_early=None,
+                error=None,
+                **circumstances(),
             )
             self._foresee(encoder)
             if self.step is None:
-                self.step = start(self.settings, encoder)
+                self.step = start(run.settings, encoder)
                 run.keep(self.step)
                 self._tell()
-            run.rewind(self.step.number)
-            steps = stylize(self.settings, encoder, self.step, self.whole, self._fits)
-            yield from self._made(steps)
+            run.rewind(self._number)
+            yield from self._made(encoder)
             ending = {"status": "stopped" if self.steps_left else "done"}
         except (KeyboardInterrupt, GeneratorExit):
             ending = {"status": "stopped"}
             raise
+        except OSError as error:
+            raise self._unwritable(error) from error
         except BaseException as error:
             ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
-            if self.step:
-                run.checkpoint(self.step)
-                run.finish(self.step)
-            self._enter(**ending, **self._measured(), ended=now(), steps=self._number)
+            if ending:
+                self._end(**ending)
             self._stop.clear()
             self._tell()
+
+    def _end(self, **ending: Any) -> None:
+        """Leaves the run on disk as it is to be found."""
+        try:
+            self._leave_behind()
+            self._enter(**ending, **self._measured(), ended=now(), steps=self._number)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OSError:
+        """What is said when the disk is full or the folder read-only; the last checkpoint stands."""
+        words = (
+            f"{error.strerror}: {error.filename or self.run.folder}" if error.strerror else error
+        )
+        self.status, error = "failed", OSError(f"{words}; mend that, and the run can go on")
+        with suppress(OSError):
+            self.run.note(status="failed", error=str(error))
+        return error
 
     @property
     def _number(self) -> int:
@@ -222,20 +304,21 @@ class Player:
 
     def _foresee(self, encoder: Encoder) -> None:
         """What the run will cost, written down when it is begun; ValueError if it cannot fit."""
-        cost, meta = Cost(self.settings, encoder), self.run.meta
+        meta = self.run.meta
+        threads = meta.get("threads", torch.get_num_threads())
+        torch.set_num_threads(min(threads, os.cpu_count() or threads))
+        cost = Cost(self.settings, encoder)
         if "forecast" not in meta:
-            self.forecast = cost.forecast()
+            self.forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not self.forecast.fits:
                 raise ValueError(f"this run takes {self.forecast}")
             foreseen = {
                 "seconds": float(f"{self.forecast.seconds:.3g}"),
                 "bytes": self.forecast.bytes,
             }
-            threads = torch.get_num_threads()
             self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
         else:
             cost.probed(0)
-            torch.set_num_threads(meta["threads"])
         self.cost = cost  # other threads look at it
         if self.whole:
             machine.save_memory()
@@ -263,8 +346,7 @@ class Player:
         self.steer(size=size)
         shape = scales_of(self.settings)[-1]
         image = resized(self.step.image, shape) if shape < self.step.shape else self.step.image
-        self.step = replace(self.step, image=image, memory={}, settings=self.settings)
-        self.run.steered(self._number, {"size": size})
+        self.step = replace(self.step, image=image, memory={}, settings=self._follow(self._number))
         height, width = failed
         self.run.note(made_smaller=f"{width} x {height} px did not fit into the device's memory")
         return stylize(self.settings, self.cost.encoder, self.step, self.whole, self._fits)
@@ -283,11 +365,12 @@ class Player:
         ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
         return {"measured": measured, "measured_by_forecast": ratios}
 
-    def _made(self, steps: Generator[Step, Settings | None, None]) -> Iterator[Step]:
-        run = self.run
+    def _made(self, encoder: Encoder) -> Iterator[Step]:
+        run, in_force = self.run, self._follow(self._number)
+        steps = stylize(in_force, encoder, self.step, self.whole, self._fits)
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         self.seconds, begun = 0.0, time.monotonic()
-        kept = float("-inf")  # the first step is a checkpoint already
+        kept, scale = float("-inf"), 0  # the first step is a checkpoint already
         sent, wait = None, CHECKPOINT_SECONDS
         while True:
             try:
@@ -308,19 +391,17 @@ class Player:
             run.record(step, before + self.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)
-            if (since := time.monotonic()) - kept > wait:
+            grown = step.scale != scale
+            if (since := time.monotonic()) - kept > wait or grown:
                 run.checkpoint(step)
-                kept = time.monotonic()
+                kept, scale = time.monotonic(), step.scale
                 wait = max(CHECKPOINT_SECONDS, (kept - since) / CHECKPOINT_SHARE)
             self._tell()
             yield step
             begun += self._held()
+            sent = self._follow(step.number)
             if self._stop.is_set():
                 return
-            with self._lock:
-                sent = self.settings
-            if changes := step.settings.differences(sent):
-                run.steered(step.number, changes)
 
     def _held(self) -> float:
         """Waits while paused; for how many seconds."""
@@ -359,6 +440,12 @@ class Player:
 
 def scales_of(settings: Settings) -> list[Shape]:
     return scales(settings, pictures.shape(settings.content))
+
+
+def steered(settings: Settings, line: dict[str, Any]) -> Settings:
+    """The settings after a line of the steering record."""
+    changes = {name: value for name, value in line.items() if name not in ("step", "undo")}
+    return replace(settings, **changes)
 
 
 def resolved(run: Run) -> dict[str, str]:

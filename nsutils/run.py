@@ -4,17 +4,23 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import platform
+import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,8 +28,21 @@ from torch import Tensor
 from nsutils import colours, pictures
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
-from nsutils.sources import Sources
+from nsutils.sources import Sources, content_of
 from nsutils.transfer import Step, full_size
+
+# What is a run's own in its folder, and may be deleted with it.
+FILES = (
+    *("settings.json", "meta.json", "metrics.csv", "steering.jsonl", "checkpoint.pt", "result.png"),
+    *("report.html", "favourite", "inputs", "images", "states"),
+)
+SILENCE = 600  # seconds after which a run of another machine is taken for given up
+MOST_STATES = 10
+PLAYED: set[Path] = set()  # the folders that this process plays
+
+
+class Damaged(ValueError):
+    """A file of a run that cannot be read."""
 
 
 class Run:
@@ -34,9 +53,11 @@ class Run:
     inputs/          content and styles, byte for byte
     metrics.csv      a row a step: step, seconds, scale, total, content, style, tv, then each layer's
     images/          step_00000.jpg (the start), then a picture each `settings.interval` steps
+    states/          step_00000.pt ..., the image of such steps without loss, to fork from
     steering.jsonl   what was changed while it ran, and after which step
-    checkpoint.pt    the last step, to go on from
+    checkpoint.pt    the last step with all that the optimiser remembers, to go on from
     result.png       the picture, with its settings inside
+    favourite        an empty file, if it was marked as one
 
     A file is there whole or not at all, but for the last line of the two that grow.
     """
@@ -47,8 +68,11 @@ class Run:
             raise ValueError(f"no run in {str(self.folder)!r}: it has no settings.json")
 
     @classmethod
-    def create(cls, folder: str | Path, settings: Settings) -> "Run":
-        """A new run in `folder`, its inputs copied; ValueError if there is one already or a picture is unfit."""
+    def create(cls, folder: str | Path, settings: Settings, **facts: Any) -> "Run":
+        """A new run in `folder`, its inputs copied; ValueError if there is one already or a picture is unfit.
+
+        `facts` are added to meta.json.
+        """
         folder = Path(folder)
         if (folder / "settings.json").exists():
             raise ValueError(f"{str(folder)!r} already holds a run; choose another folder")
@@ -57,10 +81,8 @@ class Run:
             (folder / "images").mkdir(parents=True, exist_ok=True)
             (folder / "inputs").mkdir(exist_ok=True)
             named, inputs = with_copies(settings, folder)
-            write_json(
-                folder / "meta.json",
-                {"status": "ready", "created": now(), "inputs": inputs, **circumstances()},
-            )
+            meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now(), "inputs": inputs}
+            write_json(folder / "meta.json", meta | circumstances() | facts)
             pictures.write(folder / "settings.json", named.to_json().encode())
         except OSError as error:
             raise ValueError(
@@ -76,22 +98,74 @@ class Run:
     @property
     def settings(self) -> Settings:
         """The recipe, its pictures found in the folder."""
-        return self._located(Settings.from_json((self.folder / "settings.json").read_text()))
+        whole = "put a whole copy in its place; result.png has one inside"
+        return self._located(Settings.from_dict(self._read("settings.json", whole)))
 
     @property
     def meta(self) -> dict[str, Any]:
-        return json.loads((self.folder / "meta.json").read_text())
+        """What meta.json says; only the inputs if there is none."""
+        if (self.folder / "meta.json").exists():
+            return self._read("meta.json", "delete it: the run can be gone on with without it")
+        files = sorted((self.folder / "inputs").iterdir())
+        return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
 
     @property
     def status(self) -> str:
-        """ready, playing, paused, stopped, done, failed, or interrupted: its process is gone."""
+        """ready, playing, paused, stopped, done, failed, interrupted (its process is gone), or unknown."""
         meta = self.meta
-        gone = (
-            meta["status"] in ("playing", "paused")
-            and meta["host"] == socket.gethostname()
-            and not alive(meta["pid"])
-        )
-        return "interrupted" if gone else meta["status"]
+        status = meta.get("status", "unknown")
+        if status in ("playing", "paused") and not self._being_played(meta):
+            return "interrupted"
+        return status
+
+    def _being_played(self, meta: Mapping[str, Any]) -> bool:
+        """Whether the process that last played it still does."""
+        if meta["host"] == socket.gethostname():
+            here = meta["pid"] != os.getpid() or self.folder.resolve() in PLAYED
+            return here and alive(meta["pid"], meta.get("since"))
+        files = [self.folder / name for name in ("meta.json", "metrics.csv")]
+        return time.time() - max(file.stat().st_mtime for file in files if file.exists()) < SILENCE
+
+    def check_idle(self) -> None:
+        """ValueError if another thread or process plays the run."""
+        meta, mine = self.meta, self.folder.resolve() in PLAYED
+        if mine or self.status in ("playing", "paused"):
+            who = "this process" if mine else f"process {meta['pid']} on {meta['host']}"
+            raise ValueError(f"{str(self.folder)!r} is being played by {who}; stop it there first")
+
+    @contextmanager
+    def played(self) -> Iterator[None]:
+        """Meanwhile this process plays the run, and no other thread or process."""
+        self.check_idle()
+        PLAYED.add(folder := self.folder.resolve())
+        try:
+            yield
+        finally:
+            PLAYED.discard(folder)
+
+    @property
+    def favourite(self) -> bool:
+        return (self.folder / "favourite").exists()
+
+    def mark(self, on: bool = True) -> None:
+        """Makes it a favourite, or a run like others."""
+        if on:
+            (self.folder / "favourite").touch()
+        else:
+            (self.folder / "favourite").unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Removes all that is the run's, and its folder if nothing else is in it; ValueError while it is played."""
+        with suppress(Damaged):
+            self.check_idle()
+        for name in FILES[1:]:
+            if (file := self.folder / name).is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+        (self.folder / FILES[0]).unlink()
+        with suppress(OSError):  # other files are in it
+            self.folder.rmdir()
 
     @property
     def result(self) -> Path:
@@ -113,16 +187,30 @@ class Run:
 
     @property
     def steering(self) -> list[dict[str, Any]]:
-        """What was changed while it ran: {"step": after which, the setting's name: its new value, ...}."""
+        """What was changed while it ran: {"step": after which, the setting's name: its new value, ...}.
+
+        A line with "undo" takes the last change back that was not yet.
+        """
         return [json.loads(line) for line in self._lines("steering.jsonl")]
 
     @property
     def last(self) -> Step | None:
         """The last step that can be gone on from."""
-        if not (file := self.folder / "checkpoint.pt").exists():
+        return self._step("checkpoint.pt", "the run then begins again from its settings")
+
+    def state(self, number: int) -> Step | None:
+        """The step of that number, its optimiser's memory left out, if it was kept."""
+        return self._step(f"states/step_{number:05d}.pt", "its steps are then made again")
+
+    def _step(self, name: str, then: str) -> Step | None:
+        if not (file := self.folder / name).exists():
             return None
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-        return Step(**saved | {"settings": self._located(Settings.from_json(saved["settings"]))})
+        try:
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+            settings = self._located(Settings.from_json(saved["settings"]))
+            return Step(**saved | {"settings": settings})
+        except Exception as error:  # whatever a damaged file brings up
+            raise Damaged(f"{str(file)!r} is damaged; delete it: {then}") from error
 
     def note(self, **facts: Any) -> None:
         """Sets facts in meta.json."""
@@ -147,20 +235,30 @@ class Run:
         self._append("steering.jsonl", json.dumps({"step": step, **changes}))
 
     def keep(self, step: Step) -> None:
-        """Adds the step's picture to images/."""
+        """Adds the step's picture to images/, and of some its state."""
         pictures.write(
             self.folder / "images" / f"step_{step.number:05d}.jpg",
             pictures.jpeg(in_colours(step.image, step.settings), quality=92),
         )
+        if step.number % math.ceil(step.settings.steps / MOST_STATES) == 0:
+            (self.folder / "states").mkdir(exist_ok=True)
+            bare = {name: part for name, part in step.memory.items() if name == "image"}
+            self._save(replace(step, memory=bare), f"states/step_{step.number:05d}.pt")
 
     def checkpoint(self, step: Step) -> None:
         """Keeps what is needed to go on from the step."""
+        for name in ("metrics.csv", "steering.jsonl"):  # they must not fall behind it
+            if (file := self.folder / name).exists():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        self._save(step, "checkpoint.pt")
+
+    def _save(self, step: Step, name: str) -> None:
+        fields = ("number", "scale", "losses", "image", "memory")
+        values = {field: getattr(step, field) for field in fields}
         buffer = io.BytesIO()
-        fields = {
-            name: getattr(step, name) for name in ("number", "scale", "losses", "image", "memory")
-        }
-        torch.save(fields | {"settings": self._named(step.settings).to_json()}, buffer)
-        pictures.write(self.folder / "checkpoint.pt", buffer.getvalue())
+        torch.save(values | {"settings": self._named(step.settings).to_json()}, buffer)
+        pictures.write(self.folder / name, buffer.getvalue())
 
     def finish(self, step: Step) -> None:
         """Writes result.png, at the size asked for; as transparent as the content is."""
@@ -202,31 +300,43 @@ class Run:
                 return image.copy()
         step, asked = self.last, {"original_colors": original_colors, "color_method": color_method}
         settings = replace(step.settings, **asked)  # checked by being made
-        image, content = pictures.to_image(full_size(step)), pictures.opened(settings.content)
+        image, content = pictures.to_image(full_size(step)), content_of(settings)
         return with_alpha(colours.kept(image, content, color_method, original_colors), settings)
 
     def rewind(self, number: int) -> None:
         """Forgets the rows and pictures after step `number`, which will be made again."""
-        for name, first in {"metrics.csv": 1, "steering.jsonl": 0}.items():
-            lines = self._lines(name)
-            stays = [line for line in lines[first:] if step_of(line) <= number]
-            if stays != lines[first:]:
-                pictures.write(self.folder / name, "".join(lines[:first] + stays).encode())
-        for step, image in self.images.items():
-            if step > number:
-                image.unlink()
+        header, *rows = self._lines("metrics.csv") or [""]
+        stays = [row for row in rows if int(row.split(",", 1)[0]) <= number]
+        if stays != rows:
+            pictures.write(self.folder / "metrics.csv", "".join([header, *stays]).encode())
+        for file in [*self.folder.glob("images/step_*.jpg"), *self.folder.glob("states/step_*.pt")]:
+            if int(file.stem.removeprefix("step_")) > number:
+                file.unlink()
 
     def _lines(self, name: str, count: int | None = None) -> list[str]:
         file = self.folder / name
         if not file.exists():
             return []
-        with file.open() as stream:
+        with file.open(newline="") as stream:
             lines = [stream.readline()] if count else stream.readlines()
         return [line for line in lines if line.endswith("\n")]
 
     def _append(self, name: str, line: str) -> None:
-        with (self.folder / name).open("a") as stream:
-            stream.write(line + "\n")
+        """Adds a line, in place of one that was cut off in mid-write."""
+        with (self.folder / name).open("ab+") as stream:
+            if end := stream.tell():
+                stream.seek(end - 1)
+                if stream.read() != b"\n":
+                    stream.seek(0)
+                    stream.truncate(stream.read().rfind(b"\n") + 1)
+            stream.write(f"{line}\n".encode())
+
+    def _read(self, name: str, way_out: str) -> dict[str, Any]:
+        file = self.folder / name
+        try:
+            return dict(json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise Damaged(f"{str(file)!r} is damaged ({error}); {way_out}") from error
 
     def _located(self, settings: Settings) -> Settings:
         return with_pictures(settings, lambda name: str(self.folder / name))
@@ -240,7 +350,7 @@ def in_colours(picture: Tensor, settings: Settings) -> Image.Image:
     image = pictures.to_image(picture)
     if not settings.original_colors:
         return image
-    return colours.finished(image, pictures.opened(settings.content), settings)
+    return colours.finished(image, content_of(settings), settings)
 
 
 def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
@@ -265,9 +375,9 @@ def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, d
         roles["init"] = settings.init
     inputs = {}
     for role, name in roles.items():
-        data, file = Path(name).read_bytes(), f"inputs/{role}{Path(name).suffix.lower()}"
-        pictures.write(folder / file, data)
-        inputs[role] = {"file": file, "name": Path(name).name, "sha256": pictures.sha256(data)}
+        file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
+        pictures.write(file, Path(name).read_bytes())
+        inputs[role] = copied(folder, file, Path(name).name)
     copies = iter(inputs[f"style_{n}"]["file"] for n in range(1, len(styles) + 1))
     named = replace(
         settings,
@@ -279,6 +389,12 @@ def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, d
     return named, inputs
 
 
+def copied(folder: Path, file: Path, name: str) -> dict[str, str]:
+    """What meta.json says of an input: its file, its old name, its hash."""
+    hash = pictures.sha256(file.read_bytes())
+    return {"file": file.relative_to(folder).as_posix(), "name": name, "sha256": hash}
+
+
 def circumstances() -> dict[str, Any]:
     """The machine and the versions a run is made with."""
     versions = {"python": platform.python_version()} | {
@@ -287,6 +403,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "since": psutil.Process().create_time(),
         "platform": platform.platform(),
         "versions": versions,
         "commit": commit(),
@@ -315,23 +432,17 @@ def commit() -> str | None:
     return said if (here.parent / ".git").exists() else None
 
 
-def alive(pid: int) -> bool:
+def alive(pid: int, since: float | None = None) -> bool:
+    """Whether the process of that number is there, and is the one that began then."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        begun = psutil.Process(pid).create_time()
+    except psutil.Error:
         return False
-    except OSError:
-        return True
-    return True
+    return since is None or abs(begun - since) < 5  # seconds: clocks are set
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def step_of(line: str) -> int:
-    """The step of a line of metrics.csv or steering.jsonl."""
-    return json.loads(line)["step"] if line.startswith("{") else int(line.split(",", 1)[0])
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder
 from nsutils.objective import THINNEST, made_with, octaves_of, style_statistics
-from nsutils.settings import STARTS, Settings
+from nsutils.settings import STARTS, Settings, Style
 from nsutils.targets import Target, is_target
 
 Shape = tuple[int, int]  # height, width in pixels
@@ -25,10 +25,10 @@ class Sources:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.content = pictures.opened(settings.content)
+        self.content = content_of(settings)
         self.shape = self.content.size[::-1]
         self.scales = scales(settings, self.shape)
-        self.styles = [self.style(style.picture) for style in settings.styles]
+        self.styles = [self.style(style) for style in settings.styles]
         if settings.init not in STARTS:
             if not Path(settings.init).exists():
                 raise ValueError(
@@ -39,12 +39,12 @@ class Sources:
         if "style" in wanted and isinstance(self.styles[0], Target):
             raise ValueError("init is 'style', but a style target is no picture; start from grey")
 
-    def style(self, path: str) -> Image.Image | Target:
+    def style(self, asked: Style) -> Image.Image | Target:
         """A style, in the content's colours as far as they are asked for."""
         matching = self.settings.original_colors and self.settings.color_method in colours.MATCHES
-        if not is_target(path):
-            style, method = pictures.opened(path), self.settings.color_method
-            amount = self.settings.original_colors
+        if not is_target(path := asked.picture):
+            method, amount = self.settings.color_method, self.settings.original_colors
+            style = style_of(self.settings, asked, self.scales[-1])
             return colours.matched(style, self.content, method, amount) if matching else style
         if matching:
             raise ValueError(
@@ -76,11 +76,31 @@ class Sources:
         return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
 
 
+def content_of(settings: Settings) -> Image.Image:
+    """The content picture, no larger than the last scale: what a run uses of it."""
+    image = pictures.opened(settings.content)
+    return reduced(settings, image, scales(settings, image.size[::-1])[-1])
+
+
+def style_of(settings: Settings, style: Style, content: Shape) -> Image.Image:
+    """A style picture, no larger than it is used beside a content of that shape."""
+    image = pictures.opened(style.picture)
+    shape = style_shape(settings, image.size[::-1], content, style.scale)
+    return reduced(settings, image, shape)
+
+
+def reduced(settings: Settings, image: Image.Image, shape: Shape) -> Image.Image:
+    return resampled(settings, image, shape) if math.prod(shape) < math.prod(image.size) else image
+
+
+def resampled(settings: Settings, image: Image.Image, shape: Shape) -> Image.Image:
+    shrinks = math.prod(shape) < math.prod(image.size)
+    return image.resize(shape[::-1], RESAMPLING.get(settings.resampling, AREA[shrinks]))
+
+
 def scaled(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
     """The image at a shape as the settings resample it, (1, 3, *shape)."""
-    shrinks = math.prod(shape) < math.prod(image.size)
-    how = RESAMPLING.get(settings.resampling, AREA[shrinks])
-    return pictures.to_tensor(image.resize(shape[::-1], how))
+    return pictures.to_tensor(resampled(settings, image, shape))
 
 
 def beside(settings: Settings, shape: Shape, scale: float) -> int:
@@ -105,9 +125,10 @@ def check_targets(settings: Settings, encoder: Encoder) -> None:
 def style_target(settings: Settings, encoder: Encoder) -> Target:
     """The statistics of the first style at every size that a run of these settings has; `content` is not read."""
     style, sizes = settings.styles[0], {}
-    image = pictures.opened(style.picture)
-    edge = settings.size or max(image.size)
-    for square in scales(replace(settings, enlarge="everything"), (edge, edge)):
+    edge = settings.size or max(pictures.shape(style.picture))
+    squares = scales(replace(settings, enlarge="everything"), (edge, edge))
+    image = style_of(settings, style, squares[-1])
+    for square in squares:
         shape = style_shape(settings, image.size[::-1], square, style.scale)
         picture = scaled(settings, image, shape).to(encoder.device)
         count = min(settings.octaves, octaves_of(picture))
@@ -155,11 +176,11 @@ def scales(settings: Settings, shape: Shape) -> list[Shape]:
 
     A picture is not enlarged unless that is asked for, and no scale is too thin for the deepest layer.
     """
-    own, thin = SIDES[settings.side](shape), min(shape)
+    own = SIDES[settings.side](shape)
     last = own if settings.size is None else settings.size
     if settings.enlarge == "nothing":
         last = min(last, own)
-    least = math.ceil(THINNEST * own / thin)
+    least = least_edge(settings, shape)
     if last < least:
         small = settings.enlarge == "nothing" and own < least
         way_out = "choose a larger picture" if small else f"choose size {least} or more"
@@ -167,9 +188,17 @@ def scales(settings: Settings, shape: Shape) -> list[Shape]:
             f"size {last} makes {settings.content!r} ({shape[1]} x {shape[0]}) too thin: its short edge "
             f"needs {THINNEST} pixels; {way_out}"
         )
+    # From here on the last scale's shape counts: a content already reduced to it has the same scales.
+    finest = sized(settings, shape, last)
+    last, least = SIDES[settings.side](finest), least_edge(settings, finest)
     first, count = min(max(settings.smallest, least), last), len(settings.scale_steps)
-    edges = [round(first * (last / first) ** (n / max(count, 1))) for n in range(count)] + [last]
-    return [sized(settings, shape, edge) for edge in edges]
+    edges = [round(first * (last / first) ** (n / max(count, 1))) for n in range(count)]
+    return [*(sized(settings, finest, edge) for edge in edges), finest]
+
+
+def least_edge(settings: Settings, shape: Shape) -> int:
+    """The side that counts where a picture of that shape is just thick enough for the deepest layer."""
+    return math.ceil(THINNEST * SIDES[settings.side](shape) / min(shape))
 
 
 def sized(settings: Settings, shape: Shape, edge: int) -> Shape:
@@ -188,8 +217,6 @@ def style_shape(settings: Settings, shape: Shape, content: Shape, scale: float) 
     own, edge = SIDES[settings.side](shape), scale * SIDES[settings.side](content)
     if settings.enlarge != "everything":
         edge = min(edge, own)
-    edge = max(
-        round(edge) if settings.rounding == "nearest" else int(edge),
-        math.ceil(THINNEST * own / min(shape)),
-    )
+    edge = round(edge) if settings.rounding == "nearest" else int(edge)
+    edge = max(edge, least_edge(settings, shape))
     return sized(settings, shape, edge)

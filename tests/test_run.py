@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -143,7 +144,29 @@ def test_a_run_whose_process_is_gone_is_interrupted(run):
     run.note(status="playing", pid=ended.pid)
     assert run.status == "interrupted"
     run.note(pid=os.getpid())
+    assert run.status == "interrupted"
+    with run.played():
+        assert run.status == "playing"
+        with pytest.raises(ValueError, match="is being played by this process"):
+            run.check_idle()
+
+
+def test_a_process_that_has_another_ones_number_does_not_play_its_run(run):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        began = psutil.Process(other.pid).create_time()
+        run.note(status="playing", pid=other.pid, since=began)
+        with pytest.raises(ValueError, match=f"is being played by process {other.pid}"):
+            run.check_idle()
+        run.note(since=began - 3600)
+        assert run.status == "interrupted"
+        other.kill()
+
+
+def test_a_run_of_another_machine_is_given_up_after_long_silence(run):
+    run.note(status="playing", host="elsewhere")
     assert run.status == "playing"
+    os.utime(run.folder / "meta.json", (0, 0))
+    assert run.status == "interrupted"
 
 
 def test_new_folders_are_named_by_time_and_pictures_and_never_twice_the_same(settings, tmp_path):
