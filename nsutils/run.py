@@ -196,14 +196,19 @@ class Run:
     @property
     def last(self) -> Step | None:
         """The last step that can be gone on from."""
-        return self._step("checkpoint.pt", "the run then begins again from its settings")
+        return self._step(
+            self.folder / "checkpoint.pt", "the run then begins again from its settings"
+        )
 
     def state(self, number: int) -> Step | None:
         """The step of that number, its optimiser's memory left out, if it was kept."""
-        return self._step(f"states/step_{number:05d}.pt", "its steps are then made again")
+        return self._step(self.state_file(number), "its steps are then made again")
 
-    def _step(self, name: str, then: str) -> Step | None:
-        if not (file := self.folder / name).exists():
+    def state_file(self, number: int) -> Path:
+        return self.folder / "states" / f"step_{number:05d}.pt"
+
+    def _step(self, file: Path, then: str) -> Step | None:
+        if not file.exists():
             return None
         try:
             saved = torch.load(file, map_location="cpu", weights_only=True)
@@ -241,9 +246,9 @@ class Run:
             pictures.jpeg(in_colours(step.image, step.settings), quality=92),
         )
         if step.number % math.ceil(step.settings.steps / MOST_STATES) == 0:
-            (self.folder / "states").mkdir(exist_ok=True)
             bare = {name: part for name, part in step.memory.items() if name == "image"}
-            self._save(replace(step, memory=bare), f"states/step_{step.number:05d}.pt")
+            (self.folder / "states").mkdir(exist_ok=True)
+            self._save(replace(step, memory=bare), self.state_file(step.number))
 
     def checkpoint(self, step: Step) -> None:
         """Keeps what is needed to go on from the step."""
@@ -251,14 +256,14 @@ class Run:
             if (file := self.folder / name).exists():
                 with file.open("rb+") as stream:
                     os.fsync(stream.fileno())
-        self._save(step, "checkpoint.pt")
+        self._save(step, self.folder / "checkpoint.pt")
 
-    def _save(self, step: Step, name: str) -> None:
+    def _save(self, step: Step, file: Path) -> None:
         fields = ("number", "scale", "losses", "image", "memory")
         values = {field: getattr(step, field) for field in fields}
         buffer = io.BytesIO()
         torch.save(values | {"settings": self._named(step.settings).to_json()}, buffer)
-        pictures.write(self.folder / name, buffer.getvalue())
+        pictures.write(file, buffer.getvalue())
 
     def finish(self, step: Step) -> None:
         """Writes result.png, at the size asked for; as transparent as the content is."""

@@ -60,8 +60,7 @@ def style(tmp_path):
     return str(path)
 
 
-@pytest.fixture
-def encoder():
+def small_encoder() -> Encoder:
     """Two blocks of two layers, random weights."""
     chance, arrays, channels = torch.Generator().manual_seed(3), {}, 3
     for name, wide in {"conv1_1": 4, "conv1_2": 4, "conv2_1": 8, "conv2_2": 8}.items():
@@ -70,6 +69,11 @@ def encoder():
         arrays[f"{name}.bias"] = torch.zeros(wide)
         channels = wide
     return Encoder(arrays, DRAWINGS, "small")
+
+
+@pytest.fixture
+def encoder():
+    return small_encoder()
 
 
 @pytest.fixture

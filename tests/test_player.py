@@ -1,11 +1,17 @@
+import os
+import random
+import signal
 import subprocess
 import sys
 import threading
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from conftest import small_encoder
 
+import nsutils.player
 from nsutils import Player, Run, stylize
 from nsutils.player import clock
 from nsutils.settings import CHOICES
@@ -203,3 +209,139 @@ while threads() > helped - 2:
     pass
 """
     subprocess.run([sys.executable, "-c", dismissed], timeout=PATIENCE, check=True)
+
+
+def go_on(folder, environment, seconds_between_checkpoints):
+    """Plays a run with steering, in a process of its own that may be killed."""
+    os.environ.update(environment)
+    nsutils.player.CHECKPOINT_SECONDS = seconds_between_checkpoints
+    player = Player(Run(folder), small_encoder())
+    for step in player:
+        if step.number == 9 and not player.run.steering:
+            player.steer(style_weight=3.0)
+
+
+def rows_of(run):
+    return [{name: row[name] for name in row if name != "seconds"} for row in run.metrics]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"optimizer": "lbfgs", "returned": "average", "init": "noise"},
+        {"optimizer": "adam", "roll": True, "carry": True},
+    ],
+    ids=["lbfgs", "adam"],
+)
+def test_a_run_killed_at_random_moments_comes_to_the_same_picture(settings, tmp_path, asked):
+    settings = replace(settings, steps=60, scale_steps=(20, 20), every=7, **asked)
+    unbroken = Player(Run.create(tmp_path / "unbroken", settings), small_encoder())
+    for step in unbroken:
+        if step.number == 9:
+            unbroken.steer(style_weight=3.0)
+    run, chance = Run.create(tmp_path / "run", settings), random.Random(7)
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["nsutils.player", "conftest"])
+    given = run.folder, {"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
+    for _ in range(10):
+        child = processes.Process(target=go_on, args=(*given, chance.choice([0.0, 0.02, 10.0])))
+        child.start()
+        reach = chance.randint(0, len(run.metrics) + 8)
+        while child.is_alive() and len(run.metrics) < reach:
+            pass
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    assert run.status in ("interrupted", "ready", "done")
+    go_on(*given, 10.0)
+    assert run.status == "done" and run.steering == unbroken.run.steering
+    assert rows_of(run) == rows_of(unbroken.run)
+    for file in [*unbroken.run.images.values(), unbroken.run.result]:
+        same = run.folder / file.relative_to(unbroken.run.folder)
+        assert same.read_bytes() == file.read_bytes()
+
+
+def test_steering_after_the_last_checkpoint_is_not_lost(player, encoder):
+    run = player.run
+    for step in player:
+        if step.number == 4:
+            early = (run.folder / "checkpoint.pt").read_bytes()
+        if step.number == 6:
+            player.steer(style_weight=5.0)
+    (run.folder / "checkpoint.pt").write_bytes(early)
+    whole = rows_of(run)
+    again = Player(Run(run.folder), encoder)
+    assert again.settings.style_weight == 1
+    list(again)
+    assert rows_of(run) == whole and run.steering == [{"step": 6, "style_weight": 5.0}]
+
+
+def test_undo_takes_back_change_by_change_also_after_a_restart(player, encoder):
+    changes = {2: {"style_weight": 2.0}, 4: {"tv_weight": 0.5}, 6: {"content_weight": 3.0}}
+    for step in player:
+        player.steer(**changes.get(step.number, {}))
+        if step.number == 7:
+            player.undo()
+        if step.number == 8:
+            player.stop()
+    again = Player(player.run, encoder)
+    assert (again.settings.tv_weight, again.settings.content_weight) == (0.5, 0.1)
+    again.undo()
+    again.undo()
+    with pytest.raises(ValueError, match="no change to take back"):
+        again.undo()
+    assert again.settings == player.run.settings
+    list(again)
+    assert [(line["step"], "undo" in line) for line in again.run.steering] == [
+        *((2, False), (4, False), (6, False), (7, True), (8, True), (8, True)),
+    ]
+
+
+def test_a_change_that_was_not_yet_in_force_is_undone_first(player):
+    player.steer(style_weight=2.0)
+    player.steer(style_weight=5.0)
+    player.undo()
+    assert player.settings == player.run.settings
+    assert player.run.steering == []
+
+
+def test_changes_before_the_first_step_are_recorded(player, encoder, tmp_path):
+    player.steer(style_weight=7.0)
+    list(player)
+    assert player.run.steering == [{"step": 0, "style_weight": 7.0}]
+    assert player.step.settings.style_weight == 7.0
+
+
+def test_two_players_do_not_play_one_run(player, encoder):
+    for _ in player:
+        with pytest.raises(ValueError, match="is being played by this process"):
+            Player(player.run, encoder).start()
+        break
+    assert Player(player.run, encoder).play().status == "done"
+
+
+@pytest.mark.parametrize("most", [1, 20_000], ids=["nothing", "no checkpoint"])
+def test_a_full_disk_is_told_and_what_was_whole_stays(settings, encoder, tmp_path, most):
+    resource = pytest.importorskip("resource")
+    unbroken = Player(Run.create(tmp_path / "unbroken", settings), encoder)
+    list(unbroken)
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 5:
+            player.stop()
+    before = {file: file.read_bytes() for file in player.run.folder.rglob("*") if file.is_file()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*mend that, and the run can go on"):
+            list(Player(player.run, encoder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert player.run.status in ("stopped", "failed")
+    for file, data in before.items():
+        if file.suffix in (".png", ".pt", ".jpg"):
+            assert file.read_bytes() == data
+    again = Player(player.run, encoder)
+    list(again)
+    assert again.status == again.run.status == "done" and not again.run.meta["error"]
+    assert rows_of(again.run) == rows_of(unbroken.run)
+    assert again.run.result.read_bytes() == unbroken.run.result.read_bytes()

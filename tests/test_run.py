@@ -84,6 +84,57 @@ def test_a_row_cut_off_in_mid_write_is_left_out(run, encoder):
     assert len(run.metrics) == 12
 
 
+def test_a_row_is_written_in_place_of_one_that_was_cut_off(run, encoder):
+    for step in Player(run, encoder):
+        if step.number == 4:
+            break
+    whole = (run.folder / "metrics.csv").read_text()
+    for cut in ("", "5,0.3", "5"):
+        (run.folder / "metrics.csv").write_text(whole + cut)
+        run.record(replace(step, number=5), 0.5)
+        assert [row["step"] for row in run.metrics] == [1, 2, 3, 4, 5]
+    (run.folder / "metrics.csv").write_text("step,sec")
+    run.record(step, 0.5)
+    assert [row["step"] for row in run.metrics] == [4]
+
+
+@pytest.mark.parametrize("name", ["settings.json", "meta.json", "checkpoint.pt"])
+def test_a_file_cut_in_the_middle_is_told_in_one_line_with_the_way_out(run, encoder, name):
+    list(Player(run, encoder))
+    picture, rows = run.result.read_bytes(), run.metrics
+    file = run.folder / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match=f"{name}' is damaged") as found:
+        Player(Run(run.folder), encoder).play()
+    assert "\n" not in str(found.value)
+    if name == "settings.json":
+        file.write_text(Image.open(run.result).text["nsutils.settings"])
+    else:
+        file.unlink()
+    assert Run(run.folder).result.read_bytes() == picture
+    list(Player(Run(run.folder), encoder))
+    assert run.status == "done" and len(run.metrics) == len(rows)
+    assert run.result.read_bytes() == picture
+
+
+def test_a_deleted_run_takes_only_what_is_its_own(run, encoder):
+    with run.played(), pytest.raises(ValueError, match="is being played"):
+        run.delete()
+    list(Player(run, encoder))
+    run.mark()
+    (run.folder / "letter.txt").write_text("mine")
+    run.delete()
+    assert [file.name for file in run.folder.iterdir()] == ["letter.txt"]
+
+
+def test_favourites_are_marked_and_unmarked(run):
+    assert not run.favourite
+    run.mark()
+    assert run.favourite
+    run.mark(False)
+    assert not run.favourite
+
+
 def test_images_are_the_start_and_every_interval(run, encoder):
     list(Player(run, encoder))
     assert list(run.images) == [0, 2, 4, 6, 8, 10, 12]

@@ -1,0 +1,142 @@
+"""Runs made from runs: forked after a step with other settings, or made again and compared."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nsutils.encoders import Encoder
+from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
+from nsutils.player import FIXED, Player, steered
+from nsutils.recipe import named
+from nsutils.run import Run, new_folder, vacant
+from nsutils.samples import runs_folder
+from nsutils.settings import Settings
+from nsutils.targets import small_picture
+from nsutils.transfer import same_objective
+
+
+def fork(
+    run: Run, step: int | None = None, folder: str | Path | None = None, **changes: Any
+) -> Run:
+    """A new run that went as `run` did up to `step`, by default its last, and goes on with other settings.
+
+    Play it with `Player`. What the optimiser remembers is kept where the objective stays the same. Where the step
+    itself was not kept, those before it are made again. By default in a new folder beside the run's.
+    """
+    last = run.last
+    end = last.number if last else 0
+    step = end if step is None else step
+    if not 0 <= step <= end:
+        raise ValueError(f"no step {step} to fork from; {run.folder.name!r} has 0 to {end}")
+    if fixed := FIXED & set(changes):
+        raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
+    before = settings_at(run, step)
+    steered(before, changes)  # checked by being made
+    meta = run.meta
+    origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": changes}
+    begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
+    place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
+    new = Run.create(place, run.settings, parent=origin, **begun)
+    new.note(inputs=meta["inputs"])
+    for line in run.steering:
+        if line["step"] < step:
+            new.steered(line["step"], {name: line[name] for name in line if name != "step"})
+    if changes:
+        new.steered(step, changes)
+    if state := known_state(run, step, same_objective(before, steered(before, changes))):
+        copy_up_to(step, run, new)
+        shutil.copyfile(state, new.folder / "checkpoint.pt")
+    return new
+
+
+def settings_at(run: Run, step: int) -> Settings:
+    """Those in force when the step was made."""
+    settings = run.settings
+    for line in sorted(run.steering, key=lambda line: line["step"]):
+        if line["step"] < step:
+            settings = steered(settings, line)
+    return settings
+
+
+def known_state(run: Run, number: int, same: bool) -> Path | None:
+    """The file of the step from which a run can go on as though it had come there by itself.
+
+    Under the same objective that takes what the optimiser remembered.
+    """
+    if (last := run.last) and last.number == number:
+        return run.folder / "checkpoint.pt"
+    return None if same or not run.state(number) else run.state_file(number)
+
+
+def copy_up_to(step: int, run: Run, new: Run) -> None:
+    """Copies the rows and the pictures of the steps that both have."""
+    for kind in ("images", "states"):
+        if (run.folder / kind).is_dir():
+            shutil.copytree(run.folder / kind, new.folder / kind, dirs_exist_ok=True)
+    if (run.folder / "metrics.csv").exists():
+        shutil.copyfile(run.folder / "metrics.csv", new.folder / "metrics.csv")
+    new.rewind(step)
+
+
+def rerun(
+    source: Run | Parcel,
+    folder: str | Path | None = None,
+    files: Mapping[str, str | Path] = {},
+    weights: str | None = None,
+    encoder: Encoder | None = None,
+) -> Run:
+    """The run of a folder or of a report, played again by its record to where it stood, in a new folder.
+
+    Pictures that a report leaves out are taken from `files`, by role: content, style_1, ...
+    """
+    parcel = packed(source, original=True) if isinstance(source, Run) else source
+    runs = source.folder.parent if isinstance(source, Run) else runs_folder()
+    run = unpacked(parcel, Path(folder) if folder else again(runs, parcel["name"]), files, weights)
+    player, last = Player(run, encoder), parcel["steps"]
+    player.listeners.append(lambda player: player.step.number >= last and player.stop())
+    return player.play()
+
+
+def again(runs: Path, name: str) -> Path:
+    return vacant(runs / f"{name}-again")
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How a picture that was made again is like the first: `mean` and `most` are differences of 255."""
+
+    same: bool
+    mean: float
+    most: int
+    circumstances: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.same:
+            return "the same picture, pixel for pixel"
+        words = f"not the same picture: seen at {SMALL} px it differs by {self.mean:.2f} of 255, at most by {self.most}"
+        return f"{words}; {'; '.join(self.circumstances) or 'made in the same circumstances'}"
+
+
+def likeness(parcel: Parcel, run: Run) -> Likeness:
+    """How the run's picture is like the one that the parcel tells of; ValueError if either has none."""
+    first, second = parcel["result"], result(run)
+    if not first or not second:
+        raise ValueError("there is no picture to compare with: the run had not come to one")
+    one, other = (
+        np.asarray(small_picture(found["jpeg"]), dtype=float) for found in (first, second)
+    )
+    there, here = circumstances(parcel["meta"]), circumstances(run.meta)
+    differing = (f"{n}: {there[n]} there, {here[n]} here" for n in there if there[n] != here.get(n))
+    apart = np.abs(one - other) if one.shape == other.shape else np.full(1, 255.0)
+    same = first["sha256"] == second["sha256"]
+    return Likeness(same, float(apart.mean()), int(apart.max()), tuple(differing))
+
+
+def circumstances(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a picture may depend on beside its recipe."""
+    names = ("platform", "device", "precision", "threads", "whole")
+    return {name: meta.get(name) for name in names} | dict(meta.get("versions", {}))

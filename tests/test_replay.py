@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsutils import Player, Run, fork, rerun
+from nsutils.parcel import packed, unpacked
+from nsutils.replay import likeness
+
+
+def pixels(run):
+    with Image.open(run.result) as image:
+        return np.asarray(image)
+
+
+def losses(run):
+    return [{name: row[name] for name in row if name != "seconds"} for row in run.metrics]
+
+
+@pytest.fixture
+def played(settings, encoder, tmp_path):
+    """A run that was steered after steps 3 and 8, and the second change taken back after 9."""
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 3:
+            player.steer(style_weight=4.0)
+        if step.number == 8:
+            player.steer(tv_weight=0.1)
+        if step.number == 9:
+            player.undo()
+    return player.run
+
+
+def test_a_run_made_again_by_its_record_is_the_same_picture(played, encoder):
+    assert [set(line) for line in played.steering] == [
+        {"step", "style_weight"},
+        {"step", "tv_weight"},
+        {"step", "tv_weight", "undo"},
+    ]
+    again = rerun(played, encoder=encoder)
+    assert again.folder != played.folder and again.steering == played.steering
+    assert losses(again) == losses(played)
+    assert likeness(packed(played), again).same
+
+
+def test_a_run_that_was_stopped_is_made_again_up_to_there(settings, encoder, tmp_path):
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 7:
+            player.stop()
+    again = rerun(player.run, encoder=encoder)
+    assert again.status == "stopped" and len(again.metrics) == 7
+    assert (pixels(again) == pixels(player.run)).all()
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("changes", [{"style_weight": 9.0}, {"steps": 15}, {"size": 60}])
+@pytest.mark.parametrize("step", [4, 7, 12])
+def test_a_fork_is_what_steering_after_that_step_would_have_made(
+    settings, encoder, tmp_path, optimizer, changes, step
+):
+    settings = replace(settings, optimizer=optimizer)
+    first = Player(Run.create(tmp_path / "first", settings), encoder)
+    list(first)
+    new = Player(fork(first.run, step, tmp_path / "fork", **changes), encoder)
+    list(new)
+    assert new.run.meta["parent"]["step"] == step
+    other = Player(Run.create(tmp_path / "other", settings), encoder)
+    for made in other:
+        if made.number == step:
+            other.steer(**changes)
+    if step == 12 and changes != {"steps": 15}:
+        assert losses(new.run) == losses(first.run)
+        return
+    assert losses(new.run) == losses(other.run)
+    assert new.run.steering == other.run.steering
+    assert list(new.run.images) == list(other.run.images)
+    assert (pixels(new.run) == pixels(other.run)).all()
+
+
+def test_a_kept_step_is_forked_without_making_the_steps_before_it_again(played, encoder):
+    new = Player(fork(played, 6, style_weight=2.0), encoder)
+    assert new.step.number == 6 and new.settings.style_weight == 2.0
+    assert [step.number for step in new] == list(range(7, 13))
+    with pytest.raises(ValueError, match="no step 13 to fork from"):
+        fork(played, 13)
+    with pytest.raises(ValueError, match="encoder belongs to the run"):
+        fork(played, 6, encoder="vgg19")
+
+
+def test_a_fork_of_a_fork_is_made_again_from_its_own_record(played, encoder):
+    one = Player(fork(played, 6, style_weight=2.0), encoder).play()
+    two = Player(fork(one, 10, content_weight=3.0), encoder).play()
+    again = rerun(two, encoder=encoder)
+    assert losses(again) == losses(two) and (pixels(again) == pixels(two)).all()
+    assert two.meta["parent"]["name"] == one.folder.name
+
+
+def test_a_parcel_holds_the_pictures_without_loss_as_large_as_they_were_used(
+    settings, encoder, tmp_path
+):
+    """From larger pictures, of odd shapes, with a style at half the scale and colours matched."""
+    chance = np.random.default_rng(5)
+    for name, shape in {"wide": (211, 333, 3), "tall": (307, 129, 3)}.items():
+        noise = chance.integers(0, 255, shape, dtype=np.uint8)
+        Image.fromarray(noise).resize(shape[1::-1]).save(tmp_path / f"{name}.png")
+    asked = {"original_colors": 0.7, "color_method": "pca", "noise": "style", "init": "noise"}
+    for name, more in {"plain": {}, "matched": asked}.items():
+        large = replace(
+            settings,
+            content=str(tmp_path / "wide.png"),
+            styles=({"picture": str(tmp_path / "tall.png"), "scale": 0.9},),
+            **more,
+        )
+        run = Run.create(tmp_path / name, large)
+        list(Player(run, encoder))
+        parcel = packed(run)
+        assert all(facts["as_used"] for facts in parcel["inputs"].values())
+        again = unpacked(parcel, tmp_path / f"{name} again")
+        for role in ("content", "style_1"):
+            file = again.folder / again.meta["inputs"][role]["file"]
+            with Image.open(file) as image:
+                assert max(image.size) < 80
+        list(Player(again, encoder))
+        assert losses(again) == losses(run)
+        assert likeness(parcel, again).same
+
+
+def test_a_small_parcel_asks_for_the_pictures_it_leaves_out(played, settings, encoder, tmp_path):
+    parcel = packed(played, small=True)
+    with pytest.raises(ValueError, match=r"leaves out 'content.png' .* and 'style.png'"):
+        rerun(parcel, tmp_path / "again", encoder=encoder)
+    wrong = {"content": settings.styles[0].picture, "style_1": settings.styles[0].picture}
+    with pytest.raises(ValueError, match="is not the run's content"):
+        rerun(parcel, tmp_path / "again", wrong, encoder=encoder)
+    right = wrong | {"content": settings.content}
+    again = rerun(parcel, tmp_path / "again", right, encoder=encoder)
+    assert likeness(parcel, again).same
+
+
+def test_another_picture_is_told_by_how_much_it_differs(played, encoder):
+    other = Player(fork(played, 0, style_weight=90.0), encoder).play()
+    found = likeness(packed(played), other)
+    assert not found.same and found.mean > 0.1 and found.most >= found.mean
+    assert "not the same picture" in str(found)
