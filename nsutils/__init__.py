@@ -21,14 +21,19 @@ descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
 cost         what a run will cost: seconds and memory
 run          a folder that keeps settings, losses, pictures and the last step
-player       plays a run: pause, steer, stop, go on
-figures      contact sheet and loss curves
+parcel       a run as JSON, its pictures inside
+player       plays a run: pause, steer, undo, stop, go on
+recipe       a run in words: a table, a Python cell, a command line
+replay       forks of a run, and a run made again
+figures      contact sheet, film and loss curves
+table        the runs of a folder: filtered, sorted, compared
 report       one HTML file
 widgets      the widgets that ipywidgets does not have
 panel        sliders and a live grid in JupyterLab
 notebook     executes a notebook without a screen
 pretrain     trains the slim encoder
-cli          the command nsutils
+commands     what each command does
+cli          the words of the command nsutils
 
 Each imports only from those above it. The names below are loaded when first used: `import nsutils` is quick.
 """
@@ -40,7 +45,8 @@ from importlib import import_module
 __version__ = "0.1.0"
 _WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "preset": "presets",
           "stylize": "transfer", "Step": "transfer", "forecast": "cost",
-          "Run": "run", "Player": "player", "sample": "samples"}  # fmt: skip
+          "Run": "run", "Player": "player", "fork": "replay", "rerun": "replay", "sample": "samples",
+          "runs": "table"}  # fmt: skip
 __all__ = [*_WHERE]
 
 # Read when PyTorch is loaded. With large memory pages a step is up to a sixth shorter.

@@ -1,20 +1,14 @@
-"""The command `nsutils`: run, forecast, target, colour, report, demo, lab. Its options are the fields of Settings."""
+"""The command `nsutils` and its words. The options are the fields of Settings; `nsutils --help` lists the commands."""
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from datetime import datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from nsutils.presets import PRESETS, preset
-from nsutils.settings import CHOICES, NOTES, SUBJECTS, Settings, Style
+from nsutils import commands
+from nsutils.presets import PRESETS
+from nsutils.settings import CHOICES, FIXED, SUBJECTS, Settings
 
 
 def main(words: list[str] | None = None) -> int:
@@ -24,7 +18,7 @@ def main(words: list[str] | None = None) -> int:
         return asked.act(asked) or 0
     except ValueError as error:
         return fail(error, 2)
-    except FloatingPointError as error:
+    except (FloatingPointError, OSError) as error:
         return fail(error, 1)
     except KeyboardInterrupt:
         return 130
@@ -43,43 +37,137 @@ def parser() -> argparse.ArgumentParser:
         description="Neural style transfer: a picture painted in the manner of another.",
     )
     acts = top.add_subparsers(required=True, metavar="COMMAND")
-    run = acts.add_parser(
+
+    def command(name: str, act: Callable, words: str, **more: Any) -> argparse.ArgumentParser:
+        made = acts.add_parser(name, help=words, description=words, **more)
+        made.set_defaults(act=act)
+        return made
+
+    run = command(
         "run",
-        help="paint CONTENT in the style of STYLE",
+        commands.run,
+        "paint CONTENT in the style of STYLE",
         usage="nsutils run CONTENT STYLE [STYLE ...] [--size WHOLE] [--style-weight NUMBER] ...",
     )
-    run.add_argument(
-        "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
-    )
+    add_out(run)
     run.add_argument(
         "--save",
         metavar="FILE",
         help="picture file to write as well: PNG, JPEG or TIFF by its ending",
     )
     add_recipe(run)
-    run.set_defaults(act=play)
-    foresee = acts.add_parser(
-        "forecast",
-        help="what such a run will cost here: seconds, memory, the largest size",
-        usage="nsutils forecast CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
+    add_recipe(
+        command(
+            "forecast",
+            commands.forecast,
+            "what such a run will cost here: seconds, memory, the largest size",
+            usage="nsutils forecast CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
+        )
     )
-    add_recipe(foresee)
-    foresee.set_defaults(act=show_forecast)
-    target = acts.add_parser(
-        "target",
-        help="save a style's statistics, to be used as STYLE without its picture",
-        usage="nsutils target STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
+    add_going_on(command, add_out)
+    add_looking(command)
+    add_pictures(command)
+    command("demo", commands.demo, "execute the first notebook and write its report")
+    command("lab", commands.lab, "open JupyterLab on the notebooks")
+    return top
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
     )
-    target.add_argument("style", metavar="STYLE", help="picture file")
-    target.add_argument(
-        "-o", "--out", metavar="FILE", required=True, help="file to write, name.safetensors"
+
+
+def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
+    words = "folder of a run, its name in data/runs, or last"
+    parser.add_argument("run", metavar="RUN", help=words, **more)
+
+
+def add_going_on(command: Callable, add_out: Callable) -> None:
+    """Commands that play a run again."""
+    resume = command(
+        "resume",
+        commands.resume,
+        "go on with a run that was stopped, cut off, or is to have more steps",
+        usage="nsutils resume RUN [--steps WHOLE] [--style-weight NUMBER] ...",
     )
-    target.add_argument("--preset", choices=PRESETS, help="made for runs with that preset")
-    for subject in ("pictures", "network", "losses", "descent"):
-        add_settings(target.add_argument_group(subject), SUBJECTS[subject])
-    target.set_defaults(act=write_target)
-    colour = acts.add_parser("colour", help="give a run's picture back its content's colours")
-    colour.add_argument("run", metavar="RUN", help="folder of the run")
+    fork = command(
+        "fork",
+        commands.fork,
+        "a new run that goes as RUN did up to a step, and on with other settings",
+        usage="nsutils fork RUN [--step WHOLE] [--style-weight NUMBER] ...",
+    )
+    fork.add_argument("--step", type=whole, help="the step to fork from (the last)")
+    add_out(fork)
+    for parser in (resume, fork):
+        add_run(parser)
+        add_device(parser)
+        for subject, notes in SUBJECTS.items():
+            steered = {name: notes[name] for name in notes if name not in FIXED}
+            add_settings(parser.add_argument_group(subject), steered, default="as in RUN")
+    rerun = command(
+        "rerun",
+        commands.rerun,
+        "make a run again by its record, from its folder or a report, and say whether it is the same",
+    )
+    rerun.add_argument("source", metavar="REPORT_OR_RUN", help="HTML file, or folder of a run")
+    rerun.add_argument("--content", metavar="FILE", help="the content, if the report leaves it out")
+    rerun.add_argument(
+        "--style", metavar="FILE", nargs="+", help="the styles, if it leaves them out"
+    )
+    rerun.add_argument("--init", metavar="FILE", help="the picture to start from, likewise")
+    rerun.add_argument("--weights", metavar="FILE", help="the encoder's weights, if not as there")
+    add_out(rerun)
+    add_device(rerun)
+
+
+def add_looking(command: Callable) -> None:
+    """Commands that look at runs and keep them in order."""
+    runs = command("runs", commands.runs, "a table of the runs")
+    runs.add_argument("folder", metavar="DIR", nargs="?", help="folder of runs (data/runs)")
+    runs.add_argument(
+        "--where",
+        metavar="NAME=VALUE",
+        type=condition,
+        action="append",
+        default=[],
+        help="only those of that status, content, setting ...: status=done, style_weight=1",
+    )
+    runs.add_argument("--sort", metavar="NAME", help="by seconds, style, created, a setting ...")
+    runs.add_argument("--reverse", action="store_true", help="the other way round")
+    runs.add_argument("--tree", action="store_true", help="forks under the runs that they left")
+    made = command("report", commands.report, "runs, or an executed notebook, as one HTML file")
+    made.add_argument(
+        "runs", metavar="RUN_OR_NOTEBOOK", nargs="+", help="folders of runs, or a .ipynb file"
+    )
+    made.add_argument(
+        "-o", "--out", metavar="FILE", help="HTML file to write; by default report.html in the run"
+    )
+    made.add_argument(
+        "--small", action="store_true", help="without the pictures that the run was made from"
+    )
+    compare = command("compare", commands.compare, "runs side by side in one picture")
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
+    compare.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help="PNG, JPEG or TIFF to write"
+    )
+    mark = command("mark", commands.mark, "make a run a favourite")
+    add_run(mark)
+    mark.add_argument("--off", action="store_true", help="make it one like others again")
+    delete = command("delete", commands.delete, "delete runs, after asking")
+    delete.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
+    delete.add_argument("--yes", action="store_true", help="without asking")
+
+
+def add_pictures(command: Callable) -> None:
+    """Commands that make files of runs and styles."""
+    film = command("film", commands.film, "the kept steps of a run as an animated GIF")
+    add_run(film)
+    film.add_argument("-o", "--out", metavar="FILE", required=True, help="GIF file to write")
+    film.add_argument("--edge", type=whole, default=480, help="long edge in pixels (480)")
+    film.add_argument("--seconds", type=number, default=6.0, help="how long it takes (6)")
+    colour = command("colour", commands.colour, "give a run's picture back its content's colours")
+    add_run(colour)
     colour.add_argument("--amount", type=number, default=1.0, help="0 to 1 (1)")
     colour.add_argument(
         "--method",
@@ -90,18 +178,19 @@ def parser() -> argparse.ArgumentParser:
     colour.add_argument(
         "-o", "--out", metavar="FILE", required=True, help="PNG, JPEG or TIFF to write"
     )
-    colour.set_defaults(act=recolour)
-    made = acts.add_parser("report", help="a run as one HTML file")
-    made.add_argument("run", metavar="RUN", help="folder of the run")
-    made.add_argument(
-        "-o", "--out", metavar="FILE", help="HTML file to write; by default report.html in the run"
+    target = command(
+        "target",
+        commands.target,
+        "save a style's statistics, to be used as STYLE without its picture",
+        usage="nsutils target STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
     )
-    made.set_defaults(act=write_report)
-    acts.add_parser("demo", help="execute the first notebook and write its report").set_defaults(
-        act=demo
+    target.add_argument("style", metavar="STYLE", help="picture file")
+    target.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help="file to write, name.safetensors"
     )
-    acts.add_parser("lab", help="open JupyterLab on the notebooks").set_defaults(act=lab)
-    return top
+    target.add_argument("--preset", choices=PRESETS, help="made for runs with that preset")
+    for subject in ("pictures", "network", "losses", "descent"):
+        add_settings(target.add_argument_group(subject), SUBJECTS[subject])
 
 
 def add_recipe(run: argparse.ArgumentParser) -> None:
@@ -113,9 +202,9 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
         nargs="+",
         help="picture file whose style to take, or a folder of them; several are blended",
     )
-    for name, words in STYLE_LISTS.items():
+    for name, words in commands.STYLE_LISTS.items():
         run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
-    run.add_argument("--device", metavar="NAME", help="cpu, cuda or mps; the best one here")
+    add_device(run)
     run.add_argument(
         "--preset",
         choices=PRESETS,
@@ -125,13 +214,17 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
         add_settings(run.add_argument_group(subject), notes)
 
 
-def add_settings(group: Any, notes: Mapping[str, str]) -> None:
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or mps; the best one here")
+
+
+def add_settings(group: Any, notes: Mapping[str, str], default: str | None = None) -> None:
     """An option for each setting, with its note and its default."""
     known = {field.name: field for field in fields(Settings)}
     for name, words in notes.items():
         field, flag = known[name], f"--{name.replace('_', '-')}"
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        about = f"{words} ({words_of(default)})"
+        own = field.default if field.default_factory is MISSING else field.default_factory()
+        about = f"{words} ({default or words_of(own)})"
         if field.type is bool:
             group.add_argument(
                 flag, action=argparse.BooleanOptionalAction, default=None, help=about
@@ -177,6 +270,13 @@ def shares(text: str) -> dict[str, float]:
     return {layer: number(share) for layer, share in (word.split("=", 1) for word in names(text))}
 
 
+def condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like status=done")
+    return name, value
+
+
 READERS = {
     str: name,
     str | None: name,
@@ -190,30 +290,6 @@ READERS = {
 }
 
 
-STYLE_LISTS = {
-    "style_blend_weights": "each style's share among several, as 3,7 (equal)",
-    "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
-}
-
-
-def styles_of(asked: argparse.Namespace) -> tuple[Style, ...]:
-    """The styles with their shares and scales, a folder's pictures each for itself."""
-    from nsutils.pictures import folder
-
-    files = [file for name in asked.styles for file in folder(Path(name)) or [name]]
-    lists = {}
-    for name in STYLE_LISTS:
-        given = getattr(asked, name) or (1.0,)
-        if len(given) not in (1, len(files)):
-            raise ValueError(
-                f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
-            )
-        lists[name] = given if len(given) == len(files) else given * len(files)
-    return tuple(
-        Style(str(file), *both) for file, *both in zip(files, *lists.values(), strict=True)
-    )
-
-
 def words_of(default: object) -> str:
     if isinstance(default, dict):
         return ",".join(f"{name}={share:g}" for name, share in default.items())
@@ -222,163 +298,6 @@ def words_of(default: object) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
     return "none" if default is None else str(default)
-
-
-def play(asked: argparse.Namespace) -> int:
-    settings = settings_of(asked, asked.content, styles_of(asked))
-    from nsutils import pictures
-    from nsutils.cost import forecast
-    from nsutils.player import Player
-    from nsutils.run import Run
-    from nsutils.sources import size_in_words
-    from nsutils.vgg import AGAINST
-
-    if asked.save:
-        pictures.check_writable(asked.save)
-    encoder = encoder_of(asked, settings)
-    foreseen = forecast(settings, encoder)
-    if not foreseen.fits:
-        raise ValueError(f"this run takes {foreseen}")
-    run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
-    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
-    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
-    if encoder.told_by == AGAINST:
-        print(
-            f"the name of {settings.weights or 'that file'} is another network's, but {encoder.name} was asked for"
-        )
-    if asked.preset and encoder.name == "slim":
-        print(f"losses, sizes and schedule are {asked.preset}'s; the network is the kit's own")
-    Player(run, encoder).play()
-    if asked.save:
-        run.save(asked.save)
-    print(f"{run.status}: {asked.save or run.result}\n{run.folder}")
-    if reason := run.meta.get("ended_early"):
-        return fail(ValueError(f"the last scales were left out: {reason}"), 1)
-    return 130 if run.status == "stopped" else 0
-
-
-def show_forecast(asked: argparse.Namespace) -> int:
-    settings = settings_of(asked, asked.content, styles_of(asked))
-    from nsutils.cost import forecast
-    from nsutils.sources import size_in_words
-
-    encoder = encoder_of(asked, settings)
-    foreseen = forecast(settings, encoder)
-    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
-    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
-    return 0 if foreseen.fits else 1
-
-
-def encoder_of(asked: argparse.Namespace, settings: Settings) -> Any:
-    """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
-    from nsutils import encoders
-    from nsutils.sources import check_targets
-
-    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
-    check_targets(settings, encoder)
-    return encoder
-
-
-def write_target(asked: argparse.Namespace) -> None:
-    from nsutils import encoders
-    from nsutils.sources import style_target
-    from nsutils.targets import SUFFIX
-
-    if Path(asked.out).suffix != SUFFIX:
-        raise ValueError(f"{asked.out!r} does not end in {SUFFIX}; runs know a target by that")
-    settings = settings_of(asked, asked.style, (Style(asked.style),))
-    try:
-        style_target(settings, encoders.of(settings)).write(asked.out)
-    except OSError as error:
-        raise ValueError(f"no target can be written to {asked.out!r}: {error.strerror}") from error
-    print(f"{asked.out} ({Path(asked.out).stat().st_size / 1e6:.1f} MB)")
-
-
-def recolour(asked: argparse.Namespace) -> None:
-    from nsutils.run import Run
-
-    Run(asked.run).save(asked.out, asked.amount, asked.method)
-    print(asked.out)
-
-
-def settings_of(asked: argparse.Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
-    """The settings that were given as options, and all others as the kit, or the preset, has them."""
-    named = {name: getattr(asked, name, None) for name in NOTES}
-    given = {name: value for name, value in named.items() if value is not None}
-    made = partial(preset, asked.preset) if asked.preset else Settings
-    return made(content, styles, **given)
-
-
-def write_report(asked: argparse.Namespace) -> None:
-    from nsutils.pictures import write
-    from nsutils.report import report
-    from nsutils.run import Run
-
-    text = report(Run(asked.run))
-    out = Path(asked.out or Path(asked.run) / "report.html")
-    try:
-        write(out, text.encode())
-    except OSError as error:
-        raise ValueError(f"no report can be written to {str(out)!r}: {error.strerror}") from error
-    print(out)
-
-
-def demo(asked: argparse.Namespace) -> None:
-    """The first notebook without a screen: a run folder and its report."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from nsutils.notebook import executed
-    from nsutils.pictures import write
-    from nsutils.report import report
-    from nsutils.run import Run, vacant
-    from nsutils.samples import runs_folder
-
-    folder = vacant(runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-demo")
-    print("Painting with notebooks/01_first_picture.ipynb")
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(executed, first_notebook(), folder=str(folder))
-        watch(folder, work)
-        work.result()
-    write(folder / "report.html", report(Run(folder)).encode())
-    print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab")
-
-
-def watch(folder: Path, work: Future) -> None:
-    """A progress bar of the run that is being made in the folder."""
-    from nsutils.run import Run
-
-    with tqdm(
-        unit="step", total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
-    ) as bar:
-        while not wait([work], 0.5).done:
-            if (folder / "settings.json").exists():
-                run = Run(folder)
-                bar.total, bar.n = run.settings.steps, len(run.metrics)
-                bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
-            bar.refresh()
-        bar.n = bar.total
-        bar.refresh()
-
-
-def first_notebook() -> Path:
-    from nsutils.samples import ROOT
-
-    if not (file := ROOT / "notebooks" / "01_first_picture.ipynb").exists():
-        raise ValueError(f"no notebook at {str(file)!r}; take a checkout of the project")
-    return file
-
-
-def lab(asked: argparse.Namespace) -> None:
-    """JupyterLab on this machine only, with Jupyter's own token."""
-    notebook = first_notebook()
-    root = notebook.parents[1]
-    # Uploads beyond Tornado's 10 MiB would silently cut the connection.
-    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"
-    words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", larger, f"--ServerApp.root_dir={root}"]
-    words.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root).as_posix()}")
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        words.append("--allow-root")
-    os.execv(sys.executable, [sys.executable, *words])
 
 
 def fail(error: Exception, status: int) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nsutils import vgg
-from nsutils.settings import PIXELS, Settings
+from nsutils.settings import HOW, PIXELS, Settings
 from nsutils.vgg import Normalisation
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
@@ -219,12 +219,6 @@ def load(
     how |= {"told_by": network.told_by, "trained": "max"}
     normalisation = network.normalisation(pixel_range if pixel_range > 1 else 255)
     return Encoder(network.arrays, normalisation, network.name, **how).to(device)
-
-
-HOW = (
-    *("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding"),
-    *("pixel_range", "feature_scale"),
-)
 
 
 def of(settings: Settings, **resolved: Any) -> Encoder:

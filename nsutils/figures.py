@@ -1,21 +1,30 @@
-"""Pictures of runs: the contact sheet and the loss curves. They only read what is on disk."""
+"""Pictures of runs: contact sheet, film and loss curves. They only read what is on disk."""
 
+import functools
 import io
 import itertools
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from nsutils import pictures
+from nsutils import pictures, recipe
+from nsutils.player import steered
 from nsutils.run import Run
+from nsutils.settings import Settings
 from nsutils.targets import shown
 
-GAP, CAPTION = 10, 24  # pixels
+GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
 LEAST = 1e-4  # a loss below is as good as none
-INK, PAPER = "#222222", "#ffffff"
+FRAMES_A_SECOND = 12  # of a film, at most
+MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
+INK, PAPER, BLANK, STEERED = "#222222", "#ffffff", "#dddddd", "#7b2cbf"
 COLOURS = ("#2a6f97", "#d1603d", "#7b2cbf", "#4c956c", "#b08900", "#8a8a8a")
 
 
@@ -25,7 +34,7 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
     steps = [(f"step {number}" if number else "start", file) for number, file in run.images.items()]
     if result and len(steps) > 1:
         steps.pop()  # the last step's picture is the result
-    stride = math.ceil(len(steps) / max(1, most - 3))
+    stride = math.ceil(max(1, len(steps)) / max(1, most - 3))
     styles = [
         ("style" if len(settings.styles) == 1 else f"style {n}", Path(style.picture))
         for n, style in enumerate(settings.styles, 1)
@@ -49,17 +58,82 @@ def sheet(
     """Captioned images in a grid, each fitted into `edge` x `edge` pixels."""
     fitted = [(caption, pictures.thumbnail(image, edge)) for caption, image in captioned]
     columns, height = min(columns, len(fitted)), max(image.height for _, image in fitted)
-    below = CAPTION if any(caption for caption, _ in fitted) else 0
+    lines = max(caption.count("\n") + bool(caption) for caption, _ in fitted)
+    below = CAPTION + (lines - 1) * LINE if lines else 0
     rows = math.ceil(len(fitted) / columns)
     size = columns * (edge + GAP) + GAP, rows * (height + below + GAP) + GAP
     paper = Image.new("RGB", size, PAPER)
-    draw, font = ImageDraw.Draw(paper), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(paper)
     for place, (caption, image) in enumerate(fitted):
         left = GAP + place % columns * (edge + GAP)
         top = GAP + place // columns * (height + below + GAP)
         paper.paste(image, (left + (edge - image.width) // 2, top + (height - image.height) // 2))
-        draw.text((left + edge / 2, top + height + below / 2), caption, INK, font, anchor="mm")
+        beneath = left + edge / 2, top + height + 6
+        draw.text(beneath, caption, INK, lettering(), anchor="ma", align="center")
     return paper
+
+
+def lettering() -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(13)
+
+
+def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
+    """The runs' pictures in a grid, under each the settings in which they differ, or its name if they do not."""
+    settings = [in_force(run) for run in runs]
+    names = [field.name for field in fields(Settings)]
+    differ = [name for name in names if len({repr(getattr(each, name)) for each in settings}) > 1]
+    captioned = []
+    for run, each in zip(runs, settings, strict=True):
+        words = [f"{name} {recipe.plain(getattr(each, name))}" for name in differ]
+        lines = [line for part in words or [run.folder.name] for line in wrapped(part, edge)]
+        blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+        captioned.append(("\n".join(lines), latest(run) or blank))
+    return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
+
+
+def in_force(run: Run) -> Settings:
+    """The settings at the end of the run, with what was steered, and with the pictures' old names."""
+    return functools.reduce(steered, run.steering, recipe.named(run))
+
+
+def latest(run: Run) -> Image.Image | None:
+    """The result, or else the last kept picture."""
+    for file in (run.result, *reversed(run.images.values())):
+        with suppress(ValueError):
+            return shown(file)
+    return None
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """The text in lines of at most so many pixels, broken in mid-word only where a word is longer."""
+    for letters in range(len(text), 0, -1):
+        lines = textwrap.wrap(text, letters)
+        if max(map(lettering().getlength, lines), default=0) <= width:
+            break
+    return lines
+
+
+def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
+    """The kept steps as an animated GIF that ends on the result and stays there for a third of its time."""
+    files = [file for _, file in run.images.items()]
+    if run.result.exists():
+        files[-1:] = [run.result]  # the last step's picture
+    if not files:
+        raise ValueError(f"no pictures in {str(run.folder)!r} yet; let the run go on")
+    most = max(2, round(seconds * FRAMES_A_SECOND))
+    files = [*files[: -1 : math.ceil(len(files) / most)], files[-1]]
+    last = shown(files[-1])
+    size = pictures.fitted(last.size, min(edge, max(last.size)))
+    frames = [shown(file).resize(size, Image.Resampling.LANCZOS) for file in files]
+    # One palette, and no noise of dithering that would move: colours stay where they are.
+    strip = sheet([("", frame) for frame in frames], 120)
+    palette = strip.quantize(256, Image.Quantize.MEDIANCUT)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    moving = round(seconds * 1000 * 2 / 3 / max(1, len(frames) - 1))
+    times = [moving] * (len(frames) - 1) + [round(seconds * 1000 / 3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return buffer.getvalue()
 
 
 class Plot(Figure):
@@ -79,16 +153,33 @@ def loss_curves(run: Run) -> Plot:
     for before, after in itertools.pairwise(rows):
         if after["scale"] != before["scale"]:
             axes.axvline(after["step"], color="#cccccc", linewidth=1, zorder=0)
-    for change in run.steering:
-        axes.axvline(change["step"], color="#7b2cbf", linewidth=1, linestyle=":")
     relative = run.settings.relative
     axes.set(xlabel="step", ylabel="loss, relative to the target" if relative else "loss")
     if rows:
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST if relative else 0))
-        axes.legend(frameon=False, ncols=3, loc="upper right")
+        axes.legend(frameon=False, ncols=3, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
+    figure.set_figheight(3 + 0.15 * mark(axes, recipe.steering(run)))
     return figure
+
+
+def mark(axes: Axes, changes: list[tuple[int, str]]) -> int:
+    """A dotted line at each change of settings, the first few named above the axes; in how many rows."""
+    first, last = axes.get_xlim()
+    for step, _ in changes:
+        axes.axvline(step, color=STEERED, linewidth=1, linestyle=":")
+    ends: list[float] = []  # how far to the right each row is written
+    for step, words in changes[:MARKS] + [(step, "…") for step, _ in changes[MARKS:][:1]]:
+        words = textwrap.shorten(words.replace(" = ", " "), 40, placeholder=" …")
+        width = LETTER * (len(words) + 2) * (last - first)
+        left, side = (step, "left") if step + width <= last else (step - width, "right")
+        row = next((row for row, end in enumerate(ends) if end <= left), len(ends))
+        ends[row : row + 1] = [left + width]
+        above = {"xytext": (0, 3 + 11 * row), "textcoords": "offset points", "ha": side}
+        top = {"xy": (step, 1), "xycoords": axes.get_xaxis_transform()}
+        axes.annotate(words, **top, **above, size=7.5, color=STEERED, parse_math=False)
+    return len(ends)
 
 
 def totals(runs: Mapping[str, Run]) -> Plot:

@@ -1,18 +1,24 @@
-"""Executes a notebook without a screen, with other parameters if wanted."""
+"""Executes a notebook without a screen, with other parameters if wanted, and makes a page of one."""
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from PIL import Image
 
 from nsutils import pictures
+from nsutils.report import document
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# No policy of a page forbids these to lead away from it.
+LEADING_AWAY = re.compile(r"<(meta|link|base)\b[^>]*>", re.IGNORECASE)
+NO_WORDS = "No description has been provided for this image"
 LARGE = 100_000  # characters of a PNG, from which on it is kept as a JPEG
 
 
@@ -47,6 +53,31 @@ def presentable(notebook: NotebookNode) -> NotebookNode:
             if len(data.get("image/png", "")) > LARGE:
                 data["image/jpeg"] = as_jpeg(data.pop("image/png"))
     return notebook
+
+
+def page(file: str | Path) -> str:
+    """An executed notebook as one HTML that runs and asks for nothing; ValueError if the file holds none."""
+    file = Path(file)
+    try:
+        notebook = nbformat.read(file, as_version=4)
+        nbformat.validate(notebook)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no notebook"
+        raise ValueError(f"no notebook {str(file)!r}: {reason}; give an .ipynb file") from error
+    exporter = HTMLExporter(
+        template_name="basic",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        embed_images=True,
+    )
+    body, _ = exporter.from_notebook_node(
+        presentable(notebook), {"metadata": {"path": str(file.parent)}}
+    )
+    body = LEADING_AWAY.sub("", body).replace(NO_WORDS, "what the cell above shows")
+    words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# +(.+)", words, re.MULTILINE)
+    return document(heading[1] if heading else file.stem, f'<main class="notebook">{body}</main>')
 
 
 def as_jpeg(png: str) -> str:

@@ -18,7 +18,7 @@ from nsutils import colours, pictures, vgg
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.presets import PRESETS, preset
-from nsutils.report import plain
+from nsutils.recipe import plain
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style

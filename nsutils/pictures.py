@@ -178,13 +178,14 @@ def check_format(path: str | Path) -> str:
     raise ValueError(f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}")
 
 
-def check_writable(path: str | Path) -> None:
-    """ValueError if the file has another ending, or no folder to be in."""
-    check_format(path)
+def check_writable(path: str | Path) -> str:
+    """The format that a file's ending asks for; ValueError if it is none, or the file has no folder to be in."""
+    format = check_format(path)
     if not os.access(Path(path).absolute().parent, os.W_OK):
         raise ValueError(
             f"cannot write {str(path)!r}: there is no such folder, or none to write to"
         )
+    return format
 
 
 def encoded(image: Image.Image, format: str) -> bytes:

@@ -19,7 +19,7 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.run import Run, circumstances, now
-from nsutils.settings import Settings
+from nsutils.settings import FIXED, Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize
 
@@ -27,9 +27,6 @@ SMALLER = 0.8  # of the edge that did not fit
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
-
-# What is made once for a run: pictures and encoder.
-FIXED = {"content", "styles", "init", "noise", "noise_scale", "encoder", *encoders.HOW}
 
 
 class Player:

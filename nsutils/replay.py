@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from nsutils import encoders
 from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
-from nsutils.player import FIXED, Player, steered
+from nsutils.player import Player, resolved, steered
 from nsutils.recipe import named
 from nsutils.run import Run, new_folder, vacant
 from nsutils.samples import runs_folder
-from nsutils.settings import Settings
+from nsutils.settings import FIXED, Settings
 from nsutils.targets import small_picture
 from nsutils.transfer import same_objective
 
@@ -87,6 +88,7 @@ def rerun(
     folder: str | Path | None = None,
     files: Mapping[str, str | Path] = {},
     weights: str | None = None,
+    device: str | None = None,
     encoder: Encoder | None = None,
 ) -> Run:
     """The run of a folder or of a report, played again by its record to where it stood, in a new folder.
@@ -95,14 +97,13 @@ def rerun(
     """
     parcel = packed(source, original=True) if isinstance(source, Run) else source
     runs = source.folder.parent if isinstance(source, Run) else runs_folder()
-    run = unpacked(parcel, Path(folder) if folder else again(runs, parcel["name"]), files, weights)
-    player, last = Player(run, encoder), parcel["steps"]
+    place = Path(folder) if folder else vacant(runs / f"{parcel['name']}-again")
+    run, last = unpacked(parcel, place, files, weights), parcel["steps"]
+    if device:
+        encoder = encoders.of(run.settings, **resolved(run), device=device)
+    player = Player(run, encoder)
     player.listeners.append(lambda player: player.step.number >= last and player.stop())
     return player.play()
-
-
-def again(runs: Path, name: str) -> Path:
-    return vacant(runs / f"{name}-again")
 
 
 @dataclass(frozen=True)

@@ -1,125 +1,328 @@
-"""A run as one self-contained HTML file: pictures, curves, recipe. No script, no request to anywhere."""
+"""Runs as one self-contained HTML file, and what it takes to repeat them back out of it. It asks nothing of anyone."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import fields
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from nsutils import pictures
+from PIL import Image
+
+from nsutils import pictures, recipe
+from nsutils.cost import duration, gigabytes
 from nsutils.figures import figure_png, loss_curves, tiles
-from nsutils.run import Run, with_pictures
-from nsutils.settings import Settings, Style
+from nsutils.parcel import Parcel, packed
+from nsutils.run import Run
 from nsutils.targets import shown
 
-MAIN = (
-    *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
-    *("style_layers", "style_statistic", "tv_weight", "steps", "optimizer", "init", "seed"),
-)
-STYLE = Path(__file__).with_suffix(".css")
+STYLE, SCRIPT = (Path(__file__).with_suffix(suffix) for suffix in (".css", ".js"))
+MOST, MOST_WITH_INPUTS = 2_000_000, 5_000_000  # bytes of a page
+ROOM = 1_250_000  # bytes for pictures, which base64 makes a third larger
+STEPS, A_STEP = 40, 9_000  # kept pictures shown at most; bytes from which one is worth showing
+LARGE, SMALL = 1280, 480  # pixels
+EDGES = (1, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)  # parts of these, for pictures that take too much
+LEFT_OUT = "They are left out here: with them this file would be larger than 5 MB."
 
 
-def report(run: Run) -> str:
-    """The HTML text."""
-    meta, rows = run.meta, run.metrics
-    steps = [pair for pair in tiles(run) if pair[0].startswith(("start", "step"))]
-    ends = [pair for pair in tiles(run) if pair not in steps]
-    asked, others = recipe(run)
-    at_the_top = "".join(figure(caption, file, 720) for caption, file in ends)
-    facts = [
-        meta["status"],
-        f"{meta.get('steps', 0)} steps",
-        f"{rows[-1]['seconds'] if rows else 0:.0f} s",
-        meta.get("device", ""),
-        meta["created"].replace("T", " ").replace("+00:00", " UTC"),
+def report(*runs: Run, small: bool = False) -> str:
+    """The HTML text, at most 2 MB large; with the pictures to repeat the runs from, if they fit, 5 MB.
+
+    `small` leaves these out. ValueError for more runs than fit.
+    """
+    packs, stock = anchored([packed(run, small) for run in runs])
+    if too_large := sum(map(len, stock.values())) > MOST_WITH_INPUTS - MOST:
+        packs, stock = anchored([packed(run, small=True) for run in runs])
+    inside, room, note = sum(map(len, stock.values())), ROOM // len(runs), LEFT_OUT * too_large
+    body = overview(runs, room) if len(runs) > 1 else ""
+    for n, (run, pack) in enumerate(zip(runs, packs, strict=True), 1):
+        body += article(run, pack, f"run-{n}", room, stock, note)
+    head = f"{len(runs)} runs" if len(runs) > 1 else title(runs[0])
+    # A file's name may hold bytes that are no text.
+    text = document(head, body, SCRIPT.read_text()).encode(errors="replace")
+    if len(text) - inside > MOST:
+        raise ValueError(f"{len(runs)} runs do not fit into a report of 2 MB; name fewer")
+    return text.decode()
+
+
+def parcels(text: str) -> list[dict[str, Any]]:
+    """What `report` packed into its text, a dict for each run, as `nsutils.parcel` packs it; ValueError if nothing."""
+    packs = re.findall(r'<script type="application/json" class="nsutils-run">(.*?)</script>', text)
+    links = r'<a id="(input-\d+)" [^>]*href="data:[^";]*;base64,([^"]*)"'
+    stock = {f"#{anchor}": data for anchor, data in re.findall(links, text)}
+    if not packs:
+        raise ValueError("no run in this page; give a report that `nsutils report` wrote")
+    try:
+        found = [json.loads(pack) for pack in packs]
+        for facts in (facts for pack in found for facts in pack["inputs"].values()):
+            facts["data"] = facts["data"] and stock[facts["data"]]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"the run in this page is damaged ({error}); ask for it anew") from error
+    return found
+
+
+def anchored(packs: Iterable[Parcel]) -> tuple[list[Parcel], dict[str, str]]:
+    """The parcels with each input's data replaced by the anchor of its link; and the data, each once, by anchor."""
+    anchors: dict[str, str] = {}
+
+    def linked(facts: dict[str, Any]) -> dict[str, Any]:
+        data = facts["data"]
+        return facts | {"data": data and anchors.setdefault(data, f"#input-{len(anchors) + 1}")}
+
+    packs = [
+        pack | {"inputs": {role: linked(facts) for role, facts in pack["inputs"].items()}}
+        for pack in packs
     ]
+    return packs, {anchor: data for data, anchor in anchors.items()}
+
+
+def document(title: str, body: str, script: str = "") -> str:
+    """A whole page. It may load nothing, and run nothing but its own script."""
+    may = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    if script:
+        may += f"; script-src 'sha256-{in_base64(hashlib.sha256(script.encode()).digest())}'"
+        body += f"<script>{script}</script>"
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(run.folder.name)}</title><style>{STYLE.read_text()}</style></head><body>
-<h1>{escape(title(run))}</h1>
-<p class="facts">{escape(", ".join(filter(None, facts)))}</p>
-<div class="ends" style="--beside: {len(ends) - 1}">{at_the_top}</div>
-<h2>How it came about</h2>
-<div class="grid">{"".join(figure(caption, file, 320) for caption, file in steps)}</div>
-<h2>Losses</h2>
-<div class="curves">{picture("the losses over the steps", "png", figure_png(loss_curves(run)))}</div>
-<h2>Recipe</h2>
-{table(asked)}
-<details><summary>All else, as the kit has it by default</summary>
-{table(others)}
-</details>
-<h2>Made with</h2>
-{table(made_with(meta))}
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{may}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head>
+<body>
+{body}
 </body></html>
+"""
+
+
+def overview(runs: Sequence[Run], room: int) -> str:
+    """The results side by side, with what differs, and the table of contents."""
+    grid, contents = "", ""
+    for n, (run, words) in enumerate(zip(runs, recipe.differing(runs), strict=True), 1):
+        caption = ", ".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
+        if image := last(run):
+            tile = figure(image, caption, f"result of run {n}: {caption}", 360, room // 12)
+            grid += f'<a href="#run-{n}">{tile}</a>'
+        head, name = escape(title(run)), escape(run.folder.name)
+        contents += f'<li><a href="#run-{n}">{head}</a>, {name}</li>'
+    return (
+        f'<header><h1>{len(runs)} runs</h1><div class="grid wide">{grid}</div>'
+        f"<nav><ol>{contents}</ol></nav></header>"
+    )
+
+
+def article(
+    run: Run, pack: Parcel, anchor: str, room: int, stock: dict[str, str], note: str
+) -> str:
+    """All about a run. Takes the data that it links to out of the stock."""
+    asked, others = recipe.rows(run)
+    begun = ", as it began; the Python cell steers it as well" if run.steering else ""
+    parts = {
+        "How it came about": steps(run, room),
+        "Losses": curves(run),
+        "Steering": table(
+            [(str(step), words) for step, words in recipe.steering(run)], ("after step", "changed")
+        ),
+        "Recipe": table(asked.items())
+        + f"<details><summary>All else, as the kit has it</summary>{table(others.items())}</details>",
+        "To repeat it": code("Python", recipe.python_cell(run))
+        + code(f"Command line{begun}", recipe.command_line(run))
+        + rerun(pack),
+        "Pictures it was made from": inputs(run, pack, stock) + f"<p>{note}</p>" * bool(note),
+        "Forecast and measured": costs(run.meta),
+        "Made with": table(made_with(run.meta).items()),
+    }
+    told = "".join(f"<section><h2>{n}</h2>{html}</section>\n" for n, html in parts.items() if html)
+    packed_in = json.dumps(pack).replace("<", "\\u003c")
+    return f"""<article id="{anchor}">
+<h1>{escape(title(run))}</h1>
+{"".join(f'<p class="facts">{escape(line)}</p>' for line in standing(run))}
+{ends(run, room)}
+{told}<script type="application/json" class="nsutils-run">{packed_in}</script>
+</article>
 """
 
 
 def title(run: Run) -> str:
     """What was painted in whose manner, by the pictures' old names."""
     inputs = run.meta["inputs"]
-    styles = " and ".join(
-        facts["name"] for role, facts in inputs.items() if role.startswith("style")
+    styles = [facts["name"] for role, facts in inputs.items() if role.startswith("style")]
+    return f"{inputs['content']['name']} in the style of {' and '.join(styles)}"
+
+
+def standing(run: Run) -> list[str]:
+    """Where the run stands, and where it comes from."""
+    meta, rows = run.meta, run.metrics
+    created = meta.get("created", "").replace("T", " ").replace("+00:00", " UTC")
+    took = duration(rows[-1]["seconds"]) if rows else ""
+    line = run.folder.name, run.status, f"{len(rows)} steps", took, meta.get("device"), created
+    lines = [" · ".join(filter(None, line))]
+    if parent := meta.get("parent"):
+        changed = recipe.changes_in_words(parent.get("changes") or {})
+        forked = f"forked from {parent.get('name')} after step {parent.get('step')}"
+        lines.append(forked + f", with {changed}" * bool(changed))
+    return lines
+
+
+def last(run: Run) -> Image.Image | None:
+    """The result, or the last picture kept so far."""
+    files = [*run.images.values(), *([run.result] if run.result.exists() else [])]
+    return shown(files[-1]) if files else None
+
+
+def ends(run: Run, room: int) -> str:
+    """What it was made from, small, and what came of it, large."""
+    roles, result = run.meta["inputs"], last(run)
+    sources = ""
+    for role, facts in roles.items():
+        words, share = f"{spoken(role, roles)}: {facts['name']}", room // 8 // (len(roles) - 1)
+        size = (LARGE, room // 5) if role == "content" else (SMALL, share)
+        sources += figure(shown(run.folder / facts["file"]), words, words, *size, kind=role)
+    if not result:
+        return f'<div class="sources">{sources}</div>'
+    caption = "{}, {} × {} px".format("result" if run.result.exists() else "so far", *result.size)
+    large = figure(result, caption, f"result: {title(run)}", LARGE, room // 3, kind="result")
+    return f'<div class="ends"><div class="sources">{sources}</div>{large}</div>'
+
+
+def spoken(role: str, roles: Iterable[str]) -> str:
+    """As content, style, or style 2 where there are several."""
+    return "style" if role == "style_1" and "style_2" not in roles else role.replace("_", " ")
+
+
+def steps(run: Run, room: int) -> str:
+    """The kept pictures in order, evenly spaced ones if there are many."""
+    room, kept = room // 3, len(run.images)
+    most = max(3, min(STEPS, room // A_STEP))
+    chosen = [pair for pair in tiles(run, most + 3) if pair[0].startswith(("start", "step"))]
+    shares = {"edge": SMALL, "room": room // max(1, len(chosen))}
+    grid = "".join(
+        figure(shown(file), caption, f"the picture at {caption}", **shares)
+        for caption, file in chosen
     )
-    return f"{inputs['content']['name']} in the style of {styles}"
+    few = f"<p>{len(chosen)} of {kept} kept pictures, evenly spaced.</p>"
+    few *= len(chosen) + 1 < kept  # the last is the result
+    return f'{few}<div class="grid steps">{grid}</div>' if grid else ""
 
 
-def recipe(run: Run) -> tuple[dict[str, str], dict[str, str]]:
-    """The settings that make a picture, all that differ from the kit's own, and what was steered; and the others."""
-    settings = run.settings
-    changed = Settings(settings.content, settings.styles).differences(settings)
-    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    asked = with_pictures(settings, lambda name: old[name])
-    rows, others = {}, {}
-    for name in (field.name for field in fields(asked)):
-        if (value := getattr(asked, name)) is not None:
-            (rows if name in (*MAIN, *changed) else others)[name] = plain(value)
-    for change in run.steering:
-        rows[f"after step {change['step']}"] = ", ".join(
-            f"{name} = {plain(value)}" for name, value in change.items() if name != "step"
-        )
-    return rows, others
+def curves(run: Run) -> str:
+    if not (rows := run.metrics):
+        return ""
+    ending = ", ".join(f"{name} {rows[-1][name]:.3g}" for name in ("content", "style", "tv"))
+    words, image = f"losses over the steps, at the end {ending}", figure_png(loss_curves(run), 130)
+    return f'<div class="curves">{img(words, "png", image)}</div>'
 
 
-def plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={share:g}" for name, share in value.items())
-    if isinstance(value, tuple | list):
-        return ", ".join(
-            styled(item, value) if isinstance(item, Style) else str(item) for item in value
-        )
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def code(caption: str, words: str) -> str:
+    return f"<figure><figcaption>{caption}</figcaption><pre>{escape(words)}</pre></figure>"
 
 
-def styled(style: Style, styles: Sequence[Style]) -> str:
-    """A style's picture, its share where there are several, and its scale where it is not 1."""
-    share = f" x {style.weight:g}" if len(styles) > 1 else ""
-    return f"{style.picture}{share}" + (f" at {style.scale:g}" if style.scale != 1 else "")
-
-
-def made_with(meta: dict) -> dict[str, str]:
-    rows = {
-        name: str(meta[name])
-        for name in ("host", "platform", "device", "precision", "threads", "commit", "error")
-        if meta.get(name)
-    }
-    rows["versions"] = ", ".join(f"{name} {number}" for name, number in meta["versions"].items())
-    return rows | {
-        facts["file"]: f"{facts['name']}, SHA-256 {facts['sha256']}"
-        for facts in meta["inputs"].values()
-    }
-
-
-def table(rows: dict[str, str]) -> str:
-    lines = (
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
+def rerun(pack: Parcel) -> str:
+    """How the page itself remakes the run."""
+    missing = [role for role, facts in pack["inputs"].items() if not facts["data"]]
+    words = "".join(f" --{role.split('_')[0]} FILE" for role in missing)
+    return (
+        f"<p>From this page alone: <code>nsutils rerun REPORT.html{escape(words)}</code> "
+        "paints the picture again and says whether it is the same.</p>"
     )
-    return f"<table>{''.join(lines)}</table>"
 
 
-def figure(caption: str, file: Path, edge: int) -> str:
-    image = picture(caption, "jpeg", pictures.jpeg(pictures.thumbnail(shown(file), edge)))
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+def inputs(run: Run, pack: Parcel, stock: dict[str, str]) -> str:
+    """Their names, sizes and hashes, and links to what is inside, each of which holds its data once."""
+    lines = ""
+    for role, facts in pack["inputs"].items():
+        size = (run.folder / facts["file"]).stat().st_size
+        parts = [
+            f"{escape(facts['name'])}, {kilobytes(size)}",
+            f'<span class="hash">SHA-256 {escape(facts["sha256"])}</span>',
+            link(facts, stock) if facts["data"] else "left out",
+        ]
+        head = escape(spoken(role, pack["inputs"]))
+        lines += f'<tr><th scope="row">{head}</th><td>{"<br>".join(parts)}</td></tr>'
+    return f"<table>{lines}</table>"
 
 
-def picture(words: str, kind: str, data: bytes) -> str:
-    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+def link(facts: dict[str, Any], stock: dict[str, str]) -> str:
+    """To save an input from the page; to where it is, if it has been there before."""
+    if not (data := stock.pop(anchor := facts["data"], None)):
+        return f'<a href="{anchor}">save, see above</a>'
+    what = "as large as the run used it, without loss" if facts["as_used"] else "the file itself"
+    return (
+        f'<a id="{anchor[1:]}" download="{escape(saved_as(facts))}" '
+        f'href="data:{escape(facts["media"])};base64,{data}">save</a>, {what}, '
+        f"{kilobytes(len(data) * 3 // 4)}"
+    )
+
+
+def kilobytes(count: int) -> str:
+    return f"{max(1, round(count / 1000))} kB"
+
+
+def saved_as(facts: Mapping[str, Any]) -> str:
+    """The name for an input's file: its own, with the ending of what is inside."""
+    ending = "." + facts["media"].split("/")[-1]
+    return Path(facts["name"]).stem + ending if facts["as_used"] else facts["name"]
+
+
+def costs(meta: Mapping[str, Any]) -> str:
+    """What was forecast, what it was, and the ratio."""
+    foreseen, measured = meta.get("forecast"), meta.get("measured")
+    if not foreseen or not measured:
+        return ""
+    ratios = meta.get("measured_by_forecast") or {}
+    kinds = {"seconds": ("time", duration), "bytes": ("memory", gigabytes)}
+    lines = [
+        (word, told(foreseen[name]), told(measured[name]), f"{ratios.get(name, '-')}")
+        for name, (word, told) in kinds.items()
+    ]
+    return table(lines, ("", "forecast", "measured", "ratio"))
+
+
+def made_with(meta: Mapping[str, Any]) -> dict[str, str]:
+    names = (
+        *("host", "platform", "device", "precision", "threads", "commit"),
+        *("made_smaller", "ended_early", "error"),
+    )
+    rows = {name.replace("_", " "): str(meta[name]) for name in names if meta.get(name)}
+    versions = ", ".join(f"{name} {number}" for name, number in meta.get("versions", {}).items())
+    return rows | ({"versions": versions} if versions else {})
+
+
+def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> str:
+    """Rows of words, the first of each its name; nothing if there are none."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{cells("<td>", words)}</tr>'
+        for name, *words in rows
+    )
+    top = f"<thead><tr>{cells('<th>', heads)}</tr></thead>" if heads else ""
+    return f"<table>{top}<tbody>{lines}</tbody></table>" if lines else ""
+
+
+def cells(tag: str, words: Iterable[str]) -> str:
+    return "".join(f"{tag}{escape(word)}" for word in words)
+
+
+def figure(image: Image.Image, caption: str, alt: str, edge: int, room: int, kind: str = "") -> str:
+    """The image in so many pixels and bytes, with its caption."""
+    drawn = f'<div class="frame">{img(alt, "jpeg", jpeg_within(image, edge, room))}</div>'
+    return (
+        f'<figure class="{escape(kind)}">{drawn}<figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+def jpeg_within(image: Image.Image, edge: int, room: int) -> bytes:
+    """The image as a JPEG of that edge, or as much smaller as it must be."""
+    edge = min(edge, max(image.size))
+    for part in EDGES:
+        data = pictures.jpeg(pictures.thumbnail(image, round(part * edge)), 88 if part == 1 else 80)
+        if len(data) <= room:
+            break
+    return data
+
+
+def img(alt: str, kind: str, data: bytes) -> str:
+    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{in_base64(data)}">'
+
+
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

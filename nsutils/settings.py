@@ -27,6 +27,12 @@ ENCODERS = {
     "vgg16-caffe": VGG16,
     VGG: VGG19,
 }
+# How an encoder is made, and all that is made once for a run: its pictures and its encoder.
+HOW = (
+    *("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding"),
+    *("pixel_range", "feature_scale"),
+)
+FIXED = {"content", "styles", "init", "noise", "noise_scale", "encoder", *HOW}
 STARTS = ("content", "noise", "style", "grey")
 CHOICES = {
     "side": ("long", "short", "width"),

@@ -71,6 +71,10 @@ class Target:
 
     def write(self, path: str | Path) -> None:
         """The target as a safetensors file."""
+        pictures.write(Path(path), self.packed())
+
+    def packed(self) -> bytes:
+        """The target as a safetensors file's bytes."""
         image = pictures.jpeg(pictures.thumbnail(self.picture, SMALL))
         facts = {
             "made_with": json.dumps(self.made_with),
@@ -81,7 +85,7 @@ class Target:
             for edge, octaves in self.sizes.items()
             for layer, statistics in octaves.items()
         }
-        pictures.write(Path(path), save(arrays, facts))
+        return save(arrays, facts)
 
     def at(self, edge: int) -> "Target":
         """The one size that is nearest, by ratio."""

@@ -285,3 +285,64 @@ def test_the_words_of_help_come_without_torch():
         [sys.executable, "-c", listed], capture_output=True, text=True, check=True, env=os.environ
     )
     assert said.stdout.strip() == "False"
+
+
+@pytest.fixture
+def run(content, style, tmp_path):
+    """A small run in a folder of runs."""
+    assert main(["run", content, style, "--out", str(tmp_path / "runs" / "one"), *SMALL]) == 0
+    return Run(tmp_path / "runs" / "one")
+
+
+def test_resume_goes_on_to_more_steps_and_refuses_a_run_that_has_made_them(run, refused, capfd):
+    assert main(["resume", str(run.folder), "--steps", "9", "--style-weight", "3"]) == 0
+    assert "one goes on: 3 steps left of 9" in capfd.readouterr().out
+    assert len(run.metrics) == 9
+    assert run.steering == [{"step": 6, "style_weight": 3.0, "steps": 9}]
+    assert "has made all its 9 steps; give more with --steps" in refused("resume", run.folder)
+    assert "no run in" in refused("resume", run.folder.parent)
+
+
+def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):
+    words = ["fork", str(run.folder), "--step", "4", "--tv-weight", "1"]
+    assert main([*words, "--out", str(tmp_path / "runs" / "two")]) == 0
+    new = Run(tmp_path / "runs" / "two")
+    assert new.meta["parent"]["name"] == "one" and new.steering == [{"step": 4, "tv_weight": 1.0}]
+    assert new.metrics[:3] == run.metrics[:3] and new.status == "done"
+
+
+def test_rerun_says_whether_the_picture_is_the_same(run, tmp_path, capfd, refused):
+    assert main(["report", str(run.folder), "-o", str(tmp_path / "r.html")]) == 0
+    assert main(["report", str(run.folder), "-o", str(tmp_path / "s.html"), "--small"]) == 0
+    content, style = (run.folder / f"inputs/{name}.png" for name in ("content", "style_1"))
+    pair = ["--content", str(content), "--style", str(style)]
+    for n, words in enumerate(([run.folder], [tmp_path / "r.html"], [tmp_path / "s.html", *pair])):
+        out = ["--out", str(tmp_path / "runs" / f"again {n}")]
+        assert main(["rerun", *map(str, words), *out]) == 0
+        assert "the same picture, pixel for pixel" in capfd.readouterr().out
+    assert "leaves out 'content.png'" in refused("rerun", tmp_path / "s.html")
+    (tmp_path / "letter.html").write_text("<p>Dear friend")
+    assert "letter.html" in refused("rerun", tmp_path / "letter.html")
+
+
+def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, capfd, refused):
+    folder = run.folder
+    assert main(["mark", str(folder)]) == 0 and run.favourite
+    assert main(["runs", str(folder.parent), "--where", "status=done"]) == 0
+    assert "one" in capfd.readouterr().out
+    assert main(["compare", str(folder), str(folder), "-o", str(tmp_path / "both.png")]) == 0
+    with Image.open(tmp_path / "both.png") as image:
+        assert image.width > 2 * 400
+    assert main(["film", str(folder), "-o", str(tmp_path / "film.gif")]) == 0
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames >= len(run.images)
+    capfd.readouterr()
+    asked = subprocess.run(
+        [sys.executable, "-m", "nsutils.cli", "delete", str(folder)],
+        input="n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert asked.returncode == 2 and "add --yes" in asked.stderr and folder.exists()
+    assert main(["delete", str(folder), "--yes"]) == 0 and not folder.exists()

@@ -1,14 +1,18 @@
 import base64
 import io
+import itertools
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from PIL import Image
 
-from nsutils import Player, Run
-from nsutils.figures import contact_sheet, loss_curves, tiles
-from nsutils.report import report
+from nsutils import Player, Run, Settings, Style, pictures
+from nsutils.notebook import page as notebook_page
+from nsutils.parcel import packed
+from nsutils.report import parcels, report
 
 
 @pytest.fixture
@@ -18,6 +22,16 @@ def run(settings, encoder, tmp_path):
         if step.number == 6:
             player.steer(style_weight=4.0)
     return player.run
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """Two pictures of noise, which nothing makes small, as large as a run can use them."""
+    chance, names = torch.Generator().manual_seed(0), []
+    for name in ("one", "two"):
+        names.append(str(tmp_path / f"{name}.png"))
+        pictures.to_image(torch.rand(1, 3, 900, 900, generator=chance)).save(names[-1])
+    return names
 
 
 class Tags(HTMLParser):
@@ -30,69 +44,146 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attributes)))
 
 
-def test_tiles_are_content_style_kept_steps_result(run):
-    captions = [caption for caption, _ in tiles(run)]
-    assert captions == [
-        "content",
-        "style",
-        "start",
-        *(f"step {n}" for n in range(2, 12, 2)),
-        "result",
-    ]
-    assert len(tiles(run, most=6)) == 6
+def images(text):
+    """What each picture of the page says and shows."""
+    found = [attributes for tag, attributes in Tags(text).found if tag == "img"]
+    for attributes in found:
+        head, data = attributes["src"].split(",", 1)
+        assert head in ("data:image/jpeg;base64", "data:image/png;base64")
+        yield attributes["alt"], Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
 
 
-def test_a_contact_sheet_shows_every_tile(run):
-    sheet = contact_sheet(run, edge=60, columns=4)
-    assert sheet.width > 4 * 60 and sheet.height > 3 * 40
-    assert len(sheet.getcolors(1 << 20)) > 500
+def test_a_report_shows_what_went_in_each_kept_step_and_what_came_out(run):
+    shown = dict(images(report(run)))
+    words = ["content: content.png", "style: style.png"]
+    words.append("result: content.png in the style of style.png")
+    words += ["the picture at start", *(f"the picture at step {n}" for n in range(2, 12, 2))]
+    curves = [alt for alt in shown if alt not in words]
+    assert len(curves) == 1 and curves[0].startswith("losses over the steps, at the end content")
+    assert all(words) and {*words} < {*shown}
+    assert all(len(image.getcolors(1 << 22)) > 20 for image in shown.values())
+    order = [alt for alt in shown if "the picture at" in alt]
+    assert order == words[3:]
 
 
-def test_loss_curves_are_the_rows_of_metrics(run):
-    (axes,) = loss_curves(run).axes
-    lines = {line.get_label(): line for line in axes.lines}
-    assert list(lines["style"].get_ydata()) == [row["style"] for row in run.metrics]
-    assert axes.get_yscale() == "log"
-    assert Image.open(io.BytesIO(loss_curves(run)._repr_png_())).width > 300
-
-
-def test_a_report_is_one_file_that_asks_for_nothing(run):
+def test_a_report_is_one_file_that_may_ask_for_nothing(run):
     text = report(run)
     tags = Tags(text).found
-    assert not any(tag in ("script", "link", "iframe") for tag, _ in tags)
-    sources = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert len(sources) == len(tiles(run)) + 1
-    for source in sources:
-        head, data = source.split(",", 1)
-        assert head in ("data:image/jpeg;base64", "data:image/png;base64")
-        assert (
-            len(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").getcolors(1 << 22))
-            > 20
-        )
+    assert not any(tag in ("link", "iframe", "base", "object", "form") for tag, _ in tags)
+    (policy,) = (a["content"] for tag, a in tags if tag == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; img-src data:;")
     assert not re.search(r"url\(|@import|https?://", text)
-    assert all(attributes["alt"] for tag, attributes in tags if tag == "img")
+    places = [attributes[name] for _, attributes in tags for name in attributes if name == "href"]
+    assert all(place.startswith(("data:", "#")) for place in places)
 
 
-def test_a_report_tells_the_recipe_the_steering_and_the_machine(run):
-    text = report(run)
+def test_a_report_tells_the_recipe_the_steering_the_costs_and_the_machine(run):
+    text, meta = report(run), run.meta
     for words in (
-        "style_layers",
         "pixels, relu1_1, relu2_1",
-        "after step 6",
-        "style_weight = 4",
-        run.meta["host"],
+        '<th scope="row">6</th><td>style_weight = 4',
+        "nsutils run content.png style.png --size 64",
+        "steering = {",
+        f"{meta['measured_by_forecast']['bytes']}",
+        meta["host"],
+        meta["versions"]["torch"],
+        meta["inputs"]["content"]["sha256"],
     ):
         assert words in text
-    assert run.meta["inputs"]["content"]["sha256"] in text
 
 
-def test_names_from_outside_are_escaped(settings, encoder, tmp_path):
-    hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
-    hostile.write_bytes((tmp_path / "content.png").read_bytes())
-    run = Run.create(
-        tmp_path / "<b>run", settings.__class__(**{**vars(settings), "content": str(hostile)})
-    )
-    list(Player(run, encoder))
-    tags = Tags(report(run)).found
-    assert not any("onerror" in attributes for _, attributes in tags)
-    assert not any(tag == "b" for tag, _ in tags)
+def test_a_report_gives_back_what_was_packed(run):
+    assert parcels(report(run)) == json.loads(json.dumps([packed(run)]))
+    assert parcels(report(run, run)) == json.loads(json.dumps([packed(run)] * 2))
+
+
+def test_links_hold_what_is_inside_once(run):
+    text = report(run, run)
+    links = [a for tag, a in Tags(text).found if tag == "a" and "download" in a]
+    inside = packed(run)["inputs"].values()
+    assert [link["href"].split(",")[1] for link in links] == [facts["data"] for facts in inside]
+    assert [link["download"].split(".")[0] for link in links] == ["content", "style"]
+    assert all(text.count(facts["data"]) == 1 for facts in inside)
+
+
+def test_a_small_report_leaves_the_pictures_out_and_says_how_to_give_them(run):
+    text = report(run, small=True)
+    assert all(facts["data"] is None for facts in parcels(text)[0]["inputs"].values())
+    assert "nsutils rerun REPORT.html --content FILE --style FILE" in text
+    assert len(text) < len(report(run))
+
+
+def test_a_page_without_a_run_is_refused_in_a_line(run):
+    with pytest.raises(ValueError, match="no run in this page"):
+        parcels("<p>nsutils</p>")
+    for damaged in (report(run).replace('"inputs"', ""), report(run).replace("<a id=", "<a x=")):
+        with pytest.raises(ValueError, match=r"^the run in this page is damaged .*$"):
+            parcels(damaged)
+
+
+def test_pictures_that_make_it_larger_than_5_mb_are_left_out(noisy):
+    run = Run.create(noisy[0] + ".run", Settings(*noisy, size=900))
+    assert sum(len(facts["data"]) for facts in packed(run)["inputs"].values()) > 3e6
+    text = report(run)
+    assert len(text.encode()) < 2e6 and "larger than 5 MB" in text
+    assert parcels(text)[0]["inputs"]["content"]["data"] is None
+
+
+def test_a_thousand_kept_noisy_pictures_stay_within_2_mb(noisy):
+    run = Run.create(noisy[0] + ".run", Settings(*noisy, size=900))
+    data = pictures.jpeg(pictures.opened(noisy[0]), 92)
+    for number in range(1000):
+        (run.folder / "images" / f"step_{number:05d}.jpg").write_bytes(data)
+    Image.open(noisy[1]).save(run.result)
+    text = report(run, small=True)
+    assert len(text.encode()) < 2e6
+    (few,) = re.findall(r"(\d+) of 1000 kept pictures", text)
+    steps = [alt for alt, _ in images(text) if alt.startswith("the picture at")]
+    assert len(steps) == int(few) and 30 < int(few) <= 40
+    numbers = [int(alt.split()[-1]) for alt in steps[1:]]
+    assert {later - one for one, later in itertools.pairwise(numbers)} == {numbers[0]}
+
+
+def test_several_runs_are_compared_by_what_differs(run, settings, tmp_path):
+    other = Settings(**{**vars(settings), "style_weight": 7.0})
+    other = Run.create(tmp_path / "other", other)
+    (other.folder / "images" / "step_00000.jpg").write_bytes(run.images[0].read_bytes())
+    text = report(run, other)
+    head = text.partition("</header>")[0]
+    assert re.findall("<figcaption>(.*?)</figcaption>", head) == [
+        "style_weight 1",
+        "style_weight 7",
+    ]
+    assert [place for place in re.findall(r'<li><a href="#(.*?)"', head)] == ["run-1", "run-2"]
+    assert [a["id"] for tag, a in Tags(text).found if tag == "article"] == ["run-1", "run-2"]
+    assert len(text.encode()) < 2e6
+
+
+def test_a_run_that_has_not_begun_is_reported(settings, tmp_path):
+    text = report(Run.create(tmp_path / "run", settings))
+    assert "run · ready · 0 steps" in text
+    assert [alt for alt, _ in images(text)] == ["content: content.png", "style: style.png"]
+
+
+def test_a_run_without_its_meta_json_is_reported(run):
+    (run.folder / "meta.json").unlink()
+    assert "content.png in the style of style_1.png" in report(run)
+
+
+def test_a_fork_tells_where_it_comes_from(run):
+    run.note(parent={"id": "a", "name": "first", "step": 4, "changes": {"style_weight": 2.0}})
+    assert "forked from first after step 4, with style_weight = 2" in report(run)
+
+
+def test_a_style_of_several_has_its_number_and_a_start_its_place(content, style, tmp_path):
+    settings = Settings(content, (style, Style(content, 0.5)), size=64, init=style)
+    shown = [alt for alt, _ in images(report(Run.create(tmp_path / "run", settings)))]
+    wanted = ["content: content.png", "style 1: style.png", "style 2: content.png"]
+    assert shown == [*wanted, "init: style.png"]
+
+
+def test_what_is_no_notebook_is_refused_in_a_line(content, tmp_path):
+    (tmp_path / "values.ipynb").write_text('{"a": 1}')
+    for file in (content, tmp_path / "values.ipynb", tmp_path / "none.ipynb"):
+        with pytest.raises(ValueError, match=r"^no notebook .*; give an .ipynb file$"):
+            notebook_page(file)

@@ -1,0 +1,344 @@
+"""What each command of `nsutils` does. Torch is loaded only where one needs it."""
+
+import os
+import sys
+from argparse import Namespace
+from concurrent.futures import Future, wait
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nsutils.presets import preset
+from nsutils.settings import NOTES, Settings, Style
+
+STYLE_LISTS = {
+    "style_blend_weights": "each style's share among several, as 3,7 (equal)",
+    "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
+}
+
+
+def run(asked: Namespace) -> int:
+    settings = settings_of(asked, asked.content, styles_of(asked))
+    from nsutils import pictures
+    from nsutils.cost import forecast
+    from nsutils.player import Player
+    from nsutils.run import Run
+    from nsutils.sources import size_in_words
+    from nsutils.vgg import AGAINST
+
+    if asked.save:
+        pictures.check_writable(asked.save)
+    encoder = encoder_of(asked, settings)
+    foreseen = forecast(settings, encoder)
+    if not foreseen.fits:
+        raise ValueError(f"this run takes {foreseen}")
+    run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
+    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
+    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
+    if encoder.told_by == AGAINST:
+        print(
+            f"the name of {settings.weights or 'that file'} is another network's, but {encoder.name} was asked for"
+        )
+    if asked.preset and encoder.name == "slim":
+        print(f"losses, sizes and schedule are {asked.preset}'s; the network is the kit's own")
+    Player(run, encoder).play()
+    if asked.save:
+        run.save(asked.save)
+    return ended(run, asked.save)
+
+
+def ended(run: Any, file: str | None = None) -> int:
+    """Says how a run ended; the exit status."""
+    print(f"{run.status}: {file or run.result}\n{run.folder}")
+    if reason := run.meta.get("ended_early"):
+        print(f"nsutils: the last scales were left out: {reason}", file=sys.stderr)
+        return 1
+    return 130 if run.status == "stopped" else 0
+
+
+def found(name: str) -> Any:
+    """The run in a folder, or of that name in data/runs, or the last one there."""
+    from nsutils.run import Run
+    from nsutils.samples import runs_folder
+
+    if name == "last":
+        from nsutils.table import runs
+
+        if not (known := runs()):
+            raise ValueError(f"no run in {str(runs_folder())!r} yet; begin one with nsutils run")
+        return known[0]
+    return Run(name if Path(name).exists() else runs_folder() / name)
+
+
+def resume(asked: Namespace) -> int:
+    from nsutils.player import Player
+
+    player = Player(found(asked.run))
+    player.run.check_idle()
+    player.steer(**given(asked))
+    if not player.steps_left:
+        made = player.step.number
+        raise ValueError(
+            f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
+        )
+    player.encoder = encoder_as(player.run, asked.device)
+    print(
+        f"{player.run.folder.name} goes on: {player.steps_left} steps left of {player.settings.steps}"
+    )
+    return ended(player.play())
+
+
+def fork(asked: Namespace) -> int:
+    from nsutils import replay
+    from nsutils.player import Player
+
+    run = found(asked.run)
+    new = replay.fork(run, asked.step, asked.out, **given(asked))
+    origin = new.meta["parent"]
+    player = Player(new, encoder_as(new, asked.device))
+    from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
+    print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
+    return ended(player.play())
+
+
+def encoder_as(run: Any, device: str | None) -> Any:
+    """The encoder that a run was begun with, on a device that is asked for; None for what the player takes."""
+    from nsutils import encoders
+    from nsutils.player import resolved
+
+    return encoders.of(run.settings, **resolved(run), device=device) if device else None
+
+
+def rerun(asked: Namespace) -> int:
+    from nsutils import replay
+    from nsutils.parcel import packed
+    from nsutils.report import parcels
+
+    if Path(asked.source).suffix.lower() in (".html", ".htm"):
+        try:
+            found_inside = parcels(Path(asked.source).read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"no report {asked.source!r}: {error}") from error
+    else:
+        found_inside = [packed(found(asked.source), original=True)]
+    if asked.out and len(found_inside) > 1:
+        raise ValueError(f"{asked.source!r} holds {len(found_inside)} runs; leave --out away")
+    files = {"content": asked.content, "init": asked.init}
+    files |= {f"style_{n}": file for n, file in enumerate(asked.style or (), 1)}
+    files = {role: file for role, file in files.items() if file}
+    same = True
+    for parcel in found_inside:
+        new = replay.rerun(parcel, asked.out, files, asked.weights, asked.device)
+        likeness = replay.likeness(parcel, new)
+        print(f"{likeness}: {new.result}")
+        same = same and likeness.same
+    return 0 if same else 1
+
+
+def runs(asked: Namespace) -> None:
+    from nsutils import table
+
+    found = table.runs(asked.folder)
+    for name, value in asked.where:
+        found = found.where(**{name: value})
+    if asked.sort:
+        found = found.sorted(asked.sort)
+    if asked.reverse:
+        found = found[::-1]
+    print(found.tree() if asked.tree else found)
+
+
+def compare(asked: Namespace) -> None:
+    from nsutils.figures import side_by_side
+    from nsutils.pictures import check_writable, encoded
+
+    format = check_writable(asked.out)
+    image = side_by_side([found(name) for name in asked.runs], 480)
+    write_file(asked.out, encoded(image, format))
+
+
+def film(asked: Namespace) -> None:
+    from nsutils import figures
+
+    write_file(asked.out, figures.film(found(asked.run), asked.edge, asked.seconds))
+
+
+def mark(asked: Namespace) -> None:
+    found(asked.run).mark(not asked.off)
+
+
+def delete(asked: Namespace) -> int:
+    """After a yes, for there is no way back."""
+    doomed = [found(name) for name in asked.runs]
+    for run in doomed:
+        print(
+            f"{run.folder}: {run.status}, {len(run.metrics)} steps{', a favourite' * run.favourite}"
+        )
+    if not asked.yes:
+        words = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
+        if not sys.stdin.isatty():
+            raise ValueError(f"nobody is there to say yes to deleting {words}; add --yes")
+        if input(f"Delete {words} for ever? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was deleted.")
+            return 1
+    for run in doomed:
+        run.delete()
+    return 0
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Writes the file and says how large it is; ValueError if it cannot be."""
+    from nsutils.pictures import write
+
+    try:
+        write(Path(path), data)
+    except OSError as error:
+        raise ValueError(f"{path!r} cannot be written: {error.strerror or error}") from error
+    print(f"{path} ({len(data) / 1e6:.1f} MB)")
+
+
+def forecast(asked: Namespace) -> int:
+    settings = settings_of(asked, asked.content, styles_of(asked))
+    from nsutils.cost import forecast
+    from nsutils.sources import size_in_words
+
+    encoder = encoder_of(asked, settings)
+    foreseen = forecast(settings, encoder)
+    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
+    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
+    return 0 if foreseen.fits else 1
+
+
+def encoder_of(asked: Namespace, settings: Settings) -> Any:
+    """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
+    from nsutils import encoders
+    from nsutils.sources import check_targets
+
+    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
+    check_targets(settings, encoder)
+    return encoder
+
+
+def target(asked: Namespace) -> None:
+    from nsutils import encoders
+    from nsutils.sources import style_target
+    from nsutils.targets import SUFFIX
+
+    if Path(asked.out).suffix != SUFFIX:
+        raise ValueError(f"{asked.out!r} does not end in {SUFFIX}; runs know a target by that")
+    settings = settings_of(asked, asked.style, (Style(asked.style),))
+    write_file(asked.out, style_target(settings, encoders.of(settings)).packed())
+
+
+def colour(asked: Namespace) -> None:
+    found(asked.run).save(asked.out, asked.amount, asked.method)
+    print(asked.out)
+
+
+def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
+    """The settings that were given as options, and all others as the kit, or the preset, has them."""
+    made = partial(preset, asked.preset) if asked.preset else Settings
+    return made(content, styles, **given(asked))
+
+
+def given(asked: Namespace) -> dict[str, Any]:
+    """The settings that were given as options."""
+    named = {name: getattr(asked, name, None) for name in NOTES}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def styles_of(asked: Namespace) -> tuple[Style, ...]:
+    """The styles with their shares and scales, a folder's pictures each for itself."""
+    from nsutils.pictures import folder
+
+    files = [file for name in asked.styles for file in folder(Path(name)) or [name]]
+    lists = {}
+    for name in STYLE_LISTS:
+        given = getattr(asked, name) or (1.0,)
+        if len(given) not in (1, len(files)):
+            raise ValueError(
+                f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
+            )
+        lists[name] = given if len(given) == len(files) else given * len(files)
+    return tuple(
+        Style(str(file), *both) for file, *both in zip(files, *lists.values(), strict=True)
+    )
+
+
+def report(asked: Namespace) -> None:
+    from nsutils import notebook
+    from nsutils.report import report
+
+    first = Path(asked.runs[0])
+    if first.suffix == ".ipynb":
+        if len(asked.runs) > 1:
+            raise ValueError("one notebook makes one report; name one")
+        return write_file(
+            asked.out or str(first.with_suffix(".html")), notebook.page(first).encode()
+        )
+    every = [found(name) for name in asked.runs]
+    if len(every) > 1 and not asked.out:
+        raise ValueError(f"a report of {len(every)} runs needs a place; name it with --out")
+    text = report(*every, small=asked.small)
+    write_file(asked.out or str(every[0].folder / "report.html"), text.encode())
+
+
+def demo(asked: Namespace) -> None:
+    """The first notebook without a screen: a run folder and its report."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from nsutils.notebook import executed
+    from nsutils.pictures import write
+    from nsutils.report import report
+    from nsutils.run import Run, vacant
+    from nsutils.samples import runs_folder
+
+    folder = vacant(runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-demo")
+    print("Painting with notebooks/01_first_picture.ipynb")
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(executed, first_notebook(), folder=str(folder))
+        watch(folder, work)
+        work.result()
+    write(folder / "report.html", report(Run(folder)).encode())
+    print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab")
+
+
+def watch(folder: Path, work: Future) -> None:
+    """A progress bar of the run that is being made in the folder."""
+    from nsutils.run import Run
+
+    with tqdm(
+        unit="step", total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
+    ) as bar:
+        while not wait([work], 0.5).done:
+            if (folder / "settings.json").exists():
+                run = Run(folder)
+                bar.total, bar.n = run.settings.steps, len(run.metrics)
+                bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
+            bar.refresh()
+        bar.n = bar.total
+        bar.refresh()
+
+
+def first_notebook() -> Path:
+    from nsutils.samples import ROOT
+
+    if not (file := ROOT / "notebooks" / "01_first_picture.ipynb").exists():
+        raise ValueError(f"no notebook at {str(file)!r}; take a checkout of the project")
+    return file
+
+
+def lab(asked: Namespace) -> None:
+    """JupyterLab on this machine only, with Jupyter's own token."""
+    notebook = first_notebook()
+    root = notebook.parents[1]
+    # Uploads beyond Tornado's 10 MiB would silently cut the connection.
+    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"
+    words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", larger, f"--ServerApp.root_dir={root}"]
+    words.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root).as_posix()}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, *words])

@@ -1,0 +1,158 @@
+"""A run's recipe in words: as a table, as the Python cell and as the command line that repeat it."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from nsutils.presets import PRESETS, preset
+from nsutils.run import Run, with_pictures
+from nsutils.settings import Settings, Style
+
+MAIN = (
+    *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
+    *("style_layers", "style_statistic", "tv_weight", "steps", "optimizer", "init", "seed"),
+)
+
+
+def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
+    """The settings that make a picture and all that differ from the kit's own; and the others."""
+    settings = named(run)
+    changed = Settings(settings.content, settings.styles).differences(settings)
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    asked = {name: plain(value) for name, value in known.items() if name in (*MAIN, *changed)}
+    others = {name: plain(value) for name, value in known.items() if name not in asked}
+    return asked, {name: words for name, words in others.items() if words != "-"}
+
+
+def steering(run: Run) -> list[tuple[int, str]]:
+    """What was changed while it ran, after which step."""
+    return [(line["step"], changes_in_words(line)) for line in run.steering]
+
+
+def changes_in_words(line: dict[str, Any]) -> str:
+    words = ", ".join(f"{name} = {plain(value)}" for name, value in changes(line).items())
+    return f"undone: {words}" if line.get("undo") else words
+
+
+def changes(line: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a line of the steering log."""
+    return {name: value for name, value in line.items() if name not in ("step", "undo")}
+
+
+def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """For each run the settings in which these runs differ, in words."""
+    every = [asked | others for asked, others in map(rows, runs)]
+    names = [field.name for field in fields(Settings)]
+    differ = [name for name in names if len({words.get(name) for words in every}) > 1]
+    return [{name: words[name] for name in differ if name in words} for words in every]
+
+
+def python_cell(run: Run) -> str:
+    """The cell of a notebook that paints the picture again, steered after the same steps."""
+    settings, log = named(run), {}
+    base, given = shortest(settings)
+    maker, first = ("preset", [repr(base)]) if base else ("Settings", [])
+    for line in run.steering:
+        log.setdefault(line["step"], {}).update(changes(line))
+    early, steer = log.pop(0, {}), "    player.steer(**steering.get(step.number, {}))"
+    words = sorted({"Player", "Run", maker} | {"Style" for style in settings.styles if odd(style)})
+    pictures = [repr(settings.content), styles_in_python(settings.styles)]
+    options = [f"{name}={value!r}" for name, value in given.items()]
+    written = [f"{step}: {made!r}" for step, made in log.items()]
+    parts = [
+        f"from nsutils import {', '.join(words)}\n",
+        call(f"settings = {maker}", [*first, *pictures, *options]),
+        call("steering = ", written, "{}") if log else "",
+        "player = Player(Run.new(settings))",
+        f"player.steer(**{early})" if early else "",
+        f"for step in player:\n{steer}" if log else "player.play()",
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def call(name: str, arguments: Iterable[str], brackets: str = "()") -> str:
+    lines = "".join(f"    {argument},\n" for argument in arguments)
+    return f"{name}{brackets[0]}\n{lines}{brackets[1]}"
+
+
+def styles_in_python(styles: Sequence[Style]) -> str:
+    """One picture by its name, several as a tuple."""
+    each = [repr(style.picture) for style in styles]
+    for place, style in enumerate(styles):
+        if odd(style):
+            each[place] = f"Style({', '.join([each[place], *odd(style)])})"
+    return each[0] if len(each) == 1 else f"({', '.join(each)})"
+
+
+def odd(style: Style) -> list[str]:
+    """What of it is not as a style has it by default, as Python's arguments."""
+    numbers = {"weight": style.weight, "scale": style.scale}
+    return [f"{name}={number!r}" for name, number in numbers.items() if number != 1]
+
+
+def command_line(run: Run) -> str:
+    """The command that paints the picture as the run began."""
+    settings = with_pictures(named(run), lambda name: f"./{name}" if name[0] == "-" else name)
+    base, given = shortest(settings)
+    words = ["nsutils", "run", settings.content, *(style.picture for style in settings.styles)]
+    for option, name in {"blend-weights": "weight", "scale": "scale"}.items():
+        numbers = [getattr(style, name) for style in settings.styles]
+        if set(numbers) != {1.0}:
+            words += [f"--style-{option}", in_a_word(numbers)]
+    if base:
+        words += ["--preset", base]
+    for name, value in given.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", in_a_word(value)]
+    return shlex.join(words)
+
+
+def in_a_word(value: Any) -> str:
+    """A value as an option takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
+    if isinstance(value, tuple | list):
+        return ",".join(map(in_a_word, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def shortest(settings: Settings) -> tuple[str | None, dict[str, Any]]:
+    """The preset, if any, from which the settings differ least, and in what; an own size is none that a word tells."""
+    found = {base: differences(base, settings) for base in (None, *PRESETS)}
+    return min(found.items(), key=lambda pair: (pair[1].get("size", 0) is None, len(pair[1])))
+
+
+def differences(base: str | None, settings: Settings) -> dict[str, Any]:
+    """What must be asked of the kit's settings, or a preset's, to have these."""
+    pair = settings.content, settings.styles
+    if not base:
+        return Settings(*pair).differences(settings)
+    given = preset(base, *pair).differences(settings)
+    # Some of a preset's settings follow from others.
+    return given | preset(base, *pair, **given).differences(settings)
+
+
+def named(run: Run) -> Settings:
+    """The settings with the pictures' old names."""
+    old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
+    return with_pictures(run.settings, lambda name: old[name])
+
+
+def plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={share:g}" for name, share in value.items())
+    if isinstance(value, tuple | list):
+        return ", ".join(
+            styled(item, value) if isinstance(item, Style) else str(item) for item in value
+        )
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def styled(style: Style, styles: Sequence[Style]) -> str:
+    """A style's picture, its share where there are several, and its scale where it is not 1."""
+    share = f" x {style.weight:g}" if len(styles) > 1 else ""
+    return f"{style.picture}{share}" + (f" at {style.scale:g}" if style.scale != 1 else "")

@@ -1,0 +1,89 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nsutils import Player, Run
+from nsutils.figures import contact_sheet, film, loss_curves, tiles
+
+
+@pytest.fixture
+def run(settings, encoder, tmp_path):
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 6:
+            player.steer(style_weight=4.0)
+    return player.run
+
+
+def test_tiles_are_content_style_kept_steps_result(run):
+    captions = [caption for caption, _ in tiles(run)]
+    assert captions == [
+        "content",
+        "style",
+        "start",
+        *(f"step {n}" for n in range(2, 12, 2)),
+        "result",
+    ]
+    assert len(tiles(run, most=6)) == 6
+
+
+def test_a_contact_sheet_shows_every_tile(run):
+    sheet = contact_sheet(run, edge=60, columns=4)
+    assert sheet.width > 4 * 60 and sheet.height > 3 * 40
+    assert len(sheet.getcolors(1 << 20)) > 500
+
+
+def test_loss_curves_are_the_rows_of_metrics(run):
+    (axes,) = loss_curves(run).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines["style"].get_ydata()) == [row["style"] for row in run.metrics]
+    assert axes.get_yscale() == "log"
+    assert Image.open(io.BytesIO(loss_curves(run)._repr_png_())).width > 300
+
+
+def test_a_change_is_named_where_it_was_made(run):
+    (axes,) = loss_curves(run).axes
+    assert [(text.get_text(), text.xy[0]) for text in axes.texts] == [("style_weight 4", 6)]
+
+
+def test_names_of_many_changes_keep_clear_of_each_other_and_of_the_curves(run):
+    for step in (6, 6, 7, 7, 8, 9, 9, 10, 11, 11):
+        run.steered(step, {"style_weight": step / 3, "content_weight": 0.5, "tv_weight": 0.1})
+    figure = loss_curves(run)
+    figure.savefig(io.BytesIO())
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts][-1] == "…" and len(boxes) == 9
+    for place, box in enumerate(boxes):
+        assert box.y0 > axes.bbox.y1 and box.y1 < figure.bbox.y1
+        assert box.x0 > figure.bbox.x0 and box.x1 < figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:place])
+
+
+def test_a_film_shows_the_kept_steps_and_stays_on_the_result(run):
+    gif = Image.open(io.BytesIO(film(run, seconds=3)))
+    times, frames = [], []
+    for number in range(gif.n_frames):
+        gif.seek(number)
+        times.append(gif.info["duration"])
+        frames.append(np.asarray(gif.convert("RGB"), float))
+    kept = [Image.open(file) for file in [*run.images.values()][:-1]] + [run.picture()]
+    assert len(frames) == len(kept) and gif.info["loop"] == 0
+    assert sum(times) == pytest.approx(3000, abs=100) and times[-1] > 2 * max(times[:-1])
+    for frame, image in zip(frames, kept, strict=True):
+        assert np.abs(frame - np.asarray(image.resize(gif.size), float)).mean() < 12
+
+
+def test_a_film_fits_into_its_edge_and_its_time(run):
+    first = run.images[0].read_bytes()
+    for number in range(1000, 1200):
+        (run.folder / "images" / f"step_{number:05d}.jpg").write_bytes(first)
+    gif = Image.open(io.BytesIO(film(run, edge=32, seconds=2)))
+    assert max(gif.size) == 32 and gif.n_frames <= 25
+
+
+def test_a_film_of_nothing_is_refused(settings, tmp_path):
+    with pytest.raises(ValueError, match=r"no pictures in .*empty"):
+        film(Run.create(tmp_path / "empty", settings))
