@@ -2,6 +2,7 @@
 
 import base64
 import math
+import os
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.presets import PRESETS, preset
 from nsutils.recipe import plain
+from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
@@ -42,7 +44,7 @@ STEERED = (
 )
 OWN = "nsutils"  # among the presets
 RECIPE = ("encoder", "size", *STEERED)
-ENDED = ("stopped", "done", "failed")
+ENDED = ("ready", "stopped", "done", "failed")
 NAMED = {"description_width": "112px"}
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
@@ -51,15 +53,21 @@ class Panel:
     """Sliders and buttons over a player, with a live picture and a grid of the kept steps.
 
     `settings` is where the controls begin, by default two sample pictures and the default recipe; each Run
-    makes a new folder in `folder`, by default in data/runs. Shown as a cell's last line, it returns at once.
-    `play()` is the Run button, `wait()` blocks until the end, `run` is the run in hand, if any.
+    makes a new folder in `folder`, by default in data/runs. A `Run` in place of settings is taken up, as `open`
+    does. Shown as a cell's last line, it returns at once. `play()` is the Run button, `wait()` blocks until the
+    end, `run` is the run in hand, if any.
 
     Callbacks come in any thread: they speak to the player and are soon done. What the player tells comes in
     its thread and only sets widgets' values.
     """
 
-    def __init__(self, settings: Settings | None = None, folder: str | Path | None = None):
-        self.given = settings or Settings(sample("waterside"), (Style(sample("strokes")),))
+    def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
+        kept = settings if isinstance(settings, Run) else None
+        self.given = (
+            kept.settings
+            if kept
+            else settings or Settings(sample("waterside"), (Style(sample("strokes")),))
+        )
         self._made, self._weights = partial(replace, self.given), self.given.weights
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
@@ -74,21 +82,27 @@ class Panel:
             style=NAMED,
             layout={"width": "auto"},
         )
-        self.run_button, self.pause_button, self.stop_button = buttons()
+        self.run_button, self.pause_button, self.stop_button = buttons(*BUTTONS)
+        self.undo_button, self.report_button = buttons(*LATER)
+        self.cut_button = widgets.Button(icon="play", layout={"width": "auto"})
         self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
         self.foreseen = Foreseen()
-        self.problem = widgets.HTML()
+        self.problem, self.reported = widgets.HTML(), widgets.HTML()
         self.live = widgets.Image(format="jpeg").add_class("live")
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
         self.tiles = Tiles().add_class("tiles")
         self.side = widgets.VBox()
         self.box = laid_out(self)
         self._static: list = []
+        self._taking_back, self._cut_off = False, None
         self._failed: Exception | None = None
         self._one_run = threading.Lock()
         self._connect()
         self._preview()
+        if kept:
+            self.open(kept)
+        self._offer_cut_off()
 
     @property
     def run(self) -> Run | None:
@@ -133,14 +147,91 @@ class Panel:
             self.player.listeners.append(self._follow)
             self.player.start()
 
+    def open(self, run: Run) -> None:
+        """Takes up a run that is there: its settings on the controls, its pictures below, ready to go on."""
+        if self.player is not None:
+            self.player.close()
+        player = Player(run)
+        inputs = run.meta["inputs"]
+        self.given, self._weights = player.settings, player.settings.weights
+        self._made = partial(replace, self.given)
+        self.content.choose(self.given.content, inputs["content"]["name"])
+        self.style.choose(self.given.styles[0].picture, inputs["style_1"]["name"])
+        encoder = self.controls["encoder"]
+        encoder.options = tuple(dict.fromkeys((*encoder.options, self.given.encoder)))
+        encoder.value = self.given.encoder
+        self._renew_controls()
+        self.player = player
+        self._begin(self.given)
+        for number, file in run.images.items():
+            if number in self.tiles.awaited:
+                self.tiles.fill(number, pictures.opened(file))
+        player.listeners.append(self._follow)
+        self._follow(player)
+
+    def go_on(self) -> None:
+        """Lets a run that has ended play on, with what the controls say, as far as it may change."""
+        player, own = self.player, self.controls["encoder"].value == self.player.settings.encoder
+        asked = {
+            name: value(self.controls[name]) for name in STEERED if own or "layers" not in name
+        }
+        known = {name: getattr(player.settings, name) for name in asked}
+        self.problem.value = ""
+        try:
+            player.steer(**{n: v for n, v in asked.items() if not same(v, known[n])})
+            if not player.steps_left:
+                raise ValueError("all its iterations are made; move Iterations up to go on")
+            made = player.step.number if player.step else -1
+            self.tiles.plan(kept_steps(player.settings), self._size, after=made)
+            self._enable("playing")
+            player.start()
+        except ValueError as error:
+            self._enable(player.status)
+            self._complain(error)
+
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
         if self.player is None:
             return
         if self.player.status == "paused":
             self.player.resume()
-        else:
+        elif self.player.playing:
             self.player.pause()
+        else:
+            self.go_on()
+
+    def undo(self) -> None:
+        """Takes the last change back that was made while it ran."""
+        if self.player is None:
+            return
+        try:
+            self.player.undo()
+        except ValueError as error:
+            return self._complain(error)
+        self._taking_back = True
+        for name in STEERED:
+            control, old = self.controls[name], getattr(self.player.settings, name)
+            if not same(value(control), old):
+                control.value = old
+        self._taking_back = False
+        if not self.player.playing and self.player.step:
+            self._show(self.player.step)
+
+    def report(self) -> None:
+        """Writes the run's report into its folder, and offers a copy."""
+        if self.player is None:
+            return
+        try:
+            text = report(self.run).encode()
+            pictures.write(file := self.run.folder / "report.html", text)
+        except (ValueError, OSError) as error:
+            return self._complain(error)
+        link = f"data:text/html;base64,{base64.b64encode(text).decode()}"
+        name = escape(f"{self.run.folder.name}.html", quote=True)
+        self.reported.value = (
+            f'<div class="note">Report: {escape(shortest_path(file))} ({len(text) / 1e6:.1f} MB). '
+            f'<a download="{name}" href="{link}">Save a copy</a></div>'
+        )
 
     def stop(self) -> None:
         if self.player is not None:
@@ -156,6 +247,9 @@ class Panel:
         self.run_button.on_click(lambda _: self.play())
         self.pause_button.on_click(lambda _: self.pause())
         self.stop_button.on_click(lambda _: self.stop())
+        self.undo_button.on_click(lambda _: self.undo())
+        self.report_button.on_click(lambda _: self.report())
+        self.cut_button.on_click(lambda _: self._take_up())
         for picker in (self.content, self.style):
             picker.observe(lambda _: self._preview(), "value")
             picker.observe(self._foresee, "value")
@@ -178,7 +272,7 @@ class Panel:
     def _steer(self, name: str, change: dict) -> None:
         """A moved control takes effect within a step; layers only if they are the playing encoder's."""
         self.problem.value = ""
-        if self.player is None or name not in STEERED:
+        if self.player is None or name not in STEERED or self._taking_back:
             return
         if name == "original_colors" and not self.player.playing:
             return self._recolour(change["new"])
@@ -215,6 +309,9 @@ class Panel:
         self.given = made(self.content.value, self.given.styles, **self._network)
         # A program's numbers of scales and the like follow from what is asked: they are not kept.
         self._made = made
+        self._renew_controls()
+
+    def _renew_controls(self) -> None:
         self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
         self.side.children = asked_for(self)
         self._connect_controls()
@@ -225,6 +322,23 @@ class Panel:
         known = ENCODERS[change["new"]]
         for name, layers in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
             self.controls[name].offer(layers, self.controls[name].value)
+
+    def _offer_cut_off(self) -> None:
+        """A button for the last run, if its process was ended in the middle of it."""
+        self._cut_off = None if self.player else cut_off(self.folder)
+        self.cut_button.layout.display = "" if self._cut_off else "none"
+        if run := self._cut_off:
+            made = f"{len(run.metrics)} of {run.settings.steps} steps"
+            self.cut_button.description = f"Go on with the run that was cut off ({made})"
+            self.cut_button.tooltip = run.folder.name
+
+    def _take_up(self) -> None:
+        try:
+            self.open(self._cut_off)
+        except (ValueError, OSError) as error:
+            return self._complain(error)
+        self.cut_button.layout.display = "none"
+        self.go_on()
 
     def _preview(self) -> None:
         """Shows the chosen pictures, as long as there is no run to show."""
@@ -244,7 +358,8 @@ class Panel:
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
-        self.problem.value, self.curves.value = "", NO_CURVES
+        self.problem.value, self.reported.value, self.curves.value = "", "", NO_CURVES
+        self.cut_button.layout.display = "none"
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:
@@ -278,14 +393,15 @@ class Panel:
             self.curves.value = figure_png(loss_curves(player.run))
             self._keep()
         if player.status == "failed":
-            self.said.value, self.problem.value = "Failed", complaint(player.run.meta["error"])
+            self.said.value, self.problem.value = "Failed", complaint(player.error)
         self._enable(player.status)
 
     def _enable(self, status: str) -> None:
-        self.pause_button.disabled = self.stop_button.disabled = status in ENDED
-        held = status == "paused"
-        self.pause_button.description = "Resume" if held else "Pause"
-        self.pause_button.icon = "play" if held else "pause"
+        self.stop_button.disabled = ended = status in ENDED
+        self.pause_button.disabled = self.undo_button.disabled = self.report_button.disabled = False
+        words = "Go on" if ended else "Resume" if status == "paused" else "Pause"
+        self.pause_button.description = words
+        self.pause_button.icon = "pause" if words == "Pause" else "play"
         self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
 
     def _complain(self, error: Exception) -> None:
@@ -310,6 +426,28 @@ class Panel:
 def value(control: widgets.Widget) -> Any:
     """What a control says, in the terms of `Settings`."""
     return control.weight if isinstance(control, Weight) else control.value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether a control says what is asked; a slider's numbers are rounded."""
+    if isinstance(one, float) and other is not None:
+        return math.isclose(one, other, rel_tol=1e-6)
+    return one == other
+
+
+def cut_off(folder: Path) -> Run | None:
+    """The run in a folder that was written last, if its process is gone and it had steps to make."""
+    files = sorted(folder.glob("*/meta.json"), key=lambda file: file.stat().st_mtime)
+    try:
+        last = Run(files[-1].parent) if files else None
+        return last if last and last.status == "interrupted" and last.last else None
+    except (ValueError, OSError):
+        return None
+
+
+def shortest_path(file: Path) -> str:
+    """The path from the working folder, if that is the shorter one."""
+    return min(str(file), os.path.relpath(file), key=len)
 
 
 def kept_steps(settings: Settings) -> list[int]:
@@ -363,16 +501,22 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
     }
 
 
-def buttons() -> list[widgets.Button]:
-    """Run, Pause, Stop."""
+BUTTONS = (
+    ("Run", "play", "begin a new run, in a new folder", {"button_style": "primary"}),
+    ("Pause", "pause", "hold the run, or let it go on", {"disabled": True}),
+    ("Stop", "stop", "end the run; what there is is kept", {"disabled": True}),
+)
+LATER = (
+    ("Undo", "undo", "take the last change back that was made while it ran", {"disabled": True}),
+    ("Report", "file", "write the run as one HTML file, to send to a friend", {"disabled": True}),
+)
+
+
+def buttons(*kinds: tuple[str, str, str, dict[str, Any]]) -> list[widgets.Button]:
     layout = {"flex": "1 1 0", "width": "auto", "min_width": "72px"}
     return [
         widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, **more)
-        for word, icon, tip, more in (
-            ("Run", "play", "begin a new run, in a new folder", {"button_style": "primary"}),
-            ("Pause", "pause", "hold the run, or let it go on", {"disabled": True}),
-            ("Stop", "stop", "end the run; what there is is kept", {"disabled": True}),
-        )
+        for word, icon, tip, more in kinds
     ]
 
 
@@ -394,11 +538,14 @@ def laid_out(panel: Panel) -> widgets.VBox:
     """Controls beside the picture, or above it where the window is narrow; the tiles below."""
     panel.side.children = asked_for(panel)
     main = [
+        panel.cut_button,
         widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),
+        widgets.HBox([panel.undo_button, panel.report_button]),
         panel.progress,
         panel.said,
         panel.foreseen,
         panel.problem,
+        panel.reported,
         widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses")),
     ]
     columns = widgets.Box([panel.side.add_class("controls"), widgets.VBox(main).add_class("views")])
@@ -417,7 +564,8 @@ def pace(player: Player) -> str:
     words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
     if player.status == "playing":
         return f"{words}, {player.speed:.1f} steps/s, {clock(player.seconds_left)} left"
-    return f"{player.status.capitalize()}: {words}"
+    status = player.run.status if player.status == "ready" else player.status
+    return f"{status.capitalize()}: {words}"
 
 
 def recipe_line(player: Player) -> str:

@@ -175,6 +175,7 @@ class Player:
         self.run.check_idle()
         self._stop.clear()
         self._ended.clear()
+        self.error = None
         machine.dismiss_helpers()
         self._thread = threading.Thread(
             target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
@@ -264,6 +265,7 @@ class Player:
         except OSError as error:
             raise self._unwritable(error) from error
         except BaseException as error:
+            self.error = error
             ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
@@ -285,7 +287,8 @@ class Player:
         words = (
             f"{error.strerror}: {error.filename or self.run.folder}" if error.strerror else error
         )
-        self.status, error = "failed", OSError(f"{words}; mend that, and the run can go on")
+        self.status = "failed"
+        self.error = error = OSError(f"{words}; mend that, and the run can go on")
         with suppress(OSError):
             self.run.note(status="failed", error=str(error))
         return error

@@ -1,5 +1,6 @@
 """The panel without a page: widgets set and clicked from here, over a real player."""
 
+import base64
 import io
 import threading
 from dataclasses import replace
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image, ImageChops
 
-from nsutils import Run, Settings, pictures, preset
+from nsutils import Player, Run, Settings, pictures, preset
 from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
@@ -70,7 +71,7 @@ def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
     assert run is panel.run and run.folder.parent == tmp_path / "runs"
     assert run.status == "done" and run.result.exists()
     assert panel.progress.value == panel.progress.max == 12 and "Done" in panel.said.value
-    assert panel.pause_button.disabled and panel.stop_button.disabled
+    assert panel.stop_button.disabled and panel.pause_button.description == "Go on"
 
 
 def test_tiles_fill_in_order_and_hold_pictures(panel, settings):
@@ -385,3 +386,79 @@ def test_no_weights_are_fetched_for_a_forecast(panel):
     panel.controls["encoder"].value = "vgg16"
     assert panel.foreseen.ready.wait(60)
     assert panel.foreseen.value == ""
+
+
+def test_a_stopped_run_goes_on_to_the_same_picture(panel, settings, tmp_path):
+    panel.run_button.click()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 5)
+    panel.stop_button.click()
+    stopped = panel.wait()
+    assert panel.pause_button.description == "Go on"
+    panel.pause_button.click()
+    assert panel.wait() is stopped and stopped.status == "done"
+    assert not panel.tiles.awaited and list(images(panel))[-1] == "result"
+    unbroken = Player(Run.create(tmp_path / "unbroken", settings)).play()
+    assert stopped.result.read_bytes() == unbroken.result.read_bytes()
+
+
+def test_a_finished_run_goes_on_to_more_iterations(panel):
+    panel.run_button.click()
+    run = panel.wait()
+    panel.pause_button.click()
+    assert "move Iterations up" in panel.problem.value
+    panel.controls["steps"].value = 16
+    panel.pause_button.click()
+    panel.wait()
+    assert panel.run is run or panel.run.folder == run.folder
+    assert len(run.metrics) == 16 and run.steering == [{"step": 12, "steps": 16}]
+    assert panel.progress.value == panel.progress.max == 16
+
+
+def test_a_kept_run_is_taken_up_with_its_settings_and_pictures(settings, tmp_path):
+    asked = replace(settings, style_weight=3.0, content_layers=("relu1_2",))
+    player = Player(Run.create(tmp_path / "runs" / "kept", asked))
+    for step in player:
+        if step.number == 6:
+            break
+    panel = Panel(Run(player.run.folder), tmp_path / "runs")
+    assert panel.settings == panel.player.settings
+    assert "Stopped: step 6 of 12" in panel.said.value
+    assert not flat(images(panel)[4]) and panel.tiles.awaited >= {8, 10}
+    panel.pause_button.click()
+    assert panel.wait().status == "done" and len(panel.run.metrics) == 12
+
+
+def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
+    player = Player(Run.create(tmp_path / "runs" / "cut", settings))
+    for step in player:
+        if step.number == 6:
+            break
+    player.run.note(status="playing", pid=2**22 + 1)
+    panel = Panel(settings, tmp_path / "runs")
+    assert panel.player is None and panel.cut_button.layout.display == ""
+    assert "6 of 12 steps" in panel.cut_button.description
+    panel.cut_button.click()
+    assert panel.wait().status == "done" and len(panel.run.metrics) == 12
+    assert panel.cut_button.layout.display == "none"
+    assert Panel(settings, tmp_path / "runs").cut_button.layout.display == "none"
+
+
+def test_undo_moves_the_slider_back(playing):
+    begun = playing.settings.style_weight
+    playing.controls["style_weight"].value = 30.0
+    until(playing, lambda: playing.player.step.settings.style_weight == 30)
+    playing.undo_button.click()
+    until(playing, lambda: playing.player.step.settings.style_weight == begun)
+    assert playing.settings.style_weight == begun
+    playing.undo_button.click()
+    assert "no change to take back" in playing.problem.value
+
+
+def test_a_report_is_written_and_can_be_saved(panel):
+    panel.report_button.click()
+    panel.run_button.click()
+    run = panel.wait()
+    panel.report_button.click()
+    link = panel.reported.value.split('href="data:text/html;base64,')[1].split('"')[0]
+    assert base64.b64decode(link) == (run.folder / "report.html").read_bytes()
+    assert 'download="' in panel.reported.value
