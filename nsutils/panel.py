@@ -82,8 +82,9 @@ class Panel:
             style=NAMED,
             layout={"width": "auto"},
         )
-        self.run_button, self.pause_button, self.stop_button = buttons(*BUTTONS)
-        self.undo_button, self.report_button = buttons(*LATER)
+        self.buttons = buttons()
+        self.run_button, self.pause_button, self.stop_button, *later = self.buttons
+        self.undo_button, self.report_button = later
         self.cut_button = widgets.Button(icon="play", layout={"width": "auto"})
         self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
@@ -501,23 +502,21 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
     }
 
 
-BUTTONS = (
-    ("Run", "play", "begin a new run, in a new folder", {"button_style": "primary"}),
-    ("Pause", "pause", "hold the run, or let it go on", {"disabled": True}),
-    ("Stop", "stop", "end the run; what there is is kept", {"disabled": True}),
-)
-LATER = (
-    ("Undo", "undo", "take the last change back that was made while it ran", {"disabled": True}),
-    ("Report", "file", "write the run as one HTML file, to send to a friend", {"disabled": True}),
-)
-
-
-def buttons(*kinds: tuple[str, str, str, dict[str, Any]]) -> list[widgets.Button]:
-    layout = {"flex": "1 1 0", "width": "auto", "min_width": "72px"}
-    return [
-        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, **more)
-        for word, icon, tip, more in kinds
+def buttons() -> list[widgets.Button]:
+    """Run, Pause, Stop, Undo, Report."""
+    layout = {"flex": "1 1 0", "width": "auto", "min_width": "84px"}
+    made = [
+        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, disabled=True)
+        for word, icon, tip in (
+            ("Run", "play", "begin a new run, in a new folder"),
+            ("Pause", "pause", "hold the run, or let it go on"),
+            ("Stop", "stop", "end the run; what there is is kept"),
+            ("Undo", "undo", "take the last change back that was made while it ran"),
+            ("Report", "file", "write the run as one HTML file, to send to a friend"),
+        )
     ]
+    made[0].disabled, made[0].button_style = False, "primary"
+    return made
 
 
 def asked_for(panel: Panel) -> list[widgets.Widget]:
@@ -539,8 +538,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
     panel.side.children = asked_for(panel)
     main = [
         panel.cut_button,
-        widgets.HBox([panel.run_button, panel.pause_button, panel.stop_button]),
-        widgets.HBox([panel.undo_button, panel.report_button]),
+        widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"}),
         panel.progress,
         panel.said,
         panel.foreseen,

@@ -41,11 +41,19 @@ def changes(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """For each run the settings in which these runs differ, in words."""
-    every = [asked | others for asked, others in map(rows, runs)]
+    """For each run the settings, as they were at its end, in which these runs differ."""
+    every = [at_the_end(run) for run in runs]
     names = [field.name for field in fields(Settings)]
     differ = [name for name in names if len({words.get(name) for words in every}) > 1]
     return [{name: words[name] for name in differ if name in words} for words in every]
+
+
+def at_the_end(run: Run) -> dict[str, str]:
+    asked, others = rows(run)
+    changed = [
+        (name, plain(value)) for line in run.steering for name, value in changes(line).items()
+    ]
+    return asked | others | dict(changed)
 
 
 def python_cell(run: Run) -> str:

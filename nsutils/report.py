@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import figure_png, loss_curves, tiles
+from nsutils.figures import figure_png, latest, loss_curves, tiles
 from nsutils.parcel import Parcel, packed
 from nsutils.run import Run
 from nsutils.targets import shown
@@ -99,9 +100,9 @@ def overview(runs: Sequence[Run], room: int) -> str:
     """The results side by side, with what differs, and the table of contents."""
     grid, contents = "", ""
     for n, (run, words) in enumerate(zip(runs, recipe.differing(runs), strict=True), 1):
-        caption = ", ".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
-        if image := last(run):
-            tile = figure(image, caption, f"result of run {n}: {caption}", 360, room // 12)
+        caption = "\n".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
+        if image := latest(run):
+            tile = figure(image, caption, f"result of run {n}", 360, room // 12)
             grid += f'<a href="#run-{n}">{tile}</a>'
         head, name = escape(title(run)), escape(run.folder.name)
         contents += f'<li><a href="#run-{n}">{head}</a>, {name}</li>'
@@ -164,15 +165,9 @@ def standing(run: Run) -> list[str]:
     return lines
 
 
-def last(run: Run) -> Image.Image | None:
-    """The result, or the last picture kept so far."""
-    files = [*run.images.values(), *([run.result] if run.result.exists() else [])]
-    return shown(files[-1]) if files else None
-
-
 def ends(run: Run, room: int) -> str:
     """What it was made from, small, and what came of it, large."""
-    roles, result = run.meta["inputs"], last(run)
+    roles, result = run.meta["inputs"], latest(run)
     sources = ""
     for role, facts in roles.items():
         words, share = f"{spoken(role, roles)}: {facts['name']}", room // 8 // (len(roles) - 1)
@@ -219,11 +214,16 @@ def code(caption: str, words: str) -> str:
 
 def rerun(pack: Parcel) -> str:
     """How the page itself remakes the run."""
-    missing = [role for role, facts in pack["inputs"].items() if not facts["data"]]
-    words = "".join(f" --{role.split('_')[0]} FILE" for role in missing)
+    missing: dict[str, list[str]] = {}
+    for role, facts in pack["inputs"].items():
+        if not facts["data"]:
+            missing.setdefault(f"--{role.split('_')[0]}", []).append(facts["name"])
+    words = [word for option, names in missing.items() for word in (option, *names)]
+    command = escape(shlex.join(["nsutils", "rerun", "REPORT.html", *words]))
+    source = "this page and these pictures" if words else "this page alone"
     return (
-        f"<p>From this page alone: <code>nsutils rerun REPORT.html{escape(words)}</code> "
-        "paints the picture again and says whether it is the same.</p>"
+        f"<p>From {source}: <code>{command}</code> paints the picture again and says whether it is "
+        "the same.</p>"
     )
 
 

@@ -1,5 +1,6 @@
 """A run's folder: what was asked, what came of it, and what it needs to go on. Plain files, read without the kit."""
 
+import base64
 import csv
 import io
 import itertools
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from nsutils import colours, pictures
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
 from nsutils.sources import Sources, content_of
+from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
 
 # What is a run's own in its folder, and may be deleted with it.
@@ -217,6 +220,21 @@ class Run:
         except Exception as error:  # whatever a damaged file brings up
             raise Damaged(f"{str(file)!r} is damaged; delete it: {then}") from error
 
+    def __repr__(self) -> str:
+        return f"<Run {str(self.folder)!r}: {self.in_words}>"
+
+    @property
+    def in_words(self) -> str:
+        """How far it has come."""
+        return f"{self.status}, {len(self.metrics)} of {self.settings.steps} steps"
+
+    def _repr_html_(self) -> str:
+        """Name and state, above what it was made from and what came of it."""
+        files = [self.folder / facts["file"] for facts in self.meta["inputs"].values()]
+        files += [self.result] if self.result.exists() else [*self.images.values()][-1:]
+        strip = "".join(thumbnail(file) for file in files)
+        return f"<p><b>{escape(self.folder.name)}</b>: {self.in_words}</p><p>{strip}</p>"
+
     def note(self, **facts: Any) -> None:
         """Sets facts in meta.json."""
         write_json(self.folder / "meta.json", self.meta | facts)
@@ -348,6 +366,15 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, lambda name: Path(name).relative_to(self.folder).as_posix())
+
+
+def thumbnail(file: Path, height: int = 160) -> str:
+    """A picture file, or a style's target, as a small picture in HTML."""
+    image = shown(file)
+    image = pictures.thumbnail(image, round(max(image.size) / image.height * height))
+    data = base64.b64encode(pictures.jpeg(image)).decode()
+    style = "display: inline-block; margin: 0 6px 0 0"
+    return f'<img alt="{escape(file.stem)}" style="{style}" src="data:image/jpeg;base64,{data}">'
 
 
 def in_colours(picture: Tensor, settings: Settings) -> Image.Image:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from html import escape
 from itertools import product
 from os import PathLike
 from typing import Any
@@ -212,6 +213,17 @@ class Settings:
     def keeps(self, number: int) -> bool:
         """Whether the picture of step `number` is kept."""
         return number % self.interval == 0 or number == self.steps
+
+    def _repr_html_(self) -> str:
+        """The pictures, and all that is not as the kit has it by default."""
+        changed = Settings(self.content, self.styles).differences(self)
+        shown = {"content": self.content, "styles": ", ".join(s.picture for s in self.styles)}
+        lines = "".join(
+            f"<tr><th style='text-align: left'>{escape(name)}</th>"
+            f"<td style='text-align: left'>{escape(str(value))}</td></tr>"
+            for name, value in (shown | changed).items()
+        )
+        return f"<table>{lines}</table>"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ STYLE = """<style>
 .nsutils-runs.nsutils-runs {
   width: 100%; overflow-x: auto; font-size: 13px; line-height: 1.4;
   & table { border-collapse: collapse; margin: 0; }
-  & tr { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+  & tr { text-align: left; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
   & th, & td {
     padding: 6px 12px 6px 0; text-align: left; vertical-align: top; white-space: normal; border: 0; max-width: 14em;
   }
@@ -56,12 +57,12 @@ STYLE = """<style>
   & .number { text-align: right; font-variant-numeric: tabular-nums; }
   & .long { min-width: 10em; }
   & .run { min-width: 17em; max-width: 20em; overflow-wrap: anywhere; }
-  & small { display: block; font-size: 12px; opacity: .75; }
+  & small { font-size: 12px; opacity: .75; }
   & .place { opacity: .65; }
-  & img { display: block; max-width: none; margin: 0; border-radius: 3px; }
-  & .fork, & .forks { display: flex; gap: 8px; align-items: flex-start; }
-  & .forks { flex-direction: column; }
-  & .forks:not(:empty) { border-left: 2px solid color-mix(in srgb, currentColor 25%, transparent); padding-left: 8px; }
+  & img { display: block; margin: 0; border-radius: 3px; }
+  & ul { list-style: none; margin: 0; padding: 0; }
+  & li { display: flex; gap: 8px; margin: 0; }
+  & li ul:not(:empty) { border-left: 2px solid color-mix(in srgb, currentColor 25%, transparent); padding-left: 8px; }
   & figure { margin: 0 0 10px; width: 124px; overflow-wrap: anywhere; }
 }
 @container runsWIDE (max-width: WIDEpx) {
@@ -69,10 +70,10 @@ STYLE = """<style>
     & thead { display: none; }
     & table, & tbody { display: block; }
     & tr { display: block; position: relative; padding: 8px 0 8px 84px; min-height: 72px; }
-    & td { display: inline-block; max-width: none; min-width: 0; padding: 0 14px 0 0; text-align: left; }
-    & td:empty { display: none; }
-    & td.run { display: block; max-width: none; }
-    & td.picture { position: absolute; left: 0; }
+    & td[class] { display: inline-block; max-width: none; min-width: 0; padding: 0 14px 0 0; text-align: left; }
+    & td[class]:empty { display: none; }
+    & td[class].run { display: block; }
+    & td[class].picture { position: absolute; left: 0; }
     & td[title]::before { content: attr(title) " "; opacity: .65; }
   }
 }
@@ -160,8 +161,10 @@ class Table(Sequence[Run]):
         rows = self._rows[:MOST]
         kinds = {name: kind(rows, name) for name in (*self.differing, *LOSSES)}
         heads = "".join(f'<th class="{kinds[name]}">{broken(name)}</th>' for name in kinds)
+        with ThreadPoolExecutor() as pool:  # large PNGs take long, and Pillow reads several at once
+            thumbs = list(pool.map(lambda row: thumbnail(row, THUMB), rows))
         body = "".join(
-            f'<tr><td class="picture">{thumbnail(row, THUMB)}</td>'
+            f'<tr><td class="picture">{thumbs[place]}</td>'
             f'<td class="run"><span class="place">{place}</span> {about(row)}</td>{cells(row, kinds)}</tr>'
             for place, row in enumerate(rows)
         )
@@ -197,15 +200,15 @@ class Tree:
     def _repr_html_(self) -> str:
         html, deep = "", 0
         for lasts, row in self._branches[:MOST]:
-            html += "</div></div>" * (deep - len(lasts)) + (
-                f'<div class="fork"><figure>{thumbnail(row, 124)}<figcaption>{about(row)}'
-                f'<small>{escape(origin(row, bool(lasts)))}</small></figcaption></figure><div class="forks">'
+            html += "</ul></li>" * (deep - len(lasts)) + (
+                f"<li><figure>{thumbnail(row, 124)}<figcaption>{about(row)}"
+                f"<br><small>{escape(origin(row, bool(lasts)))}</small></figcaption></figure><ul>"
             )
             deep = len(lasts) + 1
-        html += "</div></div>" * deep
+        html = f"<ul>{html}{'</ul></li>' * deep}</ul>" if html else "<p>no run here was forked</p>"
         if (left := len(self._branches) - MOST) > 0:
             html += f"<p>... and {left} more</p>"
-        return f'{STYLE}<div class="nsutils-runs">{html or "<p>no run here was forked</p>"}</div>'
+        return f'{STYLE}<div class="nsutils-runs">{html}</div>'
 
 
 class Remains(Run):
@@ -399,7 +402,9 @@ def about(row: Row) -> str:
     state += [f"{words(row, 'seconds')}\N{NO-BREAK SPACE}s"] if row.get("seconds") else []
     lines = [state, [words(row, "host"), words(row, "created")], [row.get("problem") or ""]]
     facts = "".join(
-        f"<small>{escape(' · '.join(filter(None, line)))}</small>" for line in lines if any(line)
+        f"<br><small>{escape(' · '.join(filter(None, line)))}</small>"
+        for line in lines
+        if any(line)
     )
     return f"<b>{escape(printable(row['name']))}</b>{star}{facts}"
 
@@ -413,7 +418,7 @@ def thumbnail(row: Row, edge: int) -> str:
             data = base64.b64encode(pictures.jpeg(image, quality=75)).decode()
             return (
                 f'<img alt="{escape(printable(row["name"]))}" width="{width}" height="{height}" '
-                f'src="data:image/jpeg;base64,{data}">'
+                f'style="max-width: none" src="data:image/jpeg;base64,{data}">'
             )
     return "<small>no picture</small>"
 

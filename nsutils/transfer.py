@@ -17,7 +17,7 @@ from nsutils.settings import Settings
 from nsutils.sources import Shape, Sources, larger, scale_of, scales
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """What one iteration leaves: enough to show it, to record it, and to go on from it.
 
@@ -36,6 +36,14 @@ class Step:
     @property
     def shape(self) -> Shape:
         return tuple(self.image.shape[-2:])
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        total = f", total {self.losses['total']:.4g}" if self.losses else ""
+        return f"<Step {self.number}: {width} x {height} px{total}>"
+
+    def _repr_jpeg_(self) -> bytes:
+        return pictures.jpeg(pictures.to_image(self.image))
 
 
 def stylize(

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from nsutils import Player, Run, Settings, Style, preset, recipe, samples
-from nsutils.cli import parser, settings_of, styles_of
+from nsutils.cli import parser
+from nsutils.commands import settings_of, styles_of
 
 LAYERS = {"style_layers": ("pixels", "relu1_1"), "layer_weights": {"pixels": 5, "relu1_1": 0.5}}
 RECIPES = {
@@ -86,6 +87,8 @@ def test_what_differs_is_told_and_nothing_else(content, style, tmp_path):
     runs = [Run.create(tmp_path / f"{n}", settings) for n, settings in enumerate(every)]
     assert recipe.differing(runs) == [{"style_weight": "1"}, {"style_weight": "4", "every": "3"}]
     assert recipe.differing(runs[:1]) == [{}]
+    runs[0].steered(3, {"style_weight": 4.0, "every": 3})
+    assert recipe.differing(runs) == [{}, {}]
 
 
 def test_an_undone_change_is_told_as_one(content, style, tmp_path):

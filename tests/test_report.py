@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nsutils import Player, Run, Settings, Style, pictures
+from nsutils import Player, Run, Settings, Style, pictures, replay
 from nsutils.notebook import page as notebook_page
 from nsutils.parcel import packed
 from nsutils.report import parcels, report
@@ -97,6 +97,13 @@ def test_a_report_gives_back_what_was_packed(run):
     assert parcels(report(run, run)) == json.loads(json.dumps([packed(run)] * 2))
 
 
+def test_the_picture_is_made_again_from_the_report_alone(run, encoder, tmp_path):
+    (parcel,) = parcels(report(run))
+    again = replay.rerun(parcel, tmp_path / "again", encoder=encoder)
+    assert again.settings.content != run.settings.content
+    assert str(replay.likeness(parcel, again)) == "the same picture, pixel for pixel"
+
+
 def test_links_hold_what_is_inside_once(run):
     text = report(run, run)
     links = [a for tag, a in Tags(text).found if tag == "a" and "download" in a]
@@ -109,7 +116,7 @@ def test_links_hold_what_is_inside_once(run):
 def test_a_small_report_leaves_the_pictures_out_and_says_how_to_give_them(run):
     text = report(run, small=True)
     assert all(facts["data"] is None for facts in parcels(text)[0]["inputs"].values())
-    assert "nsutils rerun REPORT.html --content FILE --style FILE" in text
+    assert "nsutils rerun REPORT.html --content content.png --style style.png<" in text
     assert len(text) < len(report(run))
 
 
@@ -151,7 +158,7 @@ def test_several_runs_are_compared_by_what_differs(run, settings, tmp_path):
     text = report(run, other)
     head = text.partition("</header>")[0]
     assert re.findall("<figcaption>(.*?)</figcaption>", head) == [
-        "style_weight 1",
+        "style_weight 4",
         "style_weight 7",
     ]
     assert [place for place in re.findall(r'<li><a href="#(.*?)"', head)] == ["run-1", "run-2"]

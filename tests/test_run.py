@@ -1,3 +1,4 @@
+import io
 import itertools
 import json
 import os
@@ -231,3 +232,21 @@ def test_new_folders_are_named_by_time_and_pictures_and_never_twice_the_same(set
 def test_what_is_written_is_plain_json(run):
     for name in ("settings.json", "meta.json"):
         assert isinstance(json.loads((run.folder / name).read_text()), dict)
+
+
+def test_a_run_shows_itself_by_name_state_and_pictures(settings, encoder, tmp_path):
+    run = Run.create(tmp_path / "<b>bold", settings)
+    for step in Player(run, encoder):
+        if step.number == 3:
+            break
+    html = run._repr_html_()
+    assert "&lt;b&gt;bold" in html and "<b>bold" not in html
+    assert "stopped, 3 of 12 steps" in html and html.count("<img alt=") == 3
+    assert "stopped, 3 of 12 steps" in repr(run)
+    assert repr(step).startswith("<Step 3: 52 x 32 px, total ")
+    assert Image.open(io.BytesIO(step._repr_jpeg_())).size == (52, 32)
+
+
+def test_settings_show_the_pictures_and_what_is_not_as_by_default(settings):
+    html = replace(settings, content="<i>.png")._repr_html_()
+    assert "&lt;i&gt;.png" in html and "smallest" in html and "tv_weight" not in html
