@@ -1,13 +1,11 @@
 """Pictures of runs: contact sheet, film and loss curves. They only read what is on disk."""
 
-import functools
 import io
 import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -15,9 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
-from nsutils.player import steered
 from nsutils.run import Run
-from nsutils.settings import Settings
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
@@ -79,21 +75,13 @@ def lettering() -> ImageFont.FreeTypeFont:
 
 def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     """The runs' pictures in a grid, under each the settings in which they differ, or its name if they do not."""
-    settings = [in_force(run) for run in runs]
-    names = [field.name for field in fields(Settings)]
-    differ = [name for name in names if len({repr(getattr(each, name)) for each in settings}) > 1]
     captioned = []
-    for run, each in zip(runs, settings, strict=True):
-        words = [f"{name} {recipe.plain(getattr(each, name))}" for name in differ]
+    for run, differing in zip(runs, recipe.differing(runs), strict=True):
+        words = [f"{name} {value}" for name, value in differing.items()]
         lines = [line for part in words or [run.folder.name] for line in wrapped(part, edge)]
         blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
         captioned.append(("\n".join(lines), latest(run) or blank))
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
-
-
-def in_force(run: Run) -> Settings:
-    """The settings at the end of the run, with what was steered, and with the pictures' old names."""
-    return functools.reduce(steered, run.steering, recipe.named(run))
 
 
 def latest(run: Run) -> Image.Image | None:

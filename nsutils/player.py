@@ -18,7 +18,7 @@ from tqdm import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
-from nsutils.run import Run, circumstances, now
+from nsutils.run import Run, circumstances, now, steered
 from nsutils.settings import FIXED, Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize
@@ -440,12 +440,6 @@ class Player:
 
 def scales_of(settings: Settings) -> list[Shape]:
     return scales(settings, pictures.shape(settings.content))
-
-
-def steered(settings: Settings, line: dict[str, Any]) -> Settings:
-    """The settings after a line of the steering record."""
-    changes = {name: value for name, value in line.items() if name not in ("step", "undo")}
-    return replace(settings, **changes)
 
 
 def resolved(run: Run) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """A run's recipe in words: as a table, as the Python cell and as the command line that repeat it."""
 
+import functools
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from nsutils.presets import PRESETS, preset
-from nsutils.run import Run, with_pictures
+from nsutils.run import Run, changes, steered, with_pictures
 from nsutils.settings import Settings, Style
 
 MAIN = (
@@ -35,25 +36,17 @@ def changes_in_words(line: dict[str, Any]) -> str:
     return f"undone: {words}" if line.get("undo") else words
 
 
-def changes(line: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a line of the steering log."""
-    return {name: value for name, value in line.items() if name not in ("step", "undo")}
-
-
 def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run the settings, as they were at its end, in which these runs differ."""
-    every = [at_the_end(run) for run in runs]
+    every = [in_force(run) for run in runs]
     names = [field.name for field in fields(Settings)]
-    differ = [name for name in names if len({words.get(name) for words in every}) > 1]
-    return [{name: words[name] for name in differ if name in words} for words in every]
+    differ = [name for name in names if len({repr(getattr(each, name)) for each in every}) > 1]
+    return [{name: plain(getattr(each, name)) for name in differ} for each in every]
 
 
-def at_the_end(run: Run) -> dict[str, str]:
-    asked, others = rows(run)
-    changed = [
-        (name, plain(value)) for line in run.steering for name, value in changes(line).items()
-    ]
-    return asked | others | dict(changed)
+def in_force(run: Run) -> Settings:
+    """The settings at the end of the run, with what was steered, and with the pictures' old names."""
+    return functools.reduce(steered, run.steering, named(run))
 
 
 def python_cell(run: Run) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from nsutils import encoders
 from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
-from nsutils.player import Player, resolved, steered
+from nsutils.player import Player, resolved
 from nsutils.recipe import named
-from nsutils.run import Run, new_folder, vacant
+from nsutils.run import Run, new_folder, steered, vacant
 from nsutils.samples import runs_folder
 from nsutils.settings import FIXED, Settings
 from nsutils.targets import small_picture

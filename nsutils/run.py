@@ -368,6 +368,16 @@ class Run:
         return with_pictures(settings, lambda name: Path(name).relative_to(self.folder).as_posix())
 
 
+def changes(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a line of the steering record."""
+    return {name: value for name, value in line.items() if name not in ("step", "undo")}
+
+
+def steered(settings: Settings, line: Mapping[str, Any]) -> Settings:
+    """The settings after a line of the steering record."""
+    return replace(settings, **changes(line))
+
+
 def thumbnail(file: Path, height: int = 160) -> str:
     """A picture file, or a style's target, as a small picture in HTML."""
     image = shown(file)

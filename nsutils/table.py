@@ -18,8 +18,8 @@ from typing import Any
 from PIL import Image
 
 from nsutils import pictures
-from nsutils.figures import in_force, latest, side_by_side
-from nsutils.recipe import plain
+from nsutils.figures import latest, side_by_side
+from nsutils.recipe import in_force, plain
 from nsutils.run import Run
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings

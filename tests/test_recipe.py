@@ -85,7 +85,10 @@ def test_rows_are_all_settings_once_by_the_pictures_old_names(content, style, tm
 def test_what_differs_is_told_and_nothing_else(content, style, tmp_path):
     every = [Settings(content, style), Settings(content, style, style_weight=4.0, every=3)]
     runs = [Run.create(tmp_path / f"{n}", settings) for n, settings in enumerate(every)]
-    assert recipe.differing(runs) == [{"style_weight": "1"}, {"style_weight": "4", "every": "3"}]
+    assert recipe.differing(runs) == [
+        {"style_weight": "1", "every": "-"},
+        {"style_weight": "4", "every": "3"},
+    ]
     assert recipe.differing(runs[:1]) == [{}]
     runs[0].steered(3, {"style_weight": 4.0, "every": 3})
     assert recipe.differing(runs) == [{}, {}]
