@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from itertools import product
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 PIXELS = "pixels"  # the picture's own colours, as a style layer before the first
@@ -215,9 +216,10 @@ class Settings:
         return number % self.interval == 0 or number == self.steps
 
     def _repr_html_(self) -> str:
-        """The pictures, and all that is not as the kit has it by default."""
+        """The pictures' names, and all that is not as the kit has it by default."""
         changed = Settings(self.content, self.styles).differences(self)
-        shown = {"content": self.content, "styles": ", ".join(s.picture for s in self.styles)}
+        styles = ", ".join(Path(style.picture).name for style in self.styles)
+        shown = {"content": Path(self.content).name, "styles": styles}
         lines = "".join(
             f"<tr><th style='text-align: left'>{escape(name)}</th>"
             f"<td style='text-align: left'>{escape(str(value))}</td></tr>"

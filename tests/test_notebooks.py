@@ -22,6 +22,8 @@ SMALL = {
         "steps": 90,
         "kept_in": "runs",
     },
+    "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
+    "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
 }
 
 
