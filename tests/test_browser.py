@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from conftest import colourful
 from PIL import Image
 
-from nsutils import Settings, pictures
+from nsutils import Run, Settings, pictures
 
 pytestmark = pytest.mark.browser
 NO_BROWSER = "left out: no Chromium; apt install chromium, or .venv/bin/playwright install --with-deps chromium"
@@ -300,3 +301,24 @@ def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder)
     }
     assert made == {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0, "size": 512}
     assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
+
+
+def test_a_run_whose_kernel_was_killed_goes_on_at_the_press_of_a_button(page, folder):
+    page.get_by_label("Settings of").select_option("nsutils")
+    run(page)
+    cut = Run(newest(folder))
+    until(page, lambda: cut.last and cut.last.number > 1)
+    os.kill(cut.meta["pid"], signal.SIGKILL)
+    page.locator(".jp-Dialog", has_text="restart").get_by_role("button", name="Ok").click()
+    assert cut.status == "interrupted"
+    made = len(cut.metrics)
+    page.evaluate(COMMAND, "notebook:run-all-cells")
+    page.get_by_role("button", name="Go on with the run that was cut off").click()
+    until(page, lambda: cut.status == "playing" and len(cut.metrics) > made)
+    stop(page)
+    steps = [row["step"] for row in cut.metrics]
+    assert steps == list(range(1, len(steps) + 1)) and newest(folder) == cut.folder
+    with page.expect_download() as saved:
+        button(page, "Report").click()
+        page.get_by_role("link", name="Save a copy").click()
+    assert saved.value.suggested_filename == f"{cut.folder.name}.html"
