@@ -18,8 +18,11 @@ def main(words: list[str] | None = None) -> int:
         return asked.act(asked) or 0
     except ValueError as error:
         return fail(error, 2)
-    except (FloatingPointError, OSError) as error:
+    except FloatingPointError as error:
         return fail(error, 1)
+    except OSError as error:
+        told = error.strerror and f"{error.filename}: {error.strerror}"
+        return fail(OSError(told) if told else error, 1)
     except KeyboardInterrupt:
         return 130
 
@@ -154,6 +157,9 @@ def add_looking(command: Callable) -> None:
     mark = command("mark", commands.mark, "make a run a favourite")
     add_run(mark)
     mark.add_argument("--off", action="store_true", help="make it one like others again")
+    note = command("note", commands.note, "write down something about a run, or read it")
+    add_run(note)
+    note.add_argument("words", metavar="WORD", nargs="*", help="in place of what was there")
     delete = command("delete", commands.delete, "delete runs, after asking")
     delete.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
     delete.add_argument("--yes", action="store_true", help="without asking")

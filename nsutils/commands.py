@@ -170,13 +170,18 @@ def mark(asked: Namespace) -> None:
     found(asked.run).mark(not asked.off)
 
 
+def note(asked: Namespace) -> None:
+    run = found(asked.run)
+    if asked.words:
+        run.notes = " ".join(asked.words)
+    print(run.notes)
+
+
 def delete(asked: Namespace) -> int:
     """After a yes, for there is no way back."""
     doomed = [found(name) for name in asked.runs]
     for run in doomed:
-        print(
-            f"{run.folder}: {run.status}, {len(run.metrics)} steps{', a favourite' * run.favourite}"
-        )
+        print(f"{run.folder}: {len(run.metrics)} steps{', a favourite' * run.favourite}")
     if not asked.yes:
         words = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
         if not sys.stdin.isatty():

@@ -138,6 +138,7 @@ def article(
     return f"""<article id="{anchor}">
 <h1>{escape(title(run))}</h1>
 {"".join(f'<p class="facts">{escape(line)}</p>' for line in standing(run))}
+{f'<p class="notes">{escape(run.notes)}</p>' * bool(run.notes)}
 {ends(run, room)}
 {told}<script type="application/json" class="nsutils-run">{packed_in}</script>
 </article>

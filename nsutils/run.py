@@ -37,7 +37,7 @@ from nsutils.transfer import Step, full_size
 # What is a run's own in its folder, and may be deleted with it.
 FILES = (
     *("settings.json", "meta.json", "metrics.csv", "steering.jsonl", "checkpoint.pt", "result.png"),
-    *("report.html", "favourite", "inputs", "images", "states"),
+    *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
@@ -60,6 +60,7 @@ class Run:
     steering.jsonl   what was changed while it ran, and after which step
     checkpoint.pt    the last step with all that the optimiser remembers, to go on from
     result.png       the picture, with its settings inside
+    notes.txt        what you write down about it
     favourite        an empty file, if it was marked as one
 
     A file is there whole or not at all, but for the last line of the two that grow.
@@ -156,6 +157,16 @@ class Run:
             (self.folder / "favourite").touch()
         else:
             (self.folder / "favourite").unlink(missing_ok=True)
+
+    @property
+    def notes(self) -> str:
+        """What was written down about it; set it to write."""
+        file = self.folder / "notes.txt"
+        return file.read_text(errors="replace").strip() if file.exists() else ""
+
+    @notes.setter
+    def notes(self, words: str) -> None:
+        pictures.write(self.folder / "notes.txt", words.strip().encode())
 
     def delete(self) -> None:
         """Removes all that is the run's, and its folder if nothing else is in it; ValueError while it is played."""
