@@ -14,6 +14,7 @@ from PIL import Image, ImageChops
 
 from nsutils import Run, Settings, pictures
 from nsutils.cli import main, parser
+from nsutils.report import report
 from nsutils.settings import NOTES
 
 SMALL = ["--size", "64", "--smallest", "52", "--steps", "6", "--scale-steps", "2,2"]
@@ -328,6 +329,9 @@ def test_rerun_says_whether_the_picture_is_the_same(run, tmp_path, capfd, refuse
 def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, capfd, refused):
     folder = run.folder
     assert main(["mark", str(folder)]) == 0 and run.favourite
+    assert main(["note", str(folder), "eyes", "too <b>dark"]) == 0
+    assert run.notes == "eyes too <b>dark" and "eyes too &lt;b&gt;dark" in report(run)
+    assert main(["note", str(folder)]) == 0 and capfd.readouterr().out.endswith("<b>dark\n")
     assert main(["runs", str(folder.parent), "--where", "status=done"]) == 0
     assert "one" in capfd.readouterr().out
     assert main(["compare", str(folder), str(folder), "-o", str(tmp_path / "both.png")]) == 0
