@@ -20,6 +20,7 @@ optimizers   L-BFGS and Adam
 descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
 cost         what a run will cost: seconds and memory
+origin       the machine, the versions and the process a run is made by
 run          a folder that keeps settings, losses, pictures and the last step
 parcel       a run as JSON, its pictures inside
 player       plays a run: pause, steer, undo, stop, go on

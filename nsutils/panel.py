@@ -9,13 +9,12 @@ from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import display
 from PIL import Image
 
-from nsutils import colours, pictures, vgg
+from nsutils import colours, pictures
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.presets import PRESETS, preset
@@ -23,29 +22,23 @@ from nsutils.recipe import plain
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
-from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings, Style
+from nsutils.settings import ENCODERS, PIXELS, Settings, Style
 from nsutils.sources import size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
+from nsutils.widgets.controls import NAMED, STEERED, buttons, controls, same, value
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
-from nsutils.widgets.layers import Layers
 from nsutils.widgets.picker import Picker, complaint
 from nsutils.widgets.tiles import Tiles
-from nsutils.widgets.weight import Count, Weight
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
 NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
-STEERED = (
-    *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
-    *("style_layers", "content_layers"),
-)
 OWN = "nsutils"  # among the presets
 RECIPE = ("encoder", "size", *STEERED)
 ENDED = ("ready", "stopped", "done", "failed")
-NAMED = {"description_width": "112px"}
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
@@ -424,18 +417,6 @@ class Panel:
         self._foresee()
 
 
-def value(control: widgets.Widget) -> Any:
-    """What a control says, in the terms of `Settings`."""
-    return control.weight if isinstance(control, Weight) else control.value
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether a control says what is asked; a slider's numbers are rounded."""
-    if isinstance(one, float) and other is not None:
-        return math.isclose(one, other, rel_tol=1e-6)
-    return one == other
-
-
 def cut_off(folder: Path) -> Run | None:
     """The run in a folder that was written last, if its process is gone and it had steps to make."""
     files = sorted(folder.glob("*/meta.json"), key=lambda file: file.stat().st_mtime)
@@ -455,68 +436,6 @@ def kept_steps(settings: Settings) -> list[int]:
     """The steps before the last that are kept, thinned out to what a grid can show."""
     steps = list(range(0, settings.steps, settings.interval))
     return steps[:: math.ceil(len(steps) / MOST_TILES)]
-
-
-def controls(settings: Settings) -> dict[str, widgets.Widget]:
-    """A control for each setting that the panel offers, by the setting's name."""
-    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {NOTES[name]}" for name in NOTES}
-    slider = {"style": NAMED, "layout": {"width": "auto"}}
-    offered = ("slim", *vgg.BLOCKS, settings.encoder)  # the others need a file
-
-    def weight(name: str, words: str, low: int, high: int) -> Weight:
-        asked = getattr(settings, name)
-        return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
-
-    def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
-        asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
-        return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
-
-    return {
-        "encoder": widgets.Dropdown(
-            options=[name for name in ENCODERS if settings.weights or name in offered],
-            value=settings.encoder,
-            description="Encoder",
-            tooltip=tips["encoder"],
-            **slider,
-        ),
-        "size": count("size", "Size", 32, 1024, 32),
-        "steps": count("steps", "Iterations", 10, 1000, 10),
-        "style_weight": weight("style_weight", "Style weight", -2, 2),
-        "content_weight": weight("content_weight", "Content weight", -4, 1),
-        "tv_weight": weight("tv_weight", "Total variation", -6, 0),
-        "original_colors": widgets.FloatSlider(
-            settings.original_colors,
-            max=1.0,
-            step=0.05,
-            description="Original colours",
-            continuous_update=False,
-            tooltip=tips["original_colors"],
-            **slider,
-        ),
-        "style_layers": Layers(
-            "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
-        ),
-        "content_layers": Layers(
-            "Content layers", NOTES["content_layers"], known, settings.content_layers
-        ),
-    }
-
-
-def buttons() -> list[widgets.Button]:
-    """Run, Pause, Stop, Undo, Report."""
-    layout = {"flex": "1 1 0", "width": "auto", "min_width": "84px"}
-    made = [
-        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, disabled=True)
-        for word, icon, tip in (
-            ("Run", "play", "begin a new run, in a new folder"),
-            ("Pause", "pause", "hold the run, or let it go on"),
-            ("Stop", "stop", "end the run; what there is is kept"),
-            ("Undo", "undo", "take the last change back that was made while it ran"),
-            ("Report", "file", "write the run as one HTML file, to send to a friend"),
-        )
-    ]
-    made[0].disabled, made[0].button_style = False, "primary"
-    return made
 
 
 def asked_for(panel: Panel) -> list[widgets.Widget]:

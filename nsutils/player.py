@@ -18,7 +18,8 @@ from tqdm import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
-from nsutils.run import Run, circumstances, now, steered
+from nsutils.origin import circumstances, now
+from nsutils.run import Run, steered
 from nsutils.settings import FIXED, Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize

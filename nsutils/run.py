@@ -7,27 +7,25 @@ import itertools
 import json
 import math
 import os
-import platform
 import shutil
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from PIL import Image
 from torch import Tensor
 
 from nsutils import colours, pictures
+from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
 from nsutils.sources import Sources, content_of
@@ -446,56 +444,6 @@ def copied(folder: Path, file: Path, name: str) -> dict[str, str]:
     """What meta.json says of an input: its file, its old name, its hash."""
     hash = pictures.sha256(file.read_bytes())
     return {"file": file.relative_to(folder).as_posix(), "name": name, "sha256": hash}
-
-
-def circumstances() -> dict[str, Any]:
-    """The machine and the versions a run is made with."""
-    versions = {"python": platform.python_version()} | {
-        name: version(name) for name in ("nsutils", "torch", "numpy", "pillow")
-    }
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "since": psutil.Process().create_time(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "commit": commit(),
-    }
-
-
-def commit() -> str | None:
-    """The git commit of the kit's own checkout, if it is one, with a + where files differ from it."""
-    here = Path(__file__).parent
-    try:
-        words = [
-            "git",
-            "-C",
-            str(here),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty=+",
-            "--exclude=*",
-        ]
-        said = subprocess.run(
-            words, capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return said if (here.parent / ".git").exists() else None
-
-
-def alive(pid: int, since: float | None = None) -> bool:
-    """Whether the process of that number is there, and is the one that began then."""
-    try:
-        begun = psutil.Process(pid).create_time()
-    except psutil.Error:
-        return False
-    return since is None or abs(begun - since) < 5  # seconds: clocks are set
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,62 @@
+"""Where a run is made: the machine, the versions, the process, the time."""
+
+import os
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def circumstances() -> dict[str, Any]:
+    """The machine and the versions a run is made with."""
+    versions = {"python": platform.python_version()} | {
+        name: version(name) for name in ("nsutils", "torch", "numpy", "pillow")
+    }
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": psutil.Process().create_time(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the kit's own checkout, if it is one, with a + where files differ from it."""
+    here = Path(__file__).parent
+    try:
+        words = [
+            "git",
+            "-C",
+            str(here),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty=+",
+            "--exclude=*",
+        ]
+        said = subprocess.run(
+            words, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said if (here.parent / ".git").exists() else None
+
+
+def alive(pid: int, since: float | None = None) -> bool:
+    """Whether the process of that number is there, and is the one that began then."""
+    try:
+        begun = psutil.Process(pid).create_time()
+    except psutil.Error:
+        return False
+    return since is None or abs(begun - since) < 5  # seconds: clocks are set
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

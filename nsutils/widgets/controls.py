@@ -1,0 +1,92 @@
+"""A control for each setting that the panel offers, and the buttons."""
+
+import math
+from typing import Any
+
+import ipywidgets as widgets
+
+from nsutils import pictures, vgg
+from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings
+from nsutils.widgets.layers import Layers
+from nsutils.widgets.weight import Count, Weight
+
+NAMED = {"description_width": "112px"}
+# What may be changed while a run plays.
+STEERED = (
+    *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
+    *("style_layers", "content_layers"),
+)
+
+
+def controls(settings: Settings) -> dict[str, widgets.Widget]:
+    """A control for each setting that the panel offers, by the setting's name."""
+    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {NOTES[name]}" for name in NOTES}
+    slider = {"style": NAMED, "layout": {"width": "auto"}}
+    offered = ("slim", *vgg.BLOCKS, settings.encoder)  # the others need a file
+
+    def weight(name: str, words: str, low: int, high: int) -> Weight:
+        asked = getattr(settings, name)
+        return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
+
+    def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
+        asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
+        return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
+
+    return {
+        "encoder": widgets.Dropdown(
+            options=[name for name in ENCODERS if settings.weights or name in offered],
+            value=settings.encoder,
+            description="Encoder",
+            tooltip=tips["encoder"],
+            **slider,
+        ),
+        "size": count("size", "Size", 32, 1024, 32),
+        "steps": count("steps", "Iterations", 10, 1000, 10),
+        "style_weight": weight("style_weight", "Style weight", -2, 2),
+        "content_weight": weight("content_weight", "Content weight", -4, 1),
+        "tv_weight": weight("tv_weight", "Total variation", -6, 0),
+        "original_colors": widgets.FloatSlider(
+            settings.original_colors,
+            max=1.0,
+            step=0.05,
+            description="Original colours",
+            continuous_update=False,
+            tooltip=tips["original_colors"],
+            **slider,
+        ),
+        "style_layers": Layers(
+            "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
+        ),
+        "content_layers": Layers(
+            "Content layers", NOTES["content_layers"], known, settings.content_layers
+        ),
+    }
+
+
+def buttons() -> list[widgets.Button]:
+    """Run, Pause, Stop, Undo, Report."""
+    layout = {"flex": "1 1 0", "width": "auto", "min_width": "84px"}
+    made = [
+        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, disabled=True)
+        for word, icon, tip in (
+            ("Run", "play", "begin a new run, in a new folder"),
+            ("Pause", "pause", "hold the run, or let it go on"),
+            ("Stop", "stop", "end the run; what there is is kept"),
+            ("Undo", "undo", "take the last change back that was made while it ran"),
+            ("Report", "file", "write the run as one HTML file, to send to a friend"),
+        )
+    ]
+    made[0].disabled, made[0].button_style = False, "primary"
+    return made
+
+
+def value(control: widgets.Widget) -> Any:
+    """What a control says, in the terms of `Settings`."""
+    return control.weight if isinstance(control, Weight) else control.value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether a control says what is asked; a slider's numbers are rounded."""
+    if isinstance(one, float) and other is not None:
+        return math.isclose(one, other, rel_tol=1e-6)
+    return one == other
