@@ -5,7 +5,7 @@ import math
 import os
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from PIL import Image
 from nsutils import pictures
 from nsutils.figures import side_by_side
 from nsutils.recipe import in_force, plain
-from nsutils.run import Run
+from nsutils.run import FILES, Run
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 
@@ -27,13 +27,13 @@ Row = dict[str, Any]  # a run's facts and settings by name, and what only the ta
 MOST = 50  # runs that a notebook shows; more of them would swell it
 THUMB, SHARPNESS = 72, 2  # pixels of the page; of the picture for each
 WIDTH, LONGEST, REASON = 100, 40, 160  # letters of a line; of a name in it; of why a run is damaged
+RUN = "min-width: 13em; text-align: left"  # stays where a notebook that is not trusted loses STYLE
 STYLE = Path(__file__).with_suffix(".css")
 SETTINGS = tuple(field.name for field in fields(Settings))
 LOSSES = {"total": "total_loss", "content": "content_loss", "style": "style_loss"}
 MEASURED = {"step": "made", "seconds": "seconds"} | LOSSES  # columns of metrics.csv
 FACTS = ("favourite", "name", "status", *MEASURED.values(), "created", "host")
-COLUMNS = {"status": "status", "made": "steps", "total_loss": "total", "style_loss": "style"}
-COLUMNS |= {"seconds": "seconds"}
+TITLES = {"made": "steps", "total_loss": "total", "style_loss": "style"}
 FORMS = dict.fromkeys(LOSSES.values(), "{:.3g}".format) | {
     "seconds": "{:.1f}".format,
     "created": lambda value: f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M}",
@@ -46,15 +46,15 @@ def runs(folder: str | Path | None = None) -> "Table":
         raise ValueError(f"no folder {str(folder)!r}; name one that holds runs")
     folder = Path(folder or runs_folder())
     inside = folder.iterdir() if folder.is_dir() else []
-    signs = ("settings.json", "meta.json", "metrics.csv")
-    rows = [row(path) for path in inside if any(os.path.isfile(path / name) for name in signs)]
-    return Table(sorted(rows, key=age, reverse=True))
+    held = [path for path in inside if any(os.path.isfile(path / name) for name in FILES[:2])]
+    return Table(sorted(map(row, held), key=age, reverse=True))
 
 
 class Table(Sequence[Run]):
     """Runs with what their files said when they were read. `table[3]` is a run, `table[:10]` a table."""
 
     NONE = "no runs"
+    FIXED = ("status", "made", "total_loss", "style_loss", "seconds")  # columns of the text
 
     def __init__(self, rows: Sequence[Row]):
         self._rows, self._stems = tuple(rows), [""] * len(rows)
@@ -63,9 +63,7 @@ class Table(Sequence[Run]):
         return len(self._rows)
 
     def __getitem__(self, place: int | slice) -> "Run | Table":
-        if isinstance(place, slice):
-            return Table(self._rows[place])
-        return self._rows[place]["run"]
+        return Table(self._rows[place]) if isinstance(place, slice) else self._rows[place]["run"]
 
     def where(self, **conditions: Any) -> "Table":
         """The runs for which each setting or fact is as given, or for which the given function says so.
@@ -104,10 +102,6 @@ class Table(Sequence[Run]):
         names = [name for name in (*SETTINGS, "host") if name != "steps"]
         return [name for name in names if any(row[name] != sound[0][name] for row in sound)]
 
-    def _told(self) -> list[str]:
-        """What is shown of each run besides its facts."""
-        return self.differing
-
     def __str__(self) -> str:
         return self._text(len(self))
 
@@ -116,35 +110,42 @@ class Table(Sequence[Run]):
 
     def _text(self, most: int) -> str:
         rows, told = self._rows[:most], self._told()
-        cells, notes = [["", "name", *COLUMNS.values()]], [""]
-        for place, (stem, row) in enumerate(zip(self._stems, rows, strict=False)):
-            name = shortened(f"{stem}{words(row, 'name')}") + " *" * row["favourite"]
-            cells.append([str(place), name, *(words(row, name) for name in COLUMNS)])
-            settings = [f"{name} {words(row, name)}" for name in told if name in row]
-            notes.append(words(row, "problem") or "  ".join(settings))
+        cells = [["", "name", *(TITLES.get(name, name) for name in self.FIXED)]]
+        for place, row in enumerate(rows):
+            name = shortened(self._stems[place] + words(row, "name")) + " *" * row["favourite"]
+            cells.append([str(place), name, *(words(row, name) for name in self.FIXED)])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("><<>>>>", widths, strict=True))
         lines = []
-        for cell, note in zip(cells, notes, strict=True):
-            begin = form.format(*cell) + "  "
-            indents = {"initial_indent": begin, "subsequent_indent": " " * len(begin)}
-            lines += textwrap.wrap(note, WIDTH, **indents) or [begin.rstrip()]
+        for row, texts in zip([{}, *rows], cells, strict=True):
+            parts = zip(texts, "><<>>>>", widths, strict=False)
+            line = "  ".join(f"{text:{side}{width}}" for text, side, width in parts)
+            note = f"  {words(row, 'problem') or self._note(row, told)}"
+            if len(line + note) > WIDTH:
+                note = "\n" + textwrap.indent(textwrap.fill(note.strip(), WIDTH - 3), "   ")
+            lines.append((line + note).rstrip())
         return "\n".join([*lines, *self._more(most)]) if rows else self.NONE
 
+    def _note(self, row: Row, told: Sequence[str]) -> str:
+        told = [name for name in told if name in row and name not in MEASURED.values()]
+        return " ".join(f"{name}={words(row, name).replace(', ', ',')}" for name in told)
+
     def _repr_html_(self) -> str:
-        names = [*self._told(), *LOSSES.values()]
-        heads = "".join(f"<th>{name.replace('_', '_<br>')}</th>" for name in ("", "run", *names))
-        body = ""
-        for place, (stem, row) in enumerate(zip(self._stems, self._rows[:MOST], strict=False)):
-            indent = f'style="padding-left: {len(stem) / 2}em"' if stem else ""
-            cells = "".join(f"<td>{escape(words(row, name))}</td>" for name in names)
-            body += f"<tr><td {indent}>{thumbnail(row)}</td><td>{place} {about(row)}</td>{cells}</tr>"
+        rows, told, body = self._rows[:MOST], self._told(), ""
+        heads = "".join(f"<th>{name.replace('_', '_<br>')}</th>" for name in ("", "run", *told))
+        for place, (stem, row) in enumerate(zip(self._stems, rows, strict=False)):
+            indent = f"padding-left: {0.5 + len(stem) / 2}em; text-align: left"
+            cells = "".join(f"<td>{escape(words(row, name))}</td>" for name in told)
+            body += f'<tr><td style="{indent}">{thumbnail(row)}</td>'
+            body += f'<td style="{RUN}">{place} {about(row)}</td>{cells}</tr>'
         more = "".join(f"<p>{line}</p>" for line in self._more(MOST))
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
-        return (
-            f"<style>{STYLE.read_text()}</style>"
-            f'<div class="nsutils-runs">{table if body else self.NONE}</div>'
-        )
+        shown = f'<div class="nsutils-runs">{table if rows else self.NONE}</div>'
+        return f"<style>{STYLE.read_text()}</style>{shown}"
+
+    def _told(self) -> list[str]:
+        """What is told of each run beside its name, the longest last: they may be out of sight."""
+        names, rows = [*self.differing, *LOSSES.values()], self._rows[:MOST]
+        return sorted(names, key=lambda name: max([0, *(len(words(row, name)) for row in rows)]))
 
     def _more(self, most: int) -> list[str]:
         left = len(self) - most
@@ -155,14 +156,18 @@ class Tree(Table):
     """Runs that were forked or are forks, each after the run that it was forked from."""
 
     NONE = "no run here was forked"
+    FIXED = ("status", "made")
 
     def __init__(self, rows: Sequence[Row]):
         found = list(branches(rows))
         super().__init__([row for _, row in found])
         self._stems = [stem for stem, _ in found]
 
+    def _note(self, row: Row, told: Sequence[str]) -> str:
+        return words(row, "forked")
+
     def _told(self) -> list[str]:
-        return ["forked"]
+        return ["forked", *LOSSES.values()]
 
 
 class Remains(Run):
@@ -173,57 +178,42 @@ class Remains(Run):
 
 
 def row(folder: Path) -> Row:
-    """What a run's files say; of a damaged one what could be read, and the `problem`."""
+    """What a run's files say; of a damaged one what could be read, and why not more."""
     run = Run(folder) if (folder / "settings.json").is_file() else Remains(folder)
-    facts = {"run": run, "name": folder.name, "favourite": run.favourite, "made": 0}
+    facts = {"run": run, "name": folder.name, "favourite": run.favourite, "made": 0, "host": ""}
     try:
-        for read in (dated, measured, described, asked):
-            facts |= read(run)
+        facts["created"] = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat()
+        last = last_row(folder / "metrics.csv")
+        facts |= {MEASURED[name]: value for name, value in last.items() if name in MEASURED}
+        facts |= described(run.meta) | {"status": str(run.status)}
+        facts |= vars(in_force(run)) | {"steered": bool(run.steering)}
     except Exception as error:  # whatever a damaged file brings up
-        told = isinstance(error, OSError | ValueError)
-        reason = str(error) if told else f"its files hold other things than the kit writes: {error!r}"
-        reason = reason.replace(f"{folder}{os.sep}", "")
-        reason = textwrap.shorten(reason, REASON, placeholder=" ...")
+        clear = isinstance(error, OSError | ValueError)
+        reason = str(error) if clear else f"meta.json or settings.json holds odd things: {error!r}"
+        reason = textwrap.shorten(reason.replace(f"{folder}{os.sep}", ""), REASON, placeholder="…")
         facts |= {"status": "damaged", "problem": reason}
     return facts
 
 
-def dated(run: Run) -> Row:
-    changed = datetime.fromtimestamp(run.folder.stat().st_mtime, UTC)
-    return {"created": changed.isoformat()}  # if nothing says it better
-
-
-def measured(run: Run) -> Row:
-    last = last_row(run.folder / "metrics.csv")
-    return {MEASURED[name]: value for name, value in last.items() if name in MEASURED}
-
-
 def last_row(file: Path) -> dict[str, float]:
     """The last whole row of metrics.csv; empty if there is none."""
-    if not file.exists():
-        return {}
-    names, _, rows = file.read_text(errors="replace").partition("\n")
-    for line in reversed(rows.split("\n")[:-1]):  # what follows the last end was cut off
+    data = file.read_bytes() if file.exists() else b""
+    names = data.partition(b"\n")[0].decode(errors="replace").split(",")
+    for line in reversed(data.rsplit(b"\n", 9)[1:-1]):  # what follows the last end was cut off
         with suppress(ValueError):
-            return dict(zip(names.split(","), map(float, line.split(",")), strict=True))
+            return dict(zip(names, map(float, line.split(b",")), strict=True))
     return {}
 
 
-def described(run: Run) -> Row:
-    meta = run.meta
-    facts = {"status": str(run.status), "host": str(meta.get("host", "")), "id": str(meta.get("id"))}
+def described(meta: Mapping[str, Any]) -> Row:
+    facts = {name: str(meta[name]) for name in ("host", "id") if name in meta}
     if "created" in meta:
         facts["created"] = datetime.fromisoformat(meta["created"]).astimezone(UTC).isoformat()
     if parent := meta.get("parent"):
         changes = [f"{name} {plain(value)}" for name, value in parent["changes"].items()]
         after = f"after step {parent['step']}: {', '.join(changes) or 'no change'}"
-        facts |= {"parent": str(parent["id"]), "whence": str(parent["name"]), "forked": after}
+        facts |= {"parent": str(parent["id"]), "whence": f"from {parent['name']} ", "after": after}
     return facts
-
-
-def asked(run: Run) -> Row:
-    settings = in_force(run)
-    return {name: getattr(settings, name) for name in SETTINGS} | {"steered": bool(run.steering)}
 
 
 def age(row: Row) -> tuple[str, str]:
@@ -256,15 +246,15 @@ def rank(value: Any) -> tuple[float, str]:
 def branches(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """Each run that was forked or is a fork, its parent before it, with the lines of the tree before its name."""
     rows = sorted(rows, key=age)
-    ids, forks = {row.get("id") for row in rows}, defaultdict(list)
+    ids, forks = {row["id"] for row in rows if "id" in row}, defaultdict(list)
     for row in rows:
         forks[row.get("parent")].append(row)
     ahead = [("", "", row) for row in reversed(rows) if row.get("parent") not in ids]
     while ahead:
         stem, indent, row = ahead.pop()
-        below = forks.pop(row.get("id"), [])
-        if "parent" in row and not stem:
-            row = row | {"forked": f"from {row['whence']} {row['forked']}"}
+        below = forks.pop(row.get("id", ""), [])
+        if "parent" in row:
+            row = row | {"forked": ("" if stem else row["whence"]) + row["after"]}
         if below or "parent" in row:
             yield stem, row
         for fork in reversed(below):
@@ -282,17 +272,16 @@ def words(row: Row, name: str) -> str:
 
 def shortened(name: str) -> str:
     """The name without its middle if it is too long for a line."""
-    half = LONGEST // 2
-    return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[1 - LONGEST // 2 :]}"
 
 
 def about(row: Row) -> str:
     """A run's name and circumstances, as HTML."""
     star = ' <span title="favourite">★</span>' if row["favourite"] else ""
-    state = [words(row, "status"), f"{words(row, 'made')} steps"]
-    state += [f"{words(row, 'seconds')} s"] if "seconds" in row else []
-    state += ["steered"] if row.get("steered") else []
-    lines = [" · ".join(state), words(row, "created"), words(row, "problem")]
+    state = f"{words(row, 'status')} · {words(row, 'made')} steps"
+    state += f" · {words(row, 'seconds')} s" if "seconds" in row else ""
+    when = words(row, "created") + (" · steered" if row.get("steered") else "")
+    lines = [state, when, words(row, "problem")]
     facts = "".join(f"<br><small>{escape(line)}</small>" for line in lines if line)
     return f"<b>{escape(words(row, 'name'))}</b>{star}{facts}"
 
@@ -300,14 +289,12 @@ def about(row: Row) -> str:
 def thumbnail(row: Row) -> str:
     """The run's last kept picture, or else its result, as HTML."""
     with suppress(OSError, ValueError):
-        # Of a JPEG Pillow reads no more than a small picture needs; of a result.png, all.
+        # A JPEG, unlike result.png, is read no finer than a small picture needs.
         file = [row["run"].result, *row["run"].images.values()][-1]
         with Image.open(file) as image:
             width, height = pictures.fitted(image.size, THUMB)
             image.thumbnail((SHARPNESS * THUMB, SHARPNESS * THUMB))
             data = base64.b64encode(pictures.jpeg(image.convert("RGB"), quality=75)).decode()
-        return (
-            f'<img alt="{escape(words(row, "name"))}" width="{width}" height="{height}" '
-            f'style="max-width: none" src="data:image/jpeg;base64,{data}">'
-        )
+        told = f'alt="{escape(words(row, "name"))}" width="{width}" height="{height}"'
+        return f'<img {told} style="max-width: none" src="data:image/jpeg;base64,{data}">'
     return "<small>no picture</small>"

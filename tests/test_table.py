@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 
 from nsutils import Player, Run, pictures, runs
 from nsutils.figures import GAP, lettering, side_by_side, wrapped
-from nsutils.table import MOST, TAIL, WIDTH, last_row
+from nsutils.table import LONGEST, MOST, WIDTH, last_row
 
 
 @pytest.fixture
@@ -150,9 +150,16 @@ def test_a_favourite_has_a_star(first):
     like(first, "plain")
     first.mark()
     table = runs(first.folder.parent)
-    starred = [line.split()[2:3] for line in str(table).splitlines() if "*" in line]
-    assert starred == [["first"]]
+    assert [line.split()[1] for line in str(table).splitlines() if "*" in line] == ["first"]
     assert table._repr_html_().count("★") == 1
+
+
+def test_the_host_is_told_where_it_differs(first):
+    like(first, "here")
+    assert runs(first.folder.parent).differing == []
+    like(first, "far", host="elsewhere")
+    table = runs(first.folder.parent)
+    assert table.differing == ["host"] and "host=elsewhere" in str(table)
 
 
 @pytest.mark.parametrize("end", [b"13,0.5,1,0.1", b"13,0.5\n", b"\0\0\0\0\n", b"13,\xff"])
@@ -164,24 +171,13 @@ def test_a_half_written_line_is_left_out(first, end):
     assert len(runs(first.folder.parent).where(status="done", made=12)) == 1
 
 
-def test_the_last_row_of_a_long_file_is_that_of_a_whole_reading(first):
-    file = first.folder / "metrics.csv"
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(lines + lines[1:] * (2 * TAIL // len(lines[1]) // 12 + 1)))
-    assert file.stat().st_size > 2 * TAIL
-    assert last_row(file) == first.metrics[-1]
-
-
-DAMAGES = [None, b"", b"{", b"[]", b"7", b"{}", b'{"created": 5}', b"\xff\xfe", b"[" * 100_000]
+DAMAGES = [b"", b"{", b"[]", b"{}", b'{"created": 5}', b"\xff\xfe", b"[" * 100_000]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: repr(damage)[:16])
 @pytest.mark.parametrize("file", ["meta.json", "settings.json"])
 def test_a_damaged_run_is_shown_with_the_reason(first, file, damage):
-    hurt = like(first, "hurt").folder / file
-    hurt.unlink()
-    if damage is not None:
-        hurt.write_bytes(damage)
+    (like(first, "hurt").folder / file).write_bytes(damage)
     table = runs(first.folder.parent)
     assert names(table.where(status="damaged")) == ["hurt"]
     assert names(table.where(status="done")) == ["first"]
@@ -191,6 +187,17 @@ def test_a_damaged_run_is_shown_with_the_reason(first, file, damage):
     assert len(Page(table._repr_html_()).pictures) == 2
     assert table.compare(60).size == side_by_side([first], 60).size
     assert "no run" in str(table.tree())
+
+
+def test_what_is_left_of_a_run_is_shown(first):
+    (like(first, "no settings").folder / "settings.json").unlink()
+    (like(first, "no meta").folder / "meta.json").unlink()
+    (first.folder.parent / "no run").mkdir()
+    (first.folder.parent / "a file").touch()
+    table = runs(first.folder.parent)
+    assert len(table) == 3
+    assert names(table.where(status="damaged")) == ["no settings"]
+    assert names(table.where(status="unknown", steps=12, made=12)) == ["no meta"]  # can go on
 
 
 def test_a_run_without_a_picture_and_one_with_a_cut_one_are_shown(first):
@@ -254,27 +261,21 @@ def test_words_from_outside_are_escaped_and_move_no_cursor(first):
         assert all(each["src"].startswith("data:image/jpeg;base64,") for each in page.pictures)
         assert any(hostile[:28] in each["alt"] for each in page.pictures)
         assert str(shown).replace("\n", "").isprintable()
-    assert len(str(table).splitlines()) == 5  # two of headings, two runs, and what has no room
 
 
-def test_the_text_keeps_to_its_width_and_names_what_it_leaves_out(first):
-    asked = {
-        "style_weight": 4.0,
-        "tv_weight": 0.5,
-        "optimizer": "adam",
-        "octaves": 1,
-        "seed": 7,
-        "noise": "uniform",
-    }
+def test_the_text_keeps_to_its_width_and_loses_no_setting(first):
+    asked = {"style_weight": 4.0, "tv_weight": 0.5, "optimizer": "adam", "octaves": 1, "seed": 7}
     like(first, "x" * 90 + "end", asked=asked, old={"content": "y" * 60 + ".jpg"})
     table = runs(first.folder.parent)
-    lines = str(table).splitlines()
+    head, *lines = str(table).splitlines()
     assert max(map(len, lines)) <= WIDTH
-    assert any("xxx…xxx" in line and "end" in line for line in lines)
-    shown = {name for name in table.differing if name.split("_")[-1] in " ".join(lines[:-1])}
-    assert shown | set(lines[-1].removeprefix("no room for ").split(", ")) >= set(table.differing)
-    rows = lines[-3:-1]
-    assert rows[0].index("done") == rows[1].index("done")
+    told = [part.partition("=")[0] for part in " ".join(lines).split() if "=" in part]
+    assert sorted(told) == sorted(2 * table.differing)
+    assert told[-1] == "content" and "y" * 60 + ".jpg" in str(table)  # the longest is the last
+    rows = [line for line in lines if "12/12" in line]
+    assert {line.index("done") for line in rows} == {head.index("status")}
+    assert any("xxx…xxx" in line and "end " in line for line in rows)
+    assert head.index("status") == len(f"0  {'x' * LONGEST}  ")
 
 
 def test_of_many_runs_the_first_are_shown(first):
@@ -300,32 +301,20 @@ def test_the_tree_has_each_fork_below_its_parent(first):
     forked(first, "again", "first", 6)
     forked(first, "orphan", "gone", 9, seed=2)
     like(first, "alone")
-    tree = runs(first.folder.parent).tree()
-    assert [re.sub(r"  done 12/12", "", line) for line in str(tree).splitlines()] == [
-        "first",
-        "├─ heavy  after step 3: style_weight 4",
-        "│  └─ heavier  after step 5: style_weight 9, tv_weight 0.1",
-        "└─ again  after step 6: no change",
-        "orphan  from gone after step 9: seed 2",
+    table = runs(first.folder.parent)
+    tree = table.tree()
+    rows = [re.split("  done +12/12", line[3:]) for line in str(tree).splitlines()[1:]]
+    assert [(name.rstrip(), words.strip()) for name, words in rows] == [
+        ("first", ""),
+        ("├─ heavy", "after step 3: style_weight 4"),
+        ("│  └─ heavier", "after step 5: style_weight 9, tv_weight 0.1"),
+        ("└─ again", "after step 6: no change"),
+        ("orphan", "from gone after step 9: seed 2"),
     ]
-    page = Page(tree._repr_html_())
-    assert [each["alt"] for each in page.pictures] == [
-        "first",
-        "heavy",
-        "heavier",
-        "again",
-        "orphan",
-    ]
-    for tag in ("div", "ul", "li"):
-        assert tree._repr_html_().count(f"<{tag}") == tree._repr_html_().count(f"</{tag}>")
-
-
-def test_a_tree_that_bites_its_tail_is_shown_once(first):
-    forked(first, "egg", "hen", 1)
-    forked(first, "hen", "egg", 2)
-    forked(first, "self", "self", 3)
-    lines = str(runs(first.folder.parent).tree()).splitlines()
-    assert [line.strip("└─ ").split()[0] for line in lines] == ["egg", "hen", "self"]
+    alts = [each["alt"] for each in Page(tree._repr_html_()).pictures]
+    assert alts == names(tree) == ["first", "heavy", "heavier", "again", "orphan"]
+    assert str(tree.tree()) == str(tree)
+    assert str(tree[:2]) == str(table.where(name=lambda name: name in ("first", "heavy"))[::-1])
 
 
 def test_side_by_side_shows_the_results_and_writes_between_the_gaps(first):
