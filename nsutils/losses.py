@@ -291,11 +291,55 @@ def nine_point(image: Tensor) -> Tensor:
     return 2 * straight / 3 + aslant / 6
 
 
+def smooth_between_edges(image: Tensor, guide: Tensor) -> Tensor:
+    """As `total_variation`, each difference less the larger it is in the guide.
+
+    By 1 / (1 + (d / k)^2), d the guide's difference and k its mean (Perona and Malik 1990, eq. 2).
+    """
+    found = 0.0
+    for dim in (-1, -2):
+        own = guide.diff(dim=dim).square().sum(1, keepdim=True).sqrt()
+        found = (
+            found + (image.diff(dim=dim).square() / (1 + (own / (own.mean() + FLOOR)) ** 2)).mean()
+        )
+    return found
+
+
+def laplacian(image: Tensor, pool: int) -> Tensor:
+    """The second derivative of the channels' sum, averaged over squares of `pool` pixels before: (N, 1, h, w).
+
+    Li et al. 2017, section 3.1, with the kernel 0 -1 0, -1 4 -1, 0 -1 0; here the squares overlap by half, for else
+    they are seen in the picture.
+    """
+    light = F.avg_pool2d(image.sum(1, keepdim=True), pool, max(1, pool // 2))
+    kernel = light.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+    return F.conv2d(light, kernel[None, None])
+
+
+def self_similarity(features: Tensor, most: int = 32) -> Tensor:
+    """How unlike a picture's places are to each other: cosine distances, each column in parts of its sum, (n, n).
+
+    Kolkin et al. 2019, eq. 4, who take random places; here they are the fields of a grid of at most `most` x `most`,
+    so that every pixel counts and L-BFGS sees the same at each step.
+    """
+    side = math.ceil(max(features.shape[-2:]) / most)
+    places = F.avg_pool2d(full(features), side, ceil_mode=True)[0]
+    unit = F.normalize(places.flatten(1), dim=0)
+    apart = (1 - unit.T @ unit).clamp_min(0)
+    return apart / (apart.sum(0, keepdim=True) + FLOOR)
+
+
+def unlike(got: Tensor, wanted: Tensor) -> Tensor:
+    """How far two self-similarities are apart: 0 equal, 1 as far as can be; the mean over columns."""
+    return (got - wanted).abs().sum(0).mean() / 2
+
+
 TOTAL_VARIATIONS = {
     "squares": total_variation,
     "half-squares": half_squares,
     "absolute": absolute,
     "nine-point": nine_point,
+    "edges": smooth_between_edges,
 }
 
 

@@ -10,7 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nsutils.encoders import Encoder, stride_of
-from nsutils.losses import FLOOR, TOTAL_VARIATIONS, Pull, full, squared_distance, statistic_of
+from nsutils.losses import (
+    FLOOR,
+    TOTAL_VARIATIONS,
+    Pull,
+    full,
+    laplacian,
+    mean_square,
+    self_similarity,
+    squared_distance,
+    statistic_of,
+    unlike,
+)
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
@@ -21,7 +32,8 @@ THINNEST = 32  # pixels: the short edge that the deepest layer needs
 class Objective:
     """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
 
-    total = content_weight * content + style_weight * style + tv_weight * tv, where
+    total = content_weight * content + style_weight * style + tv_weight * tv + laplacian_weight * laplacian
+    + similarity_weight * similarity, where
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
       (Gatys et al. 2015, eq. 1);
@@ -32,7 +44,12 @@ class Objective:
     - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the
       style made as small, each counting half as much as the one before. So strokes and the swirls that
       they form are both compared, though no layer sees as far as a swirl;
-    - tv is the mean squared difference of neighbours, in parts of the content's own.
+    - tv is the mean squared difference of neighbours, in parts of the content's own;
+    - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
+      pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
+    - similarity is how differently the places of image and content are like each other in the content layers
+      (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now.
+      Both are only computed where their weights are above 0.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
@@ -66,8 +83,26 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
+            if settings.tv_form == "edges":
+                self.variation = partial(self.variation, guide=self.picture)
             self.roughness = self.variation(self.picture) + FLOOR
+            self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
+            self.likeness = self.likeness_of(self.content)
             self.style = self.targets([self.statistics_of(style) for style in styles])
+
+    def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How like each other the places of the content are, by layer, if that counts."""
+        if not self.settings.similarity_weight:
+            return {}
+        return {layer: self_similarity(features) for layer, features in content.items()}
+
+    @property
+    def pools(self) -> list[int]:
+        """Those of `laplacian_pools` that leave enough of the picture, if they count."""
+        if not self.settings.laplacian_weight:
+            return []
+        fits = min(self.picture.shape[-2:]) // 3
+        return [pool for pool in self.settings.laplacian_pools if pool <= fits]
 
     def statistics_of(self, style: Tensor | Target) -> Octaves:
         """A style's statistics in each octave; a target's are there already."""
@@ -79,22 +114,24 @@ class Objective:
         }
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
-        """Unweighted losses: content, style, tv, then content/LAYER and style/LAYER for each layer.
+        """Unweighted losses: content, style, tv, laplacian and similarity if they count, then those of each layer.
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        wanted, rolled = self.content, image
+        wanted, likeness, rolled = self.content, self.likeness, image
         if any(shift):
             rolled = image.roll(shift, (-2, -1))
             with torch.no_grad():
                 picture = self.picture.roll(shift, (-2, -1))
                 wanted = seen(self.encoder, picture, self.content, self.whole)
+                likeness = self.likeness_of(wanted)
         octaves = [
             measured(
                 self.settings,
                 self.encoder,
                 F.avg_pool2d(rolled, 2**n),
                 {} if n else wanted,
+                {} if n else likeness,
                 self.whole,
                 partial(self.pulled, n),
             )
@@ -107,9 +144,24 @@ class Objective:
             "content": sum(self.content_shares[layer] * loss for layer, loss in content.items()),
             "style": sum(self.style_shares[layer] * loss for layer, loss in style.items()),
             "tv": tv / self.roughness if self.settings.relative else tv,
+            **self.shape_losses(image, octaves[0]),
             **{f"content/{layer}": loss for layer, loss in content.items()},
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
+
+    def shape_losses(self, image: Tensor, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those that hold the content's shapes, as far as they count."""
+        losses = {}
+        if self.contours:
+            apart = [
+                mean_square(laplacian(image, pool), contours, self.settings.relative).mean()
+                for pool, contours in self.contours.items()
+            ]
+            losses["laplacian"] = sum(apart) / len(apart)
+        if self.likeness:
+            apart = [found[f"similarity/{layer}"] for layer in self.likeness]
+            losses["similarity"] = sum(apart) / len(apart)
+        return losses
 
     def style_losses(self, statistics: Octaves) -> dict[str, Tensor]:
         """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
@@ -152,6 +204,8 @@ class Objective:
             settings.content_weight * losses["content"]
             + settings.style_weight * losses["style"]
             + settings.tv_weight * losses["tv"]
+            + settings.laplacian_weight * losses.get("laplacian", 0.0)
+            + settings.similarity_weight * losses.get("similarity", 0.0)
         )
 
     def slope(
@@ -170,11 +224,13 @@ def measured(
     encoder: Encoder,
     octave: Tensor,
     content: dict[str, Tensor] | None = None,
+    likeness: dict[str, Tensor] | None = None,
     whole: int | None = None,
     pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
 ) -> dict[str, Tensor]:
     """An octave's raw statistic at each style layer, and as content/LAYER its squared distance from `content`.
 
+    As similarity/LAYER how differently its places are like each other from `likeness`.
     Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
     """
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
@@ -191,6 +247,8 @@ def measured(
             name, count = f"content/{layer}", wanted.numel()
             wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
             found[name] = squared_distance(pulled(name, features[layer]), wanted, count)
+        for layer, wanted in (likeness or {}).items():
+            found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
         for layer in settings.style_layers:
             found[layer] = statistic.of(
                 pulled(layer, features[layer]), math.prod(encoder.size_at(layer, size))
@@ -204,7 +262,8 @@ def measured(
 
 def divisible(settings: Settings) -> bool:
     """Whether the losses can be added up over the pieces of an image."""
-    return statistic_of(settings.style_statistic).additive and not settings.normalize_gradients
+    additive = statistic_of(settings.style_statistic).additive
+    return additive and not settings.normalize_gradients and not settings.similarity_weight
 
 
 def seen(

@@ -249,18 +249,26 @@ class Run:
         write_json(self.folder / "meta.json", self.meta | facts)
 
     def record(self, step: Step, seconds: float) -> None:
-        """Adds a row to metrics.csv; its header is that of the first step."""
+        """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
         row = {
             "step": step.number,
             "seconds": round(seconds, 3),
             "scale": step.scale,
             **step.losses,
         }
-        if not (header := next(csv.reader(self._lines("metrics.csv", 1)), None)):
-            self._append("metrics.csv", ",".join(header := list(row)))
+        header = next(csv.reader(self._lines("metrics.csv", 1)), [])
+        if new := [name for name in row if name not in header]:
+            self._widen(header := header + new)
         self._append(
             "metrics.csv", ",".join(f"{row.get(name, float('nan')):.8g}" for name in header)
         )
+
+    def _widen(self, header: list[str]) -> None:
+        """Gives metrics.csv a longer header; what earlier rows lack is nan."""
+        rows = [line.rstrip("\n").split(",") for line in self._lines("metrics.csv")[1:]]
+        rows = [row + ["nan"] * (len(header) - len(row)) for row in rows]
+        text = "".join(",".join(row) + "\n" for row in [header, *rows])
+        pictures.write(self.folder / "metrics.csv", text.encode())
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""

@@ -49,7 +49,7 @@ CHOICES = {
     "gram_divisor": ("pixels", "elements"),
     "reduction": ("mean", "sum"),
     "blend": ("targets", "losses"),
-    "tv_form": ("squares", "half-squares", "absolute", "nine-point"),
+    "tv_form": ("squares", "half-squares", "absolute", "nine-point", "edges"),
     "optimizer": ("lbfgs", "adam"),
     "counting": ("moves", "evaluations"),
     "returned": ("last", "best", "average"),
@@ -57,7 +57,8 @@ CHOICES = {
 }
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
-    *("content_weight", "style_weight", "tv_weight", "learning_rate"),
+    *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
+    "learning_rate",
     *("original_colors", "pixel_range", "noise_scale", "feature_scale"),
 )
 
@@ -117,6 +118,9 @@ class Settings:
     style_statistic: str = "wasserstein"
     octaves: int = 2
     tv_weight: float = 0.005
+    laplacian_weight: float = 0.0
+    laplacian_pools: tuple[int, ...] = (4,)
+    similarity_weight: float = 0.0
     relative: bool = True
     reduction: str = "mean"
     gram_divisor: str = "pixels"
@@ -171,6 +175,8 @@ class Settings:
             _switch(name, getattr(self, name))
         steps = tuple(_whole("scale_steps", n, 1) for n in _items(self.scale_steps))
         _set(self, "scale_steps", steps)
+        pools = tuple(_whole("laplacian_pools", n, 1) for n in _items(self.laplacian_pools))
+        _set(self, "laplacian_pools", pools)
         self._check_numbers()
         self._check_layers()
         _set(self, "init", _text("init", self.init))
@@ -284,11 +290,15 @@ SUBJECTS = {
         "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
         "tv_weight": "smoothness: total variation, if relative in parts of the content picture's own",
+        "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
+        "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
+        "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
         "relative": "losses are shares of their targets; else mean squares, with the units of the network",
         "reduction": "the layers' losses: mean, by their weights, or sum, each times its weight",
         "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",
         "blend": "several styles' targets are averaged, or their losses",
-        "tv_form": "total variation: squares (mean), half-squares (half their sum), absolute (sum), nine-point (mean)",
+        "tv_form": "total variation: squares (mean), half-squares (half their sum), absolute (sum), nine-point "
+        "(mean), or edges (mean, less where the content has an edge)",
     },
     "descent": {
         "steps": "iterations over all scales; more only prolong the run",

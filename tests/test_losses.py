@@ -7,11 +7,15 @@ from nsutils.losses import (
     RootTrace,
     centred,
     gram,
+    laplacian,
     moments_distance,
     raw_moments,
     roots,
+    self_similarity,
+    smooth_between_edges,
     squared_distance,
     total_variation,
+    unlike,
 )
 
 # A root by iteration is not exact where the smallest eigenvalue is tiny.
@@ -98,3 +102,49 @@ def test_wasserstein_of_flat_gaussians_is_their_means_and_spreads():
     statistic, distance, ready, _ = STYLE_STATISTICS["wasserstein"]
     by_hand = (means[0] - spreads[0]) ** 2 + (means[1] - spreads[1]) ** 2
     assert distance(statistic(one), ready(statistic(other)), False).item() == pytest.approx(by_hand)
+
+
+def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_stand():
+    image = features(3, 1, 3, 8, 9)
+    flat = torch.full_like(image, 0.5)
+    assert torch.allclose(smooth_between_edges(image, flat), total_variation(image))
+    step = torch.zeros(1, 3, 8, 9, dtype=torch.float64)
+    step[..., 4:] = 1
+    assert smooth_between_edges(step, step) < 0.1 * smooth_between_edges(step, flat)
+
+
+def test_the_laplacian_is_nought_on_a_slope_and_the_kernel_on_a_point():
+    across = torch.arange(12.0).expand(1, 3, 12, 12)
+    for pool in (1, 2, 4):
+        assert laplacian(across, pool).abs().max() < 1e-5
+    point = torch.zeros(1, 3, 5, 5)
+    point[0, 1, 2, 2] = 1
+    assert laplacian(point, 1)[0, 0].tolist() == [[0, -1, 0], [-1, 4, -1], [0, -1, 0]]
+
+
+def test_self_similarity_knows_likeness_and_not_brightness():
+    x = features(4, 1, 6, 5, 4)
+    found = self_similarity(x)
+    assert torch.allclose(found.sum(0), torch.ones(20, dtype=torch.float64), atol=1e-3)
+    assert torch.allclose(self_similarity(7 * x), found)
+    assert unlike(found, found) == 0
+    turned = torch.cat(
+        (x[:, 3:], x[:, :3]), 1
+    )  # channels change places: other features, same likeness
+    assert torch.allclose(self_similarity(turned), found)
+    assert 0 < unlike(self_similarity(x.flip(-1)), found) <= 1
+
+
+@pytest.mark.parametrize("term", [lambda x: laplacian(x, 2).square().mean(), self_similarity])
+def test_terms_of_shape_have_the_gradient_that_differences_give(term):
+    weights = features(6, 1, 3, 6, 6)
+
+    def value(x):
+        return (term(x) ** 2).sum()
+
+    assert torch.autograd.gradcheck(value, weights.requires_grad_(), atol=1e-5)
+
+
+def test_similarity_is_seen_in_fields_where_there_are_many_pixels():
+    x = features(7, 1, 3, 70, 40)
+    assert self_similarity(x).shape == (24 * 14, 24 * 14)

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import math
 import os
 import subprocess
 from dataclasses import replace
@@ -250,3 +251,15 @@ def test_a_run_shows_itself_by_name_state_and_pictures(settings, encoder, tmp_pa
 def test_settings_show_the_pictures_and_what_is_not_as_by_default(settings):
     html = replace(settings, content="<i>.png")._repr_html_()
     assert "&lt;i&gt;.png" in html and "smallest" in html and "tv_weight" not in html
+
+
+def test_a_loss_that_comes_later_gets_a_column_and_the_rows_before_are_nan(run, encoder):
+    player = Player(run, encoder)
+    for step in player:
+        if step.number == 4:
+            player.steer(laplacian_weight=0.5, style_layers=("pixels", "relu1_2"))
+    rows = run.metrics
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    for name in ("laplacian", "style/relu1_2"):
+        assert [math.isnan(row[name]) for row in rows] == [True] * 4 + [False] * 8
+    assert [math.isnan(row["style/relu1_1"]) for row in rows] == [False] * 4 + [True] * 8

@@ -46,6 +46,27 @@ def test_total_is_the_weighted_sum(settings, encoder):
     )
 
 
+SHAPES = {"laplacian_weight": 2.0, "laplacian_pools": (1, 4), "similarity_weight": 3.0}
+
+
+def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(settings, encoder):
+    settings = replace(settings, tv_form="edges", steps=1, scale_steps=(), **SHAPES)
+    (step,) = stylize(settings, encoder)
+    assert step.losses["laplacian"] == 0 and step.losses["similarity"] == pytest.approx(0, abs=1e-6)
+    (step,) = stylize(replace(settings, init="noise"), encoder)
+    weights = ("content", "style", "tv", "laplacian", "similarity")
+    parts = [getattr(settings, f"{name}_weight") * step.losses[name] for name in weights]
+    assert min(parts) > 0 and sum(parts) == pytest.approx(step.losses["total"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["laplacian", "similarity"])
+def test_a_term_of_shape_holds_the_content(settings, encoder, name):
+    settings = replace(settings, style_weight=10.0, **SHAPES | {f"{name}_weight": 1e-6})
+    *_, loose = stylize(settings, encoder)
+    *_, held = stylize(replace(settings, **{f"{name}_weight": 30.0}), encoder)
+    assert held.losses[name] < 0.5 * loose.losses[name]
+
+
 def test_the_style_loss_is_the_layers_mean_by_their_weights(settings, encoder):
     settings = replace(settings, layer_weights={"pixels": 4.0, "relu1_1": 0.0})
     losses = objective(settings, encoder).losses(torch.rand(1, 3, 40, 64))
