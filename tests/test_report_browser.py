@@ -71,7 +71,8 @@ def test_hostile_names_stay_words(content, style, encoder, opened, tmp_path):
     named = dict.fromkeys(("error", "host", "device", "created"), HOSTILE)
     run.note(inputs=meta["inputs"], parent=parent, versions={HOSTILE: HOSTILE}, **named)
     (run.folder / "steering.jsonl").write_text("")
-    run.steered(2, {"style_weight": HOSTILE})
+    run.steered(2, {"init": HOSTILE})
+    run.notes = HOSTILE
     page = opened(report(run, run))
     assert page.title() == "2 runs" and page.wrong == page.asked == []
     assert page.locator("script").count() == 3
