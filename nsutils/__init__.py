@@ -14,6 +14,7 @@ drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
 pieces       an image seen piece by piece
+regions      masks as weights of pixels
 objective    the targets and losses of one size
 sources      content and styles at the size of each scale
 optimizers   L-BFGS and Adam

@@ -16,14 +16,22 @@ def kept(picture: Image.Image, content: Image.Image, method: str, amount: float)
     return lit(picture, content.resize(picture.size, Image.Resampling.BICUBIC), amount)
 
 
-def finished(picture: Image.Image, content: Image.Image, settings: Settings) -> Image.Image:
+def finished(
+    picture: Image.Image, content: Image.Image, settings: Settings, mask: Image.Image | None = None
+) -> Image.Image:
     """The picture as it is shown under the settings; where colours are matched, the style's were, before."""
-    if not settings.original_colors or settings.color_method in MATCHES:
+    amount = 0.0 if settings.color_method in MATCHES else settings.original_colors
+    if mask and settings.mask_colors:
+        small = mask.resize(picture.size, Image.Resampling.BILINEAR)
+        amount = np.maximum(amount, settings.mask_colors * np.asarray(small)[..., None] / 255)
+    if not np.any(amount):
         return picture
-    return kept(picture, content, settings.color_method, settings.original_colors)
+    return lit(picture, content.resize(picture.size, Image.Resampling.BICUBIC), amount)
 
 
-def lit(picture: Image.Image, content: Image.Image, amount: float = 1.0) -> Image.Image:
+def lit(
+    picture: Image.Image, content: Image.Image, amount: float | np.ndarray = 1.0
+) -> Image.Image:
     """The picture's Y with the content's I and Q (Gatys et al. 2017, section 5.1), of the same size."""
     own, other = values(picture), values(content)
     return mixed(picture, other + ((own - other) @ LIGHT)[..., None], amount)
@@ -78,7 +86,7 @@ def values(image: Image.Image) -> np.ndarray:
     return np.asarray(image, dtype=np.float64) / 255
 
 
-def mixed(picture: Image.Image, other: np.ndarray, amount: float) -> Image.Image:
-    """The picture as far as `amount` on its way to other values."""
+def mixed(picture: Image.Image, other: np.ndarray, amount: float | np.ndarray) -> Image.Image:
+    """The picture as far as `amount`, one or (H, W, 1), on its way to other values."""
     both = (1 - amount) * values(picture) + amount * other
     return Image.fromarray((both.clip(0, 1) * 255).round().astype(np.uint8))

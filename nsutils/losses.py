@@ -26,33 +26,38 @@ SCALED, PLAIN = (8, 0.01), (12, 1.0)
 class Sums(torch.autograd.Function):
     """Mean (N, C) and mean products (N, C, C) of the channels over pixels, in float32, some pixels at a time.
 
-    They are sums in parts of `total` pixels, so those of an image's pieces add up to its own. What autograd makes
-    of X @ X.T passes over the features six times; the gradient by hand passes once.
+    They are sums in parts of `total` pixels, so those of an image's pieces add up to its own; `weights` (1, 1, H, W)
+    say how much each pixel counts. What autograd makes of X @ X.T passes over the features six times; the gradient
+    by hand passes once.
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, total: int) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(features)
+    def forward(
+        ctx, features: Tensor, total: float, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(features, weights)
         ctx.total, mean, products = total, 0.0, 0.0
-        for pixels in chunks(features):
-            mean = mean + pixels.sum(1)
-            products = products + pixels.mT @ pixels
+        for pixels, weight in weighed(features, weights):
+            counted = pixels if weight is None else weight * pixels
+            mean = mean + counted.sum(1)
+            products = products + counted.mT @ pixels
         return mean / total, products / total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, mean: Tensor, products: Tensor) -> tuple[Tensor, None]:
-        (features,) = ctx.saved_tensors
+    def backward(ctx, mean: Tensor, products: Tensor) -> tuple[Tensor, None, None]:
+        features, weights = ctx.saved_tensors
         mean, products = mean / ctx.total, (products + products.mT) / ctx.total
         slope = torch.empty_like(
             features.permute(0, 2, 3, 1), memory_format=torch.contiguous_format
         )
         begin = 0
-        for pixels in chunks(features):
+        for pixels, weight in weighed(features, weights):
             end = begin + pixels.shape[1]
-            slope.flatten(1, 2)[:, begin:end] = torch.baddbmm(mean[:, None], pixels, products)
+            found = torch.baddbmm(mean[:, None], pixels, products)
+            slope.flatten(1, 2)[:, begin:end] = found if weight is None else weight * found
             begin = end
-        return slope.permute(0, 3, 1, 2), None
+        return slope.permute(0, 3, 1, 2), None, None
 
 
 def chunks(features: Tensor) -> Iterator[Tensor]:
@@ -62,27 +67,43 @@ def chunks(features: Tensor) -> Iterator[Tensor]:
         yield full(pixels)
 
 
+def weighed(features: Tensor, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Those, and the weights of the same pixels."""
+    if weights is None:
+        return ((pixels, None) for pixels in chunks(features))
+    return zip(chunks(features), chunks(weights.to(features.device)), strict=True)
+
+
 def full(x: Tensor) -> Tensor:
     """In float32, if it is in half as much."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def gram(features: Tensor, total: int | None = None) -> Tensor:
+def gram(features: Tensor, total: float | None = None, weights: Tensor | None = None) -> Tensor:
     """Channel correlations, (N, C, C), averaged over pixels so that size does not matter.
 
-    Gatys et al. 2015, eq. 3, divided by H*W.
+    Gatys et al. 2015, eq. 3, divided by H*W; with `weights` Gatys et al. 2017, eq. 5, divided by their sum.
     """
-    return Sums.apply(features, total or features[0, 0].numel())[1]
+    return Sums.apply(features, total or counted(features, weights), weights)[1]
 
 
-def gram_by_elements(features: Tensor, total: int | None = None) -> Tensor:
+def gram_by_elements(
+    features: Tensor, total: float | None = None, weights: Tensor | None = None
+) -> Tensor:
     """The Gram matrix divided by C*H*W."""
-    return gram(features, total) / features.shape[1]
+    return gram(features, total, weights) / features.shape[1]
 
 
-def raw_moments(features: Tensor, total: int | None = None) -> Tensor:
+def counted(features: Tensor, weights: Tensor | None) -> float:
+    """How many pixels there are, each as much as it weighs; never less than one."""
+    return features[0, 0].numel() if weights is None else max(1.0, weights.sum().item())
+
+
+def raw_moments(
+    features: Tensor, total: float | None = None, weights: Tensor | None = None
+) -> Tensor:
     """Mean and mean products of the channels over pixels, side by side: (N, C, 1 + C)."""
-    mean, products = Sums.apply(features, total or features[0, 0].numel())
+    mean, products = Sums.apply(features, total or counted(features, weights), weights)
     return torch.cat((mean[..., None], products), -1)
 
 
@@ -95,7 +116,7 @@ def centred(raw: Tensor) -> Tensor:
     return torch.cat((mean, raw[..., 1:] - mean @ mean.mT), -1)
 
 
-def sliced(features: Tensor, total: int | None = None) -> Tensor:
+def sliced(features: Tensor, total: float | None = None, weights: None = None) -> Tensor:
     """How the features are distributed along random directions, as many as channels: (N, C, QUANTILES).
 
     Heitz et al. 2021, section 3, with the values of each projection, sorted, in QUANTILES means, so that
@@ -245,25 +266,34 @@ def statistic_of(name: str, gram_divisor: str = "pixels") -> Statistic:
     return found._replace(of=GRAMS[gram_divisor]) if name == "gram" else found
 
 
-def squared_distance(got: Tensor, wanted: Tensor, total: int | None = None) -> Tensor:
-    """Mean squared difference of features, as a sum in parts of `total` elements (Gatys et al. 2015, eq. 1)."""
-    return Apart.apply(got, wanted) / (total or wanted.numel())
+def squared_distance(
+    got: Tensor, wanted: Tensor, total: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Mean squared difference of features, as a sum in parts of `total` elements (Gatys et al. 2015, eq. 1).
+
+    `weights` (1, 1, H, W) say how much each pixel counts.
+    """
+    return Apart.apply(got, wanted, weights) / (total or wanted.numel())
 
 
 class Apart(torch.autograd.Function):
     """The sum of squared differences, in float32, some pixels at a time."""
 
     @staticmethod
-    def forward(ctx, got: Tensor, wanted: Tensor) -> Tensor:
-        ctx.save_for_backward(got, wanted)
-        pairs = zip(chunks(got), chunks(wanted), strict=True)
-        return sum((one - other).square().sum() for one, other in pairs)
+    def forward(ctx, got: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
+        ctx.save_for_backward(got, wanted, weights)
+        total = 0.0
+        for (one, weight), other in zip(weighed(got, weights), chunks(wanted), strict=True):
+            apart = (one - other).square()
+            total = total + (apart if weight is None else weight * apart).sum()
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
-        got, wanted = ctx.saved_tensors
-        return (got - wanted).mul_(2 * slope), None
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
+        got, wanted, weights = ctx.saved_tensors
+        apart = (got - wanted).mul_(2 * slope)
+        return (apart if weights is None else apart.mul_(weights.to(apart))), None, None
 
 
 def total_variation(image: Tensor) -> Tensor:

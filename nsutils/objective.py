@@ -14,6 +14,7 @@ from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
     Pull,
+    counted,
     full,
     laplacian,
     mean_square,
@@ -23,9 +24,11 @@ from nsutils.losses import (
     unlike,
 )
 from nsutils.pieces import Piece, pieces, summed
+from nsutils.regions import Regions, shrunk
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
+EVERYWHERE = Regions()
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -54,7 +57,9 @@ class Objective:
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
     the units of the network and of `pixel_range`. The image is in the encoder's units (`Encoder.inward`), the
-    pictures are not. An image of more pixels than `whole` is seen piece by piece (`nsutils.pieces`).
+    pictures are not. An image of more pixels than `whole` is seen piece by piece (`nsutils.pieces`). Where the
+    `regions` protect it, pixels count less for the style and more for the content; a style that has a place of its
+    own is held against the statistics of that place.
     """
 
     def __init__(
@@ -64,8 +69,10 @@ class Objective:
         content: Tensor,
         styles: list[Tensor | Target],
         whole: int | None = None,
+        regions: Regions | None = None,
     ):
         self.settings, self.encoder, self.whole = settings, encoder, whole
+        self.regions = regions or Regions(where=(None,) * len(styles))
         self.statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
         self.variation = TOTAL_VARIATIONS[settings.tv_form]
         portions = shares if settings.reduction == "mean" else dict
@@ -118,9 +125,9 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        wanted, likeness, rolled = self.content, self.likeness, image
+        wanted, likeness, rolled, regions = self.content, self.likeness, image, self.regions
         if any(shift):
-            rolled = image.roll(shift, (-2, -1))
+            rolled, regions = image.roll(shift, (-2, -1)), regions.rolled(shift)
             with torch.no_grad():
                 picture = self.picture.roll(shift, (-2, -1))
                 wanted = seen(self.encoder, picture, self.content, self.whole)
@@ -132,13 +139,14 @@ class Objective:
                 F.avg_pool2d(rolled, 2**n),
                 {} if n else wanted,
                 {} if n else likeness,
+                regions.octave(n),
                 self.whole,
                 partial(self.pulled, n),
             )
             for n in range(self.depth)
         ]
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
-        style = self.style_losses(stacked(self.settings, octaves))
+        style = self.style_losses(octaves)
         tv = self.variation(image)
         return {
             "content": sum(self.content_shares[layer] * loss for layer, loss in content.items()),
@@ -163,16 +171,14 @@ class Objective:
             losses["similarity"] = sum(apart) / len(apart)
         return losses
 
-    def style_losses(self, statistics: Octaves) -> dict[str, Tensor]:
+    def style_losses(self, octaves: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
-        relative = self.settings.relative
-        return {
-            layer: sum(
-                blend * (self.octaves @ self.statistic.distance(got, wanted[layer], relative))
-                for blend, wanted in self.style
-            )
-            for layer, got in statistics.items()
-        }
+        relative, losses = self.settings.relative, dict.fromkeys(self.settings.style_layers, 0.0)
+        for blend, wanted, place in self.style:
+            for layer, got in stacked(self.settings, octaves, place).items():
+                apart = self.octaves @ self.statistic.distance(got, wanted[layer], relative)
+                losses[layer] = losses[layer] + blend * apart
+        return losses
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
         """A layer's features, or content/LAYER's, their gradient as long as the layer's weight if that is asked for."""
@@ -184,17 +190,20 @@ class Objective:
         share = self.octaves[octave].item() * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
-    def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves]]:
-        """What the statistics are held against, and what it counts: the styles' average, or each style's own."""
-        weighted = list(zip(self.blend, styles, strict=True))
+    def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:
+        """What the statistics are held against, what it counts, and by which style's place.
+
+        The average of the styles that have no place of their own, or each style's own.
+        """
+        weighted = list(zip(self.blend, styles, self.regions.places, strict=True))
         if self.settings.blend == "targets":
-            layers = self.settings.style_layers
             weighted = [
-                (1.0, {layer: sum(w * style[layer] for w, style in weighted) for layer in layers})
+                average([one for one in weighted if one[2] == place])
+                for place in dict.fromkeys(self.regions.places)
             ]
         return [
-            (weight, {layer: self.statistic.ready(found) for layer, found in style.items()})
-            for weight, style in weighted
+            (weight, {layer: self.statistic.ready(found) for layer, found in style.items()}, place)
+            for weight, style, place in weighted
         ]
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
@@ -225,17 +234,31 @@ def measured(
     octave: Tensor,
     content: dict[str, Tensor] | None = None,
     likeness: dict[str, Tensor] | None = None,
+    regions: Regions = EVERYWHERE,
     whole: int | None = None,
     pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
 ) -> dict[str, Tensor]:
     """An octave's raw statistic at each style layer, and as content/LAYER its squared distance from `content`.
 
+    A style that has a place has statistics of its own there, as NUMBER:LAYER; the first's is LAYER alone.
     As similarity/LAYER how differently its places are like each other from `likeness`.
     Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
     """
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
     content, size = content or {}, octave.shape[-2:]
     names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
+    held, free = regions.held, regions.free
+
+    def at(weights: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
+        """The weights of the pixels that a layer sees."""
+        if weights is None:
+            return None
+        small = shrunk(weights, encoder.size_at(layer, size))
+        return piece.place(small, stride_of(layer)) if piece else small
+
+    def amount(weights: Tensor | None, layer: str) -> float:
+        shape = encoder.size_at(layer, size)
+        return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
 
     def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
         features, found = encoder(pixels, names), {}
@@ -246,18 +269,36 @@ def measured(
         for layer, wanted in content.items():
             name, count = f"content/{layer}", wanted.numel()
             wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
-            found[name] = squared_distance(pulled(name, features[layer]), wanted, count)
+            features_ = pulled(name, features[layer])
+            found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
         for layer, wanted in (likeness or {}).items():
             found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
         for layer in settings.style_layers:
-            found[layer] = statistic.of(
-                pulled(layer, features[layer]), math.prod(encoder.size_at(layer, size))
-            )
+            features_ = pulled(layer, features[layer])
+            for place in dict.fromkeys(regions.places):
+                weights = free[place]
+                found[keyed(layer, place)] = statistic.of(
+                    features_, amount(weights, layer), at(weights, layer, piece)
+                )
         return found
 
     if not whole or math.prod(size) <= whole or not divisible(settings):
         return measure(octave)
     return summed(octave, measure, pieces(size, whole, encoder.reach(names)))
+
+
+def average(weighted: list[tuple[float, Octaves, int]]) -> tuple[float, Octaves, int]:
+    """Styles of one place as one."""
+    share, (_, first, place) = sum(weight for weight, *_ in weighted) or 1.0, weighted[0]
+    mean = {
+        layer: sum(weight / share * found[layer] for weight, found, _ in weighted)
+        for layer in first
+    }
+    return share, mean, place
+
+
+def keyed(layer: str, place: int) -> str:
+    return f"{place}:{layer}" if place else layer
 
 
 def divisible(settings: Settings) -> bool:
@@ -281,10 +322,11 @@ def seen(
     return found
 
 
-def stacked(settings: Settings, octaves: list[dict[str, Tensor]]) -> Octaves:
+def stacked(settings: Settings, octaves: list[dict[str, Tensor]], place: int = 0) -> Octaves:
     """The statistic at each style layer, (octaves, C, K)."""
     return {
-        layer: torch.cat([octave[layer] for octave in octaves]) for layer in settings.style_layers
+        layer: torch.cat([octave[keyed(layer, place)] for octave in octaves])
+        for layer in settings.style_layers
     }
 
 

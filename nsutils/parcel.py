@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from nsutils import pictures
-from nsutils.run import Run, with_pictures
+from nsutils.run import Run, masked, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, style_of
 from nsutils.targets import is_target
@@ -32,15 +32,15 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    if small:
-        contents = {role: None for role in meta["inputs"]}
-    else:
-        contents = {role: content(run, role, original) for role in meta["inputs"]}
+    contents = {
+        role: None if small and not is_mask(role) else content(run, role, original)
+        for role in meta["inputs"]
+    }
     return {
         "format": FORMAT,
         "name": run.folder.name,
         "settings": json.loads((run.folder / "settings.json").read_text()),
-        "steering": run.steering,
+        "steering": [masked(line, run.relative) for line in run.steering],
         "steps": steps_made(run),
         "meta": meta,
         "result": result(run),
@@ -48,6 +48,10 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
             role: facts | inside(contents[role]) for role, facts in sorted(meta["inputs"].items())
         },
     }
+
+
+def is_mask(role: str) -> bool:
+    return role.startswith(("mask", "where"))
 
 
 def steps_made(run: Run) -> int:
@@ -72,7 +76,7 @@ def content(run: Run, role: str, original: bool) -> tuple[bytes, str, bool]:
         media, told = Image.MIME[image.format], bool(image.getexif())
     # A picture that was used at several sizes, or whose transparency counts, stays as it is.
     fixed = any(PICTURED & set(line) for line in run.steering) or pictures.alpha(file)
-    if original or fixed:
+    if original or fixed or is_mask(role):
         return data, media, False
     image = used(run.settings, role, file)
     lossless = webp(image)
@@ -135,8 +139,9 @@ def unpacked(
         begun = {name: parcel["meta"][name] for name in BEGUN_WITH if name in parcel["meta"]}
         origin = {"id": parcel["meta"].get("id"), "name": parcel["name"]}
         run = Run.create(folder, settings, **begun, remade_from=origin)
-    for line in parcel["steering"]:
-        run.steered(line["step"], {name: value for name, value in line.items() if name != "step"})
+        for line in parcel["steering"]:
+            asked = {name: value for name, value in line.items() if name != "step"}
+            run.steered(line["step"], masked(asked, lambda name: run.add_mask(placed[name])))
     return run
 
 

@@ -19,7 +19,7 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import circumstances, now
-from nsutils.run import Run, steered
+from nsutils.run import Run, masked, steered
 from nsutils.settings import FIXED, Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize
@@ -85,6 +85,7 @@ class Player:
         """Changes settings from the next step on; ValueError if one cannot be so."""
         if pictured := FIXED & set(changes):
             raise ValueError(f"{pictured.pop()} belongs to the run; begin a new one to change it")
+        changes = masked(changes, self.run.add_mask)
         with self._lock:
             self.settings = replace(self.settings, **changes)
 

@@ -4,10 +4,11 @@ import functools
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from nsutils.presets import PRESETS, preset
-from nsutils.run import Run, changes, steered, with_pictures
+from nsutils.run import Run, changes, masked, steered, with_pictures
 from nsutils.settings import Settings, Style
 
 MAIN = (
@@ -32,7 +33,8 @@ def steering(run: Run) -> list[tuple[int, str]]:
 
 
 def changes_in_words(line: dict[str, Any]) -> str:
-    words = ", ".join(f"{name} = {plain(value)}" for name, value in changes(line).items())
+    said = masked(changes(line), lambda name: Path(name).name)
+    words = ", ".join(f"{name} = {plain(value)}" for name, value in said.items())
     return f"undone: {words}" if line.get("undo") else words
 
 

@@ -13,7 +13,7 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, resolved
 from nsutils.recipe import named
-from nsutils.run import Run, new_folder, steered, vacant
+from nsutils.run import Run, masked, new_folder, steered, vacant
 from nsutils.samples import runs_folder
 from nsutils.settings import FIXED, Settings
 from nsutils.targets import small_picture
@@ -36,16 +36,21 @@ def fork(
     if fixed := FIXED & set(changes):
         raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
     before = settings_at(run, step)
-    steered(before, changes)  # checked by being made
+    steered(before, masked(changes, str))  # checked by being made
     meta = run.meta
-    origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": changes}
+    told = masked(
+        changes, lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted"
+    )
+    origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
     begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
     place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
     new = Run.create(place, run.settings, parent=origin, **begun)
-    new.note(inputs=meta["inputs"])
+    new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:
-            new.steered(line["step"], {name: line[name] for name in line if name != "step"})
+            asked = {name: line[name] for name in line if name != "step"}
+            new.steered(line["step"], masked(asked, new.add_mask))
+    changes = masked(changes, new.add_mask)
     if changes:
         new.steered(step, changes)
     if state := known_state(run, step, same_objective(before, steered(before, changes))):

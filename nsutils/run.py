@@ -28,7 +28,7 @@ from nsutils import colours, pictures
 from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
-from nsutils.sources import Sources, content_of
+from nsutils.sources import Sources, content_of, mask_of, opened_mask
 from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
 
@@ -203,7 +203,19 @@ class Run:
 
         A line with "undo" takes the last change back that was not yet.
         """
-        return [json.loads(line) for line in self._lines("steering.jsonl")]
+        lines = [json.loads(line) for line in self._lines("steering.jsonl")]
+        return [masked(line, lambda name: str(self.folder / name)) for line in lines]
+
+    def add_mask(self, mask: str | Path | Image.Image) -> str:
+        """Keeps another mask among the inputs; its path."""
+        image = mask.convert("L") if isinstance(mask, Image.Image) else opened_mask(str(mask))
+        data = pictures.png(image, {})
+        role = f"mask_{pictures.sha256(data)[:8]}"
+        file = self.folder / "inputs" / f"{role}.png"
+        if not file.exists():
+            pictures.write(file, data)
+            self.note(inputs=self.meta["inputs"] | {role: copied(self.folder, file, file.name)})
+        return str(file)
 
     @property
     def last(self) -> Step | None:
@@ -272,7 +284,11 @@ class Run:
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
-        self._append("steering.jsonl", json.dumps({"step": step, **changes}))
+        self._append("steering.jsonl", json.dumps({"step": step, **masked(changes, self.relative)}))
+
+    def relative(self, name: str) -> str:
+        """A file's name as the run's own files have it."""
+        return Path(name).relative_to(self.folder).as_posix()
 
     def keep(self, step: Step) -> None:
         """Adds the step's picture to images/, and of some its state."""
@@ -382,12 +398,17 @@ class Run:
         return with_pictures(settings, lambda name: str(self.folder / name))
 
     def _named(self, settings: Settings) -> Settings:
-        return with_pictures(settings, lambda name: Path(name).relative_to(self.folder).as_posix())
+        return with_pictures(settings, self.relative)
 
 
 def changes(line: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a line of the steering record."""
     return {name: value for name, value in line.items() if name not in ("step", "undo")}
+
+
+def masked(line: Mapping[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+    """The line with its mask, if it has one, renamed."""
+    return {**line, "mask": renamed(line["mask"])} if line.get("mask") else dict(line)
 
 
 def steered(settings: Settings, line: Mapping[str, Any]) -> Settings:
@@ -407,9 +428,9 @@ def thumbnail(file: Path, height: int = 160) -> str:
 def in_colours(picture: Tensor, settings: Settings) -> Image.Image:
     """The picture as an image, in the colours that the settings ask for."""
     image = pictures.to_image(picture)
-    if not settings.original_colors:
+    if not settings.original_colors and not settings.mask_colors:
         return image
-    return colours.finished(image, content_of(settings), settings)
+    return colours.finished(image, content_of(settings), settings, mask_of(settings))
 
 
 def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
@@ -421,29 +442,41 @@ def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:
     """The settings with every picture's name changed."""
-    styles = tuple(replace(style, picture=renamed(style.picture)) for style in settings.styles)
+    styles = tuple(
+        replace(style, picture=renamed(style.picture), where=style.where and renamed(style.where))
+        for style in settings.styles
+    )
     init = settings.init if settings.init in STARTS else renamed(settings.init)
-    return replace(settings, content=renamed(settings.content), styles=styles, init=init)
+    mask = settings.mask and renamed(settings.mask)
+    return replace(settings, content=renamed(settings.content), styles=styles, init=init, mask=mask)
 
 
 def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, dict[str, str]]]:
     """Copies the pictures to inputs/, named by role; the settings that name the copies, and what they were."""
-    styles = [style.picture for style in settings.styles]
-    roles = {"content": settings.content} | {f"style_{n}": name for n, name in enumerate(styles, 1)}
-    if settings.init not in STARTS:
-        roles["init"] = settings.init
-    inputs = {}
+    roles, inputs = {"content": settings.content}, {}
+    for n, style in enumerate(settings.styles, 1):
+        roles |= {f"style_{n}": style.picture, f"where_{n}": style.where}
+    roles |= {"mask": settings.mask, "init": settings.init not in STARTS and settings.init}
+    roles = {role: name for role, name in roles.items() if name}
     for role, name in roles.items():
         file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
         pictures.write(file, Path(name).read_bytes())
         inputs[role] = copied(folder, file, Path(name).name)
-    copies = iter(inputs[f"style_{n}"]["file"] for n in range(1, len(styles) + 1))
+
+    def copy_of(role: str) -> str | None:
+        return inputs[role]["file"] if role in inputs else None
+
+    styles = tuple(
+        replace(style, picture=copy_of(f"style_{n}"), where=copy_of(f"where_{n}"))
+        for n, style in enumerate(settings.styles, 1)
+    )
     named = replace(
         settings,
         weights=settings.weights and str(Path(settings.weights).absolute()),
-        content=inputs["content"]["file"],
-        styles=tuple(replace(style, picture=next(copies)) for style in settings.styles),
-        init=inputs["init"]["file"] if "init" in inputs else settings.init,
+        content=copy_of("content"),
+        styles=styles,
+        init=copy_of("init") or settings.init,
+        mask=copy_of("mask"),
     )
     return named, inputs
 

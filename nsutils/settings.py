@@ -59,20 +59,29 @@ LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
     "learning_rate",
-    *("original_colors", "pixel_range", "noise_scale", "feature_scale"),
+    *(
+        "original_colors",
+        "pixel_range",
+        "noise_scale",
+        "feature_scale",
+        "protection",
+        "mask_colors",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture, its share among the styles of a run, and its size beside the picture that is painted.
+    """A style picture, its share among the styles of a run, its size beside the picture that is painted, its place.
 
-    Shares are divided by their sum. A `scale` of 0.5 makes strokes half as large; no style is enlarged.
+    Shares are divided by their sum. A `scale` of 0.5 makes strokes half as large; no style is enlarged. `where` is a
+    grey picture of any size, white where the style is to act; by default everywhere.
     """
 
     picture: str
     weight: float = 1.0
     scale: float = 1.0
+    where: str | None = None
 
     def __post_init__(self):
         _set(self, "picture", _text("style picture", self.picture))
@@ -80,6 +89,8 @@ class Style:
         _set(self, "scale", _number("scale of a style", self.scale))
         if not self.scale:
             raise ValueError("scale of a style is 0; give a number above it, as 0.5")
+        if self.where is not None:
+            _set(self, "where", _text("where of a style", self.where))
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,9 @@ class Settings:
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
+    mask: str | None = None
+    protection: float = 0.5
+    mask_colors: float = 0.0
     relative: bool = True
     reduction: str = "mean"
     gram_divisor: str = "pixels"
@@ -185,8 +199,13 @@ class Settings:
         _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
         if len(self.betas) != 2 or max(self.betas) >= 1:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
-        if self.original_colors > 1:
-            raise ValueError(f"original_colors is {self.original_colors:g}; give a number to 1")
+        for name in ("original_colors", "protection", "mask_colors"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} is {getattr(self, name):g}; give a number to 1")
+        if self.mask is not None:
+            _set(self, "mask", _text("mask", self.mask))
+        if self.style_statistic == "sliced" and (self.mask or any(s.where for s in self.styles)):
+            raise ValueError("style_statistic 'sliced' knows no masks; use wasserstein or moments")
         for name, example in {
             "pixel_range": "white's number, as 1 or 255",
             "feature_scale": "1",
@@ -293,6 +312,9 @@ SUBJECTS = {
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
+        "mask": "a grey picture of any size, white where the content is to be protected, as on a face",
+        "protection": "how much it is protected there: 0 not at all, 1 wholly",
+        "mask_colors": "how much of the content's colours is kept there, 0 to 1, by luminance",
         "relative": "losses are shares of their targets; else mean squares, with the units of the network",
         "reduction": "the layers' losses: mean, by their weights, or sum, each times its weight",
         "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",

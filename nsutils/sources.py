@@ -11,6 +11,7 @@ from torch import Tensor
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder
 from nsutils.objective import THINNEST, made_with, octaves_of, style_statistics
+from nsutils.regions import Regions
 from nsutils.settings import STARTS, Settings, Style
 from nsutils.targets import Target, is_target
 
@@ -29,6 +30,8 @@ class Sources:
         self.shape = self.content.size[::-1]
         self.scales = scales(settings, self.shape)
         self.styles = [self.style(style) for style in settings.styles]
+        self.mask = mask_of(settings)
+        self.where = [style.where and opened_mask(style.where) for style in settings.styles]
         if settings.init not in STARTS:
             if not Path(settings.init).exists():
                 raise ValueError(
@@ -64,6 +67,12 @@ class Sources:
         ]
         return self.picture(self.content, shape).to(device), styles
 
+    def regions(self, shape: Shape, device: torch.device) -> Regions:
+        """The masks at that shape."""
+        mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
+        where = [None if w is None else as_weights(w, shape).to(device) for w in self.where]
+        return Regions(mask, tuple(where))
+
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
         return scaled(self.settings, image, shape)
 
@@ -71,9 +80,26 @@ class Sources:
         """The sources of changed settings; no file is read again for a weight or a layer."""
         pictured = {
             *("content", "styles", "size", "side", "enlarge", "rounding", "resampling"),
-            *("smallest", "scale_steps", "init", "original_colors", "color_method"),
+            *("smallest", "scale_steps", "init", "original_colors", "color_method", "mask"),
+            "protection",
         }
         return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
+
+
+def mask_of(settings: Settings) -> Image.Image | None:
+    """What is protected, as a grey image."""
+    return opened_mask(settings.mask) if settings.mask else None
+
+
+def opened_mask(path: str) -> Image.Image:
+    return pictures.opened(path).convert("L")
+
+
+def as_weights(mask: Image.Image, shape: Shape) -> Tensor:
+    """A grey image as weights (1, 1, *shape), 0 black to 1 white."""
+    return pictures.to_tensor(mask.resize(shape[::-1], Image.Resampling.BILINEAR).convert("RGB"))[
+        :, :1
+    ]
 
 
 def content_of(settings: Settings) -> Image.Image:

@@ -75,7 +75,11 @@ def stylize(
                 carried = settings.carry and settings.optimizer == "adam" and "optimizer" in memory
                 memory = enlarged(memory, shape) if carried else {}
             descent = objective = None  # before the next are made, for the memory's sake
-            objective = Objective(settings, encoder, *sources.at(shape, encoder.device), whole)
+            pictured, regions = (
+                sources.at(shape, encoder.device),
+                sources.regions(shape, encoder.device),
+            )
+            objective = Objective(settings, encoder, *pictured, whole, regions)
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
         losses = descent.step(step.number + 1)
         if not math.isfinite(losses["total"]):
@@ -136,7 +140,7 @@ def noise(settings: Settings, encoder: Encoder, sources: Sources, shape: Shape) 
 
 def same_objective(one: Settings, other: Settings) -> bool:
     """Whether a step under one goes on under the other as if nothing had changed."""
-    free = {"steps": other.steps, "every": other.every}
+    free = {"steps": other.steps, "every": other.every, "mask_colors": other.mask_colors}
     if one.color_method == other.color_method == "luminance":
         free["original_colors"] = other.original_colors
     return replace(one, **free) == other
