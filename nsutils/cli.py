@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from nsutils import commands
-from nsutils.presets import PRESETS
+from nsutils.presets import PRESETS, RECIPES
 from nsutils.settings import CHOICES, FIXED, SUBJECTS, Settings
 
 
@@ -210,11 +210,17 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
     )
     for name, words in commands.STYLE_LISTS.items():
         run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
+    run.add_argument("--style-where", metavar="FILES", type=names, help=commands.STYLE_WHERE)
     add_device(run)
     run.add_argument(
         "--preset",
         choices=PRESETS,
         help="every setting not given as a published program has it; the defaults below are the kit's own",
+    )
+    run.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="settings for portraits (a face that is found is protected), or for the look of an animated film",
     )
     for subject, notes in SUBJECTS.items():
         add_settings(run.add_argument_group(subject), notes)

@@ -7,6 +7,7 @@ from concurrent.futures import Future, wait
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from nsutils.presets import preset
 from nsutils.settings import NOTES, Settings, Style
 
+STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png"
 STYLE_LISTS = {
     "style_blend_weights": "each style's share among several, as 3,7 (equal)",
     "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
@@ -21,7 +23,31 @@ STYLE_LISTS = {
 
 
 def run(asked: Namespace) -> int:
-    settings = settings_of(asked, asked.content, styles_of(asked))
+    with TemporaryDirectory() as aside:
+        if asked.recipe and not asked.mask:
+            asked.mask = proposed_mask(asked.content, Path(aside))
+        return paint(asked, settings_of(asked, asked.content, styles_of(asked)))
+
+
+def proposed_mask(content: str, folder: Path) -> str | None:
+    """A mask over the face in a picture, if one is found, and a word of it."""
+    from nsutils import faces, pictures
+
+    image = pictures.opened(content)
+    if not (ellipse := faces.portrait(image)):
+        why = "" if faces.available() else ": for that, pip install 'nsutils[faces]'"
+        print(
+            f"no face was found to protect{why}; paint a mask in the panel, or name one with --mask"
+        )
+        return None
+    x, y = round(100 * ellipse.x), round(100 * ellipse.y)
+    print(f"a face was found at {x} % from the left, {y} % from the top; it is protected")
+    mask = faces.mask_of([ellipse], pictures.fitted(image.size, 512))
+    mask.save(folder / "face.png")
+    return str(folder / "face.png")
+
+
+def paint(asked: Namespace, settings: Settings) -> int:
     from nsutils import pictures
     from nsutils.cost import forecast
     from nsutils.player import Player
@@ -245,7 +271,10 @@ def colour(asked: Namespace) -> None:
 
 def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
     """The settings that were given as options, and all others as the kit, or the preset, has them."""
-    made = partial(preset, asked.preset) if asked.preset else Settings
+    if asked.preset and getattr(asked, "recipe", None):
+        raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
+    named = asked.preset or getattr(asked, "recipe", None)
+    made = partial(preset, named) if named else Settings
     return made(content, styles, **given(asked))
 
 
@@ -268,8 +297,13 @@ def styles_of(asked: Namespace) -> tuple[Style, ...]:
                 f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
             )
         lists[name] = given if len(given) == len(files) else given * len(files)
+    places = asked.style_where or [None] * len(files)
+    if len(places) != len(files):
+        raise ValueError(
+            f"style_where has {len(places)} masks for {len(files)} styles; give one for each"
+        )
     return tuple(
-        Style(str(file), *both) for file, *both in zip(files, *lists.values(), strict=True)
+        Style(str(file), *rest) for file, *rest in zip(files, *lists.values(), places, strict=True)
     )
 
 

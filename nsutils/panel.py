@@ -17,7 +17,7 @@ from PIL import Image
 from nsutils import colours, pictures
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
-from nsutils.presets import PRESETS, preset
+from nsutils.presets import PRESETS, RECIPES, preset
 from nsutils.recipe import plain
 from nsutils.report import report
 from nsutils.run import Run
@@ -36,6 +36,7 @@ LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures,
 LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
 NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
+SHAPES = ("laplacian_weight", "similarity_weight", "protection", "mask_colors")
 OWN = "nsutils"  # among the presets
 RECIPE = ("encoder", "size", *STEERED)
 ENDED = ("ready", "stopped", "done", "failed")
@@ -69,7 +70,7 @@ class Panel:
         self.style = Picker("Style", samples("style"), self.given.styles[0].picture, uploads)
         self.controls = controls(self.given)
         self.preset = widgets.Dropdown(
-            options=(OWN, *PRESETS),
+            options=(OWN, *RECIPES, *PRESETS),
             description="Settings of",
             tooltip="every setting as this kit or a published program has it; pictures and encoder stay",
             style=NAMED,
@@ -441,14 +442,14 @@ def kept_steps(settings: Settings) -> list[int]:
 def asked_for(panel: Panel) -> list[widgets.Widget]:
     """The controls, from top to bottom."""
     c = panel.controls
-    layers = widgets.Accordion(
-        [widgets.VBox([c["style_layers"], c["content_layers"]])], titles=("Layers",)
-    )
+    layers = widgets.VBox([c["style_layers"], c["content_layers"]])
+    shapes = widgets.VBox([c[name] for name in SHAPES])
     return [
         *(heading("For the next run"), panel.content, panel.style, panel.preset),
         *(c["encoder"], c["size"]),
         *(heading("At any time, also while it runs"), c["steps"], c["style_weight"]),
-        *(c["content_weight"], c["tv_weight"], c["original_colors"], layers),
+        *(c["content_weight"], c["tv_weight"], c["original_colors"]),
+        widgets.Accordion([shapes, layers], titles=("Faces and shapes", "Layers")),
     ]
 
 

@@ -5,6 +5,7 @@ What a program's numbers mean stays what they mean there: units of its pixels an
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nsutils.settings import Settings
@@ -135,18 +136,48 @@ PRESETS = {
 }
 
 
+# The kit's own, for what its defaults are not made for; all that is not named is as by default.
+RECIPES = {
+    # A face stays the person's: contours and likenesses hold, strokes are finer, the mask protects by a third.
+    "portrait": {
+        "laplacian_weight": 0.15,
+        "similarity_weight": 0.2,
+        "protection": 0.35,
+        "style_scale": 0.75,
+    },
+    # What statistics can give of an animated film: its palette and smooth shading between clean edges.
+    "film": {
+        "style_layers": ("pixels", "relu2_1", "relu3_1"),
+        "content_weight": 0.2,
+        "laplacian_weight": 0.3,
+        "laplacian_pools": (4, 8),
+        "similarity_weight": 0.3,
+        "tv_form": "edges",
+        "tv_weight": 0.05,
+        "protection": 0.35,
+        "style_scale": 0.75,
+    },
+}
+
 # Published weights suit the numbers in Caffe's VGG, whose features reach hundreds; slim's have unit mean square.
 LOUDER = 60.0
 
 
 def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
-    """The settings of the program of that name for these pictures; `changes` are fields of Settings.
+    """The settings of the program, or the recipe, of that name for these pictures; `changes` are fields of Settings.
 
     ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
     not, so neither is the picture; its features are made as large as those for which the weights were chosen.
     """
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    if name not in PRESETS and name not in RECIPES:
+        raise ValueError(f"no preset {name!r}; there are {', '.join((*PRESETS, *RECIPES))}")
+    if name in RECIPES:
+        own = dict(RECIPES[name])
+        scale = own.pop("style_scale")
+        styles = [
+            replace(s, scale=scale) if s.scale == 1 else s for s in Settings(content, styles).styles
+        ]
+        return Settings.from_dict(own | {"content": content, "styles": styles} | changes)
     pictured = {"content": content, "styles": styles}
     derived = following(name, PRESETS[name] | changes)
     return Settings.from_dict(PRESETS[name] | derived | pictured | changes)

@@ -14,6 +14,7 @@ NAMED = {"description_width": "112px"}
 # What may be changed while a run plays.
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
+    *("laplacian_weight", "similarity_weight", "protection", "mask_colors"),
     *("style_layers", "content_layers"),
 )
 
@@ -32,6 +33,10 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
         return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
 
+    def share(name: str, words: str) -> widgets.FloatSlider:
+        asked, how = getattr(settings, name), {"continuous_update": False, "tooltip": tips[name]}
+        return widgets.FloatSlider(asked, max=1.0, step=0.05, description=words, **how, **slider)
+
     return {
         "encoder": widgets.Dropdown(
             options=[name for name in ENCODERS if settings.weights or name in offered],
@@ -45,15 +50,11 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "style_weight": weight("style_weight", "Style weight", -2, 2),
         "content_weight": weight("content_weight", "Content weight", -4, 1),
         "tv_weight": weight("tv_weight", "Total variation", -6, 0),
-        "original_colors": widgets.FloatSlider(
-            settings.original_colors,
-            max=1.0,
-            step=0.05,
-            description="Original colours",
-            continuous_update=False,
-            tooltip=tips["original_colors"],
-            **slider,
-        ),
+        "original_colors": share("original_colors", "Original colours"),
+        "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
+        "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
+        "protection": share("protection", "Protection"),
+        "mask_colors": share("mask_colors", "Own colours"),
         "style_layers": Layers(
             "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
         ),
