@@ -5,6 +5,7 @@ machine      memory and threads
 presets      the settings of published programs
 pictures     files to tensors and back
 colours      a picture with another's colours
+faces        faces found, and masks of ellipses
 targets      a style's statistics as a file
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched

@@ -20,6 +20,9 @@ def main(words: list[str] | None = None) -> int:
         return fail(error, 2)
     except FloatingPointError as error:
         return fail(error, 1)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on
+        return 1
     except OSError as error:
         told = error.strerror and f"{error.filename}: {error.strerror}"
         return fail(OSError(told) if told else error, 1)

@@ -23,6 +23,8 @@ STYLE_LISTS = {
 
 
 def run(asked: Namespace) -> int:
+    if asked.preset and asked.recipe:
+        raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
     with TemporaryDirectory() as aside:
         if asked.recipe and not asked.mask:
             asked.mask = proposed_mask(asked.content, Path(aside))
@@ -271,8 +273,6 @@ def colour(asked: Namespace) -> None:
 
 def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
     """The settings that were given as options, and all others as the kit, or the preset, has them."""
-    if asked.preset and getattr(asked, "recipe", None):
-        raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
     named = asked.preset or getattr(asked, "recipe", None)
     made = partial(preset, named) if named else Settings
     return made(content, styles, **given(asked))

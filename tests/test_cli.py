@@ -12,7 +12,7 @@ import torch
 from conftest import torchvision_state
 from PIL import Image, ImageChops
 
-from nsutils import Run, Settings, pictures
+from nsutils import Run, Settings, pictures, sample
 from nsutils.cli import main, parser
 from nsutils.report import report
 from nsutils.settings import NOTES
@@ -350,3 +350,28 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
     )
     assert asked.returncode == 2 and "add --yes" in asked.stderr and folder.exists()
     assert main(["delete", str(folder), "--yes"]) == 0 and not folder.exists()
+
+
+def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capfd):
+    pytest.importorskip("skimage")
+    words = ["run", sample("astronaut"), style, "--recipe", "portrait", *SMALL]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert "a face was found" in capfd.readouterr().out
+    run = Run(tmp_path / "run")
+    assert run.settings.laplacian_weight > 0 and run.settings.styles[0].scale < 1
+    mask = pictures.to_tensor(pictures.opened(run.settings.mask))[0, 0]
+    height, width = mask.shape
+    assert mask[int(0.23 * height), int(0.44 * width)] == 1 and mask[0, 0] == mask[-1, -1] == 0
+    assert main([*words, "--mask", style, "--out", str(tmp_path / "own")]) == 0
+    assert Run(tmp_path / "own").meta["inputs"]["mask"]["name"] == Path(style).name
+    capfd.readouterr()
+    assert "give one of them" in refused(*words, "--preset", "gatys")
+
+
+def test_styles_have_their_places(content, style, tmp_path, refused, capfd):
+    words = ["run", content, style, content, *SMALL, "--style-where"]
+    assert main([*words, f"{content},{style}", "--out", str(tmp_path / "run")]) == 0
+    first, second = Run(tmp_path / "run").settings.styles
+    assert Path(first.where).name == "where_1.png" and Path(second.where).name == "where_2.png"
+    capfd.readouterr()
+    assert "1 masks for 2 styles" in refused(*words, content)

@@ -1,0 +1,114 @@
+"""Faces in a picture, to propose what is to be protected. Nothing is fetched, and nothing leaves the machine."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nsutils import pictures
+
+EDGE = 320  # pixels: the picture's long edge while it is searched
+LEAST = 24  # pixels there: the smallest face
+SCALE, HITS = 1.15, 7  # between two sizes that are tried; finds at about one place that make a face
+ALIKE = 0.4  # overlap from which on two finds are one face
+# Of head and shoulders, in parts of the face that is found: half axes, and how far below its middle theirs is.
+WIDER, TALLER, LOWER = 0.85, 1.1, 0.1
+Box = tuple[float, float, float, float]  # left, top, width, height in parts of the picture
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """In parts of the picture's width and height, 0 to 1; it may stick out."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+    degrees: float = 0.0
+
+
+def available() -> bool:
+    """Whether scikit-image is installed, which brings the detector (`pip install 'nsutils[faces]'`)."""
+    return find_spec("skimage") is not None
+
+
+def faces(image: Image.Image) -> list[Ellipse]:
+    """The faces that are found, the largest first; none without scikit-image.
+
+    By its cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that look at the
+    camera, upright to about 10 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
+    painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for none:
+    a brush mends a face that was missed more easily than one that there never was.
+    """
+    return [ellipse(box, 0.5, 0.5) for box in found(image)]
+
+
+def portrait(image: Image.Image) -> Ellipse | None:
+    """Head and shoulders of the largest face, if there is one."""
+    largest = next(iter(found(image)), None)
+    return largest and ellipse(largest, WIDER, TALLER, LOWER)
+
+
+def mask_of(ellipses: list[Ellipse], size: tuple[int, int], softness: float = 0.15) -> Image.Image:
+    """A grey image, (width, height), white in the ellipses; the edge is soft over `softness` of their half axes."""
+    width, height = size
+    across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    white = np.zeros((height, width))
+    for one in ellipses:
+        turn = np.radians(one.degrees)
+        x, y = (across - one.x) * width, (down - one.y) * height
+        along, aside = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        far = np.hypot(along / (one.half_width * width), aside / (one.half_height * height))
+        white = np.maximum(white, ((1 - far) / max(softness, 1e-6) + 0.5).clip(0, 1))
+    return Image.fromarray((255 * white).round().astype(np.uint8))
+
+
+def ellipse(box: Box, wide: float, tall: float, lower: float = 0.0) -> Ellipse:
+    left, top, width, height = box
+    middle = top + (0.5 + lower) * height
+    return Ellipse(left + width / 2, middle, wide * width, tall * height)
+
+
+def found(image: Image.Image) -> list[Box]:
+    """The places of faces, found in the picture as well as in its mirror, the largest first."""
+    if not available():
+        return []
+    small = pictures.thumbnail(image.convert("RGB"), EDGE)
+    mirrored = [(1 - x - w, y, w, h) for x, y, w, h in finds(ImageOps.mirror(small))]
+    agreed = [box for box in finds(small) if any(overlap(box, other) > ALIKE for other in mirrored)]
+    faces: list[Box] = []
+    for box in sorted(agreed, key=lambda box: -box[2] * box[3]):
+        if all(overlap(box, other) < ALIKE / 2 for other in faces):
+            faces.append(box)
+    return faces
+
+
+def finds(image: Image.Image) -> list[Box]:
+    width, height = image.size
+    rows = detector().detect_multi_scale(
+        np.asarray(image), SCALE, 1.0, (LEAST, LEAST), (EDGE, EDGE), min_neighbor_number=HITS
+    )
+    return [
+        (row["c"] / width, row["r"] / height, row["width"] / width, row["height"] / height)
+        for row in rows
+    ]
+
+
+@lru_cache
+def detector() -> Any:
+    from skimage import data
+    from skimage.feature import Cascade
+
+    return Cascade(data.lbp_frontal_face_cascade_filename())
+
+
+def overlap(one: Box, other: Box) -> float:
+    """The area that two boxes share, in parts of the area of both."""
+    shared = 1.0
+    for side in (0, 1):
+        end = min(one[side] + one[side + 2], other[side] + other[side + 2])
+        shared *= max(0.0, end - max(one[side], other[side]))
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)

@@ -1,0 +1,80 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from nsutils import pictures, sample
+from nsutils.faces import Ellipse, faces, mask_of, overlap, portrait
+
+# Where a person sees the face: left, top, width, height in parts of the picture.
+SEEN = {"astronaut": (0.36, 0.13, 0.17, 0.23), "admiral": (0.3, 0.23, 0.4, 0.35)}
+
+
+def box(found):
+    return (
+        found.x - found.half_width,
+        found.y - found.half_height,
+        2 * found.half_width,
+        2 * found.half_height,
+    )
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_face_is_found_where_it_is_also_mirrored_and_in_the_dark(name):
+    pytest.importorskip("skimage")
+    image, (left, top, width, height) = pictures.opened(sample(name)), SEEN[name]
+    dark = ImageEnhance.Brightness(image).enhance(0.6)
+    for shown, where in (
+        (image, left),
+        (dark, left),
+        (ImageOps.mirror(image), 1 - left - width),
+    ):
+        found = faces(shown)
+        assert len(found) == 1
+        assert overlap(box(found[0]), (where, top, width, height)) > 0.5
+        larger = portrait(shown)
+        assert larger.half_width > found[0].half_width
+        assert larger.half_height > found[0].half_height
+
+
+@pytest.mark.parametrize(
+    "name", ["waterside", "cat", "cup", "flower", "rocket", "waves", "strokes"]
+)
+def test_where_there_is_no_face_none_is_found(name):
+    assert faces(pictures.opened(sample(name))) == []
+    assert portrait(pictures.opened(sample(name))) is None
+
+
+def test_without_the_detector_there_are_no_faces():
+    words = """
+import sys
+sys.modules["skimage"] = None
+from importlib import util
+find = util.find_spec
+util.find_spec = lambda name: None if name == "skimage" else find(name)
+from nsutils import faces, pictures, sample
+assert not faces.available() and faces.faces(pictures.opened(sample("astronaut"))) == []
+"""
+    subprocess.run([sys.executable, "-c", words], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90])
+def test_a_mask_is_as_large_as_its_ellipse_and_soft_at_the_edge(degrees):
+    made = mask_of([Ellipse(0.5, 0.5, 0.3, 0.2, degrees)], (200, 200), softness=0.1)
+    values = np.asarray(made) / 255
+    assert values.mean() == pytest.approx(math.pi * 0.3 * 0.2, rel=0.02)
+    assert values[100, 100] == 1 and values[0, 0] == 0
+    assert 0.02 < ((values > 0.01) & (values < 0.99)).mean() < 0.1
+    turned = mask_of([Ellipse(0.5, 0.5, 0.3, 0.2, degrees + 90)], (200, 200), softness=0.1)
+    assert (np.abs(np.rot90(values) - np.asarray(turned) / 255) < 0.01).all()
+
+
+def test_masks_of_two_are_their_union_and_of_none_are_black():
+    pair = [Ellipse(0.3, 0.5, 0.1, 0.1), Ellipse(0.7, 0.5, 0.1, 0.1)]
+    one, other = (np.asarray(mask_of([each], (64, 48))) for each in pair)
+    assert (np.asarray(mask_of(pair, (64, 48))) == np.maximum(one, other)).all()
+    assert mask_of([], (8, 8)).getextrema() == (0, 0)
+    assert isinstance(mask_of(pair, (8, 8)), Image.Image)
