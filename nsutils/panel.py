@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from IPython.display import display
 from PIL import Image
 
-from nsutils import colours, pictures
+from nsutils import colours, faces, pictures
 from nsutils.figures import contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.presets import PRESETS, RECIPES, preset
@@ -23,9 +23,10 @@ from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample, samples
 from nsutils.settings import ENCODERS, PIXELS, Settings, Style
-from nsutils.sources import size_in_words
+from nsutils.sources import opened_mask, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
+from nsutils.widgets.brush import Brush
 from nsutils.widgets.controls import NAMED, STEERED, buttons, controls, same, value
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
@@ -84,17 +85,21 @@ class Panel:
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
         self.foreseen = Foreseen()
         self.problem, self.reported = widgets.HTML(), widgets.HTML()
+        self.brush = Brush(opened_or_none(self.given.content))
         self.live = widgets.Image(format="jpeg").add_class("live")
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
         self.tiles = Tiles().add_class("tiles")
         self.side = widgets.VBox()
         self.box = laid_out(self)
         self._static: list = []
-        self._taking_back, self._cut_off = False, None
+        self._taking_back, self._cut_off, self._masked = False, None, None
         self._failed: Exception | None = None
         self._one_run = threading.Lock()
+        if self.given.mask:
+            self._lay_mask(self.given)
         self._connect()
         self._preview()
+        self._propose()
         if kept:
             self.open(kept)
         self._offer_cut_off()
@@ -117,6 +122,7 @@ class Panel:
         shares = {n: share for n, share in self.given.layer_weights.items() if n in layers}
         styles = (replace(first, picture=self.style.value), *others)
         pictured = {"content": self.content.value, "styles": styles}
+        pictured |= {"mask": self._kept_mask()}
         return self._made(**pictured, **asked, **self._network, layer_weights=shares)
 
     @property
@@ -156,6 +162,7 @@ class Panel:
         encoder.options = tuple(dict.fromkeys((*encoder.options, self.given.encoder)))
         encoder.value = self.given.encoder
         self._renew_controls()
+        self._lay_mask(player.settings)
         self.player = player
         self._begin(self.given)
         for number, file in run.images.items():
@@ -204,6 +211,8 @@ class Panel:
         except ValueError as error:
             return self._complain(error)
         self._taking_back = True
+        if self.player.settings.mask != self._masked:
+            self._lay_mask(self.player.settings)
         for name in STEERED:
             control, old = self.controls[name], getattr(self.player.settings, name)
             if not same(value(control), old):
@@ -248,6 +257,8 @@ class Panel:
         for picker in (self.content, self.style):
             picker.observe(lambda _: self._preview(), "value")
             picker.observe(self._foresee, "value")
+        self.content.observe(lambda _: self._propose(), "value")
+        self.brush.observe(self._remask, "mask")
         self.preset.observe(self._ask, "value")
         self.controls["encoder"].observe(self._offer_layers, "value")
         self.controls["encoder"].observe(self._foresee, "value")
@@ -280,6 +291,50 @@ class Panel:
         except ValueError as error:
             self._complain(error)
 
+    def _propose(self) -> None:
+        """Shows the content to the brush, and soon a face that is found in it."""
+        if not (image := opened_or_none(self.content.value)):
+            return
+        self.brush.show(image)
+
+        def look() -> None:
+            found = faces.portrait(image)
+            if found and not self.brush.mask:
+                self.brush.ellipse = [*astuple(found)]
+
+        threading.Thread(target=look, name="nsutils faces", daemon=True).start()
+
+    def _kept_mask(self) -> str | None:
+        """The file in which the painted mask is kept until a run takes it; None if nothing is marked."""
+        if not (mask := self.brush.image):
+            return None
+        data = pictures.png(mask, {})
+        file = self.folder / "uploads" / f"mask-{pictures.sha256(data)[:8]}.png"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(file, data)
+        return str(file)
+
+    def _lay_mask(self, settings: Settings) -> None:
+        """Puts the settings' mask on the brush."""
+        self._masked = settings.mask
+        self._taking_back = True
+        if settings.mask:
+            self.brush.take(opened_mask(settings.mask))
+        else:
+            self.brush.mask = b""
+        self._taking_back = False
+
+    def _remask(self, change: dict) -> None:
+        """What is painted while a run plays takes effect within a step."""
+        if self.player is None or self._taking_back:
+            return
+        try:
+            self.player.steer(mask=self.brush.image)
+            self._masked = self.player.settings.mask
+        except (ValueError, OSError) as error:
+            self._complain(error)
+
     def _recolour(self, amount: float) -> None:
         """Puts so much of the content's colours back into the finished picture."""
         try:
@@ -292,7 +347,8 @@ class Panel:
             self._keep()
 
     def _image(self, step: Step) -> Image.Image:
-        return colours.finished(pictures.to_image(step.image), self._content, step.settings)
+        mask = self.brush.image if step.settings.mask_colors else None
+        return colours.finished(pictures.to_image(step.image), self._content, step.settings, mask)
 
     def _show(self, step: Step) -> None:
         # Every scale at one size, so that the page stays where it is.
@@ -428,6 +484,14 @@ def cut_off(folder: Path) -> Run | None:
         return None
 
 
+def opened_or_none(path: str) -> Image.Image | None:
+    """The picture in a file, if there is one: the picker says what is wrong."""
+    try:
+        return pictures.opened(path)
+    except ValueError:
+        return None
+
+
 def shortest_path(file: Path) -> str:
     """The path from the working folder, if that is the shorter one."""
     return min(str(file), os.path.relpath(file), key=len)
@@ -464,7 +528,9 @@ def laid_out(panel: Panel) -> widgets.VBox:
         panel.foreseen,
         panel.problem,
         panel.reported,
-        widgets.Tab([panel.live, panel.curves], titles=("Picture", "Losses")),
+        widgets.Tab(
+            [panel.live, panel.curves, panel.brush], titles=("Picture", "Losses", "Protect")
+        ),
     ]
     columns = widgets.Box([panel.side.add_class("controls"), widgets.VBox(main).add_class("views")])
     css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})

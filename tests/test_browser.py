@@ -303,6 +303,31 @@ def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder)
     assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
 
 
+def test_a_stroke_of_the_brush_is_the_mask_of_the_next_run(page, folder):
+    page.get_by_role("tab", name="Protect").click()
+    stage, status = (
+        page.locator(".nsutils-brush .stage"),
+        page.locator(".nsutils-brush [role=status]"),
+    )
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    status.filter(has_text="of the picture is marked").wait_for()
+    run(page)
+    stop(page)
+    with Image.open(newest(folder) / "inputs/mask.png") as mask:
+        width, height = mask.size
+        assert mask.getpixel((int(0.3 * width), height // 2)) > 200
+        assert mask.getpixel((int(0.8 * width), height // 2)) == 0
+    button(page, "Clear").click()
+    status.filter(has_text="Nothing is marked").wait_for()
+    stage.press("Control+z")
+    status.filter(has_text="of the picture is marked").wait_for()
+    page.get_by_role("tab", name="Picture").click()
+
+
 def test_a_run_whose_kernel_was_killed_goes_on_at_the_press_of_a_button(page, folder):
     page.evaluate(COMMAND, "notebook:run-all-cells")
     playwright.expect(slider(page, "Iterations")).to_have_attribute("aria-valuetext", "1000")

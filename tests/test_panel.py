@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image, ImageChops
 
-from nsutils import Player, Run, Settings, pictures, preset
+from nsutils import Player, Run, Settings, pictures, preset, sample
 from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
@@ -462,3 +462,38 @@ def test_a_report_is_written_and_can_be_saved(panel):
     link = panel.reported.value.split('href="data:text/html;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == (run.folder / "report.html").read_bytes()
     assert 'download="' in panel.reported.value
+
+
+def half_masked(panel):
+    mask = Image.new("L", (64, 40))
+    mask.paste(255, (0, 0, 32, 40))
+    panel.brush.take(mask)
+
+
+def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settings, tmp_path):
+    panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
+    half_masked(panel)
+    panel.run_button.click()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
+    kept = pictures.opened(panel.run.settings.mask).convert("L")
+    assert kept.getpixel((5, 20)) == 255 and kept.getpixel((60, 20)) == 0
+    panel.brush.mask = b""
+    until(panel, lambda: panel.player.step.settings.mask is None)
+    panel.undo_button.click()
+    until(panel, lambda: panel.player.step.settings.mask is not None)
+    assert panel.brush.image.getpixel((5, 20)) == 255
+    panel.player.close()
+    assert [line.get("mask") is None for line in panel.run.steering] == [True, False]
+    assert Panel(Run(panel.run.folder)).brush.image.getpixel((5, 20)) == 255
+
+
+def test_a_face_is_proposed_and_a_mask_that_is_there_is_left_alone(settings, tmp_path):
+    pytest.importorskip("skimage")
+    face = replace(settings, content=sample("astronaut"), size=64)
+    panel = Panel(face, tmp_path / "runs")
+    found = threading.Event()
+    panel.brush.observe(lambda _: found.set(), "ellipse")
+    assert panel.brush.ellipse or found.wait(60)
+    x, y = panel.brush.ellipse[:2]
+    assert (x, y) == (pytest.approx(0.44, abs=0.05), pytest.approx(0.25, abs=0.05))
+    assert panel.settings.mask is None

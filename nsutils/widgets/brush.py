@@ -1,0 +1,75 @@
+"""A picture with a mask painted over it: white where a face is to be protected, black elsewhere, soft between."""
+
+import io
+from pathlib import Path
+
+import anywidget
+import traitlets
+from PIL import Image
+
+from nsutils import pictures
+
+EDGE = 512  # pixels, the mask's long edge at most
+
+
+class Brush(anywidget.AnyWidget):
+    """`image` is the mask, painted in the page or given to `take`; observe `mask` to hear of each stroke."""
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_suffix(".css")
+    # A JPEG with twice the mask's sides, so that the page knows both.
+    picture = traitlets.CBytes().tag(sync=True)
+    # A grey PNG, or nothing where nothing is marked.
+    mask = traitlets.CBytes().tag(sync=True)
+    # A proposal until it is used or dismissed: x, y, half width, half height in parts of the picture's width or
+    # height, and the degrees that it is turned clockwise.
+    ellipse = traitlets.List(traitlets.CFloat()).tag(sync=True)
+
+    def __init__(self, picture: Image.Image | None = None):
+        super().__init__()
+        if picture:
+            self.show(picture)
+
+    @property
+    def image(self) -> Image.Image | None:
+        """The mask, 8 bits of grey, at most 512 pixels wide and high; None if nothing is marked."""
+        found = Image.open(io.BytesIO(self.mask)).convert("L") if self.mask else None
+        return found if found and found.getbbox() else None
+
+    def show(self, image: Image.Image) -> None:
+        """Puts another picture below; the mask stays if the shape does, a proposal goes."""
+        width, height = pictures.fitted(image.size, min(EDGE, max(image.size)))
+        with self.hold_sync():
+            if self._size != (width, height):
+                self.mask = b""
+            self.ellipse = []
+            self.picture = pictures.jpeg(image.convert("RGB").resize((2 * width, 2 * height)))
+
+    def take(self, mask: Image.Image) -> None:
+        """Makes an image of the picture's shape, at any size, the mask."""
+        if not self._size:
+            raise ValueError("no picture to lay a mask on; show one first")
+        (width, height), (wide, high) = self._size, mask.size
+        if abs(wide * height / (high * width) - 1) > 0.05:
+            raise ValueError(
+                f"a mask of {wide} x {high} pixels does not fit a picture of {width} x {height}; "
+                "give one of the picture's shape"
+            )
+        grey = pictures.eight_bits(mask).convert("L").resize(self._size)
+        self.mask = pictures.png(grey, {})
+
+    @property
+    def _size(self) -> tuple[int, int] | None:
+        """The mask's width and height; None without a picture."""
+        if not self.picture:
+            return None
+        width, height = Image.open(io.BytesIO(self.picture)).size
+        return width // 2, height // 2
+
+    @traitlets.validate("ellipse")
+    def _checked(self, proposal: dict) -> list[float]:
+        if (found := proposal["value"]) and (len(found) != 5 or min(found[2:4]) <= 0):
+            raise ValueError(
+                f"no ellipse {found}: give x, y, half width, half height and degrees, or []"
+            )
+        return found
