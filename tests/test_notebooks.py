@@ -24,6 +24,7 @@ SMALL = {
     },
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
     "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
+    "07_can_it_keep_a_face": {"size": 64, "steps": 4, "kept_in": "runs"},
 }
 
 
