@@ -39,7 +39,7 @@ def faces(image: Image.Image) -> list[Ellipse]:
     """The faces that are found, the largest first; none without scikit-image.
 
     By its cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that look at the
-    camera, upright to about 10 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
+    camera, upright to about 5 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
     painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for none:
     a brush mends a face that was missed more easily than one that there never was.
     """

@@ -360,7 +360,9 @@ class Panel:
         self.given = made(self.content.value, self.given.styles, **self._network)
         # A program's numbers of scales and the like follow from what is asked: they are not kept.
         self._made = made
-        if change["new"] in RECIPES and self.brush.ellipse:  # a face was found: the recipe protects it
+        if (
+            change["new"] in RECIPES and self.brush.ellipse
+        ):  # a face was found: the recipe protects it
             self.brush.take(faces.mask_of([faces.Ellipse(*self.brush.ellipse)], self._size))
             self.brush.ellipse = []
         self._renew_controls()

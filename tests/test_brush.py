@@ -1,39 +1,201 @@
+"""The brush: masks that go in and come out in Python, and strokes, ellipses and keys in a real JupyterLab."""
+
 import io
 
+import nbformat
+import numpy as np
 import pytest
+from conftest import colourful
 from PIL import Image
+from test_browser import CELLS, COMMAND, browser, lab, opened, playwright, until  # noqa: F401
 
-from nsutils.widgets.brush import EDGE, Brush
+from nsutils import pictures
+from nsutils.widgets.brush import Brush
+
+CELL = """from pathlib import Path
+from PIL import Image
+from nsutils import pictures
+from nsutils.widgets.brush import Brush
+
+brush = Brush(Image.open("content.png"))
+brush.observe(lambda change: pictures.write(Path("mask.png"), brush.mask), "mask")
+brush.observe(lambda change: pictures.write(Path("ellipse"), str(brush.ellipse).encode()), "ellipse")
+brush"""
+TOO_WIDE = """e => { const right = part => part.getBoundingClientRect().right, edge = right(e) + 1;
+  return [...e.querySelectorAll(":not(svg *)")].filter(part => right(part) > edge).map(part => part.outerHTML) }"""
 
 
-def test_a_mask_taken_is_the_image_given_at_the_brushes_own_size():
-    brush = Brush(Image.new("RGB", (1600, 800), "red"))
+def picture(width=64, height=40, seed=1):
+    return pictures.to_image(colourful(height, width, seed))
+
+
+def half(width, height):
+    """White on the left, black on the right."""
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (0, 0, width // 2, height))
+    return mask
+
+
+def test_a_mask_comes_out_as_it_went_in():
+    brush = Brush(picture())
     assert brush.image is None
-    mask = Image.new("L", (100, 50))
-    mask.paste(255, (50, 0, 100, 50))
-    brush.take(mask)
-    assert brush.image.size == (EDGE, EDGE // 2)
-    assert brush.image.getpixel((10, 10)) == 0 and brush.image.getpixel((EDGE - 10, 10)) == 255
-    brush.take(Image.new("L", (100, 50)))
+    brush.take(half(64, 40))
+    assert brush.image.mode == "L" and brush.image.tobytes() == half(64, 40).tobytes()
+    brush.take(Image.new("L", (64, 40)))
     assert brush.image is None
 
 
-def test_another_picture_keeps_the_mask_only_if_its_shape_is_the_same():
-    brush = Brush(Image.new("RGB", (64, 40)))
-    brush.take(Image.new("L", (64, 40), 200))
-    brush.ellipse = [0.5, 0.5, 0.1, 0.2, 0]
-    brush.show(Image.new("RGB", (64, 40), "blue"))
-    assert brush.image is not None and brush.ellipse == []
-    assert Image.open(io.BytesIO(brush.picture)).getpixel((5, 5))[2] > 200
-    brush.show(Image.new("RGB", (40, 64)))
+def test_what_the_page_sends_is_the_mask():
+    brush = Brush(picture())
+    page = io.BytesIO()
+    half(64, 40).convert("RGBA").save(page, "PNG")  # as a canvas has it
+    brush.set_state({"mask": memoryview(page.getvalue())})
+    assert brush.mask == page.getvalue()
+    assert brush.image.tobytes() == half(64, 40).tobytes()
+
+
+@pytest.mark.parametrize("size", [(2000, 1000), (333, 777), (64, 40), (1, 900)])
+def test_a_mask_has_the_pictures_shape_at_512_pixels_or_less(size):
+    brush = Brush(Image.new("RGB", size))
+    brush.take(Image.new("L", size, 255))
+    (wide, high), (width, height) = brush.image.size, size
+    assert max(wide, high) == min(512, max(size))
+    assert abs(wide * height / width - high) <= max(1, height / width)
+    assert Image.open(io.BytesIO(brush.picture)).size == (2 * wide, 2 * high)
+
+
+def test_deep_greys_and_other_sizes_are_taken():
+    brush = Brush(picture())
+    deep = Image.fromarray(np.asarray(half(128, 80)).astype(np.uint16) * 257)
+    brush.take(deep)
+    assert brush.image.size == (64, 40)
+    assert brush.image.getpixel((5, 20)) == 255 and brush.image.getpixel((60, 20)) == 0
+
+
+def test_the_mask_stays_under_a_picture_of_the_same_shape():
+    brush = Brush(picture())
+    brush.take(half(64, 40))
+    brush.ellipse = [0.5, 0.5, 0.2, 0.3, 0]
+    shown = brush.picture
+    brush.show(picture(seed=2))
+    assert brush.image.tobytes() == half(64, 40).tobytes()
+    assert brush.picture != shown and brush.ellipse == []
+    brush.show(picture(40, 64))
     assert brush.image is None
 
 
-def test_what_does_not_fit_is_refused_in_one_line():
-    with pytest.raises(ValueError, match="no picture to lay a mask on"):
-        Brush().take(Image.new("L", (8, 8)))
-    brush = Brush(Image.new("RGB", (64, 40)))
-    with pytest.raises(ValueError, match="give one of the picture's shape"):
-        brush.take(Image.new("L", (40, 64)))
-    with pytest.raises(ValueError, match="no ellipse"):
-        brush.ellipse = [0.5, 0.5, 0, 0.2, 0]
+@pytest.mark.parametrize("wrong", [[0.5], [0.5, 0.5, 0, 0.2, 0], [0.5, 0.5, 0.2, -1, 0]])
+def test_what_is_no_ellipse_is_said(wrong):
+    with pytest.raises(ValueError, match=r"no ellipse .*half width"):
+        Brush(picture()).ellipse = wrong
+
+
+def test_a_mask_without_its_picture_is_said():
+    with pytest.raises(ValueError, match="show one first"):
+        Brush().take(half(64, 40))
+    with pytest.raises(ValueError, match="40 x 64 pixels does not fit a picture of 64 x 40"):
+        Brush(picture()).take(half(40, 64))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the JupyterLab shows: a notebook with a brush."""
+    folder = tmp_path_factory.mktemp("brush")
+    picture(160, 120).save(folder / "content.png")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(CELL), nbformat.v4.new_markdown_cell("the last cell")]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "brush.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1366, "height": 1100}, has_touch=True)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{lab}/lab/tree/brush.ipynb")
+    opened(page)
+    page.evaluate(COMMAND, "notebook:run-all-cells")
+    page.wait_for_selector(".nsutils-brush .stage:not([hidden])")
+    page.evaluate(COMMAND, "application:toggle-left-area")
+    yield page
+    page.close()
+
+
+def button(page, name):
+    return page.locator(".nsutils-brush").get_by_role("button", name=name, exact=True)
+
+
+def mask(folder):
+    """Where the kernel has the mask white, (120, 160)."""
+    file = folder / "mask.png"
+    if not file.exists() or not (data := file.read_bytes()):
+        return np.zeros((120, 160))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) / 255
+
+
+def spot(page, x, y):
+    """A place in the page by its parts of the picture."""
+    box = page.locator(".nsutils-brush .stage").bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def drag(page, *path):
+    page.mouse.move(*spot(page, *path[0]))
+    page.mouse.down()
+    for place in path[1:]:
+        page.mouse.move(*spot(page, *place), steps=5)
+    page.mouse.up()
+
+
+@pytest.mark.browser
+def test_strokes_reach_the_kernel_and_are_taken_back(page, folder):
+    cells = page.evaluate(CELLS)
+    drag(page, (0.2, 0.5), (0.8, 0.5))
+    until(page, lambda: mask(folder).any())
+    assert mask(folder).shape == (120, 160)
+    assert mask(folder)[60, 32:128].min() > 0.9 and mask(folder)[[10, 110]].max() == 0
+    size, edge = 0.12 * 160, mask(folder)[:, 80]
+    assert edge.sum() == pytest.approx(size, rel=0.03)  # a blur spreads, it adds nothing
+    assert ((edge > 0.05) & (edge < 0.95)).sum() >= 4  # a soft edge
+    button(page, "Eraser").click()
+    drag(page, (0.5, 0.3), (0.5, 0.7))
+    until(page, lambda: mask(folder)[60, 80] < 0.1)
+    assert mask(folder)[60, 40] > 0.9
+    button(page, "Brush").click()
+    for dot in range(20):
+        page.touchscreen.tap(*spot(page, 0.1 + 0.04 * dot, 0.1))
+    until(page, lambda: mask(folder)[12, [16, 80, 137]].min() > 0.9)
+    page.keyboard.press("x")  # where the brush was, it is no command
+    for _ in range(20):
+        page.keyboard.press("Control+z")
+    until(page, lambda: mask(folder)[12].max() == 0)
+    assert mask(folder)[60, 40] > 0.9 and mask(folder)[60, 80] < 0.1
+    button(page, "Undo").click()
+    button(page, "Undo").click()
+    until(page, lambda: not (folder / "mask.png").read_bytes())
+    assert page.evaluate(CELLS) == cells
+
+
+@pytest.mark.browser
+def test_an_ellipse_is_marked_by_keys_alone_and_fits_a_narrow_box(page, folder):
+    softness = page.locator(".nsutils-brush").get_by_role("slider", name="Softness")
+    softness.press("Home")
+    playwright.expect(softness).to_have_attribute("aria-valuetext", "0 %")
+    button(page, "Ellipse").press("Enter")
+    page.locator(".nsutils-brush").evaluate("e => e.style.cssText = 'width: 300px; flex: none'")
+    assert page.locator(".nsutils-brush").evaluate(TOO_WIDE) == []
+    for key in 5 * ["ArrowRight"] + 3 * ["Shift+ArrowUp"] + 10 * ["]"]:
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    until(page, lambda: mask(folder).any())
+    until(page, lambda: (folder / "ellipse").read_text() == "[]")
+    down, across = np.mgrid[:120, :160] + 0.5
+    x, y, turned = across - 88, down - 60, np.radians(30)
+    wide, high = 40, 30 + 3 * 1.6
+    along, athwart = (
+        x * np.cos(turned) + y * np.sin(turned),
+        y * np.cos(turned) - x * np.sin(turned),
+    )
+    inside = (along / wide) ** 2 + (athwart / high) ** 2 < 1
+    assert ((mask(folder) > 0.5) != inside).mean() < 0.005

@@ -31,6 +31,7 @@ const PARTS = `
     ${button("act=dismiss", "times", "Dismiss", "take the proposal away")}
     <span class="note">Its dots move, size and turn it. By keys: arrows move, Shift and arrows size, [ and ] turn.</span>
   </div>
+  <div class="note" role="status"></div>
   <div class="stage" hidden>
     <img alt="" draggable="false"><canvas role="img"></canvas>
     <svg>
@@ -41,8 +42,7 @@ const PARTS = `
         <path class="dot" data-hold="move"/><path class="dot" data-hold="wide"/><path class="dot" data-hold="high"/>
       </g>
     </svg>
-  </div>
-  <div class="note" role="status"></div>`;
+  </div>`;
 
 function render({ model, el }) {
   el.classList.add("nsutils-brush");
@@ -55,7 +55,7 @@ function render({ model, el }) {
   const work = canvas(0, 0); // the mask with the stroke in hand
   const past = [];
   let tool, drag, current = model.get("mask"), queue = Promise.resolve();
-  const later = act => (queue = queue.then(act)); // pictures are read and written one after the other
+  const later = act => (queue = queue.catch(console.error).then(act)); // pictures load one after the other
 
   // Painting
 
@@ -87,11 +87,10 @@ function render({ model, el }) {
     const paper = canvas(mask.width, mask.height), ink = paper.getContext("2d");
     ink.fillRect(0, 0, paper.width, paper.height);
     ink.drawImage(mask, 0, 0);
-    later(async () => {
-      const blob = await new Promise(done => paper.toBlob(done));
-      remember();
-      send(new DataView(await blob.arrayBuffer()));
-    });
+    // At once: toBlob may wait for an idle moment, and the next stroke or Undo would come before it.
+    const bytes = Uint8Array.from(atob(paper.toDataURL().split(",")[1]), letter => letter.charCodeAt());
+    remember();
+    send(new DataView(bytes.buffer));
   }
 
   function fill(ellipse) {
@@ -100,7 +99,7 @@ function render({ model, el }) {
       ink.beginPath();
       ink.ellipse(x, y, wide, high, degrees * Math.PI / 180, 0, 2 * Math.PI);
       ink.fill();
-    }, 2 * Math.min(wide, high));
+    }, Math.min(wide, high));
     keep();
   }
 
@@ -185,13 +184,16 @@ function render({ model, el }) {
   }
 
   function steer(event) {
-    const step = longEdge() / 100, old = proposed(), turned = { "[": -3, "]": 3 }[event.key];
-    const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
-    if (turned) propose({ ...old, degrees: old.degrees + turned });
-    else if (down === undefined) return ACTS[{ Enter: "use", Delete: "dismiss", Backspace: "dismiss" }[event.key]]?.();
-    else if (event.shiftKey) propose({ ...old, wide: old.wide + right * step, high: old.high - down * step });
-    else propose({ ...old, x: old.x + right * step, y: old.y + down * step });
-    event.preventDefault(); // the page would scroll
+    const act = { Enter: "use", Delete: "dismiss", Backspace: "dismiss" }[event.key];
+    const turn = { "[": -3, "]": 3 }[event.key];
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!act && !turn && !way) return;
+    event.preventDefault(); // the page would scroll, or the button that has the focus next be pressed
+    if (act) return ACTS[act]();
+    const [right, down] = (way ?? [0, 0]).map(part => part * longEdge() / 100), old = proposed();
+    if (turn) propose({ ...old, degrees: old.degrees + turn });
+    else if (event.shiftKey) propose({ ...old, wide: old.wide + right, high: old.high - down });
+    else propose({ ...old, x: old.x + right, y: old.y + down });
     model.save_changes();
     const [x, y, wide, high, degrees] = model.get("ellipse");
     say(`Proposed ellipse: ${percent(x)} across, ${percent(y)} down, ${percent(2 * wide)} wide, `
@@ -208,6 +210,7 @@ function render({ model, el }) {
       model.set("ellipse", []);
       model.save_changes();
       choose(tool).focus(); // what had the focus is gone
+      tell();
     },
   };
 
@@ -231,28 +234,30 @@ function render({ model, el }) {
     proposal.focus();
   }
 
-  function slid() {
+  function slid(event) {
     for (const input of el.querySelectorAll("input")) {
       input.setAttribute("aria-valuetext", input.nextSibling.textContent = `${input.value} %`);
     }
+    if (event?.target.name === "size") ring({ x: mask.width / 2, y: mask.height / 2 });
   }
 
   function tell() {
     const { data } = read(mask);
     let sum = 0;
     for (let at = 3; at < data.length; at += 4) sum += data[at];
-    const marked = `${percent(sum / data.length * 4 / 255)} of the picture is marked`;
-    view.setAttribute("aria-label", marked);
+    const share = Math.max(1, Math.round(100 * sum / 255 / (data.length / 4)));
+    const words = sum ? `${share} % of the picture is marked.` : "Nothing is marked: paint over what is to be protected.";
+    view.setAttribute("aria-label", words);
     find("[data-act=undo]").setAttribute("aria-disabled", !past.length);
     find("[data-act=clear]").setAttribute("aria-disabled", !current.byteLength);
-    say(stage.hidden ? "No picture yet." : sum ? `${marked}.` : "Nothing is marked: paint over what is to be protected.");
+    say(words);
   }
 
   // What comes from the kernel
 
   async function showPicture() {
     stage.hidden = !model.get("picture").byteLength;
-    if (stage.hidden) return tell();
+    if (stage.hidden) return say("No picture yet.");
     await load(picture, model.get("picture"));
     const { naturalWidth: wide, naturalHeight: high } = picture, [width, height] = [wide / 2, high / 2];
     if (mask.width !== width || mask.height !== height) {
@@ -296,28 +301,36 @@ function render({ model, el }) {
              y: (event.clientY - box.top) / box.height * mask.height };
   }
 
-  function ring(at, shown) {
+  const hideRing = () => cursor.setAttribute("visibility", "hidden");
+
+  function ring(at) {
     const half = setting("size") * longEdge() / 2;
     put(cursor, { ...at, wide: half, high: half, degrees: 0 });
-    cursor.setAttribute("visibility", shown ? "visible" : "hidden");
+    cursor.setAttribute("visibility", "visible");
   }
 
   const takes = {
     pointerdown(event) {
       if (drag || event.button) return;
+      const { hold } = event.target.dataset;
+      (hold ? proposal : choose(tool)).focus({ preventScroll: true }); // so that keys stay here
       stage.setPointerCapture(event.pointerId);
-      drag = { pointer: event.pointerId, ...DRAGS[event.target.dataset.hold ?? tool](place(event)) };
+      drag = { pointer: event.pointerId, hold, ...DRAGS[hold ?? tool](place(event)) };
       drag.follow(place(event));
     },
     pointermove(event) {
-      ring(place(event), tool !== "ellipse" && !event.target.dataset.hold);
+      const { hold } = drag ?? event.target.dataset;
+      if (hold || tool === "ellipse") hideRing();
+      else ring(place(event));
       if (event.pointerId === drag?.pointer) drag.follow(place(event));
     },
     pointerup(event) {
-      if (event.pointerId === drag?.pointer) drag.release();
+      if (event.pointerId !== drag?.pointer) return;
+      drag.release();
       drag = undefined;
     },
-    pointerleave: () => ring({ x: 0, y: 0 }, false),
+    pointerleave: hideRing,
+    mousedown: event => event.preventDefault(), // the cell would take the focus
   };
 
   function key(event) {
@@ -339,6 +352,7 @@ function render({ model, el }) {
   el.addEventListener("click", press);
   el.addEventListener("keydown", key);
   el.addEventListener("input", slid);
+  el.addEventListener("change", hideRing);
   const heard = { "change:picture": () => later(showPicture), "change:mask": hear, "change:ellipse": showProposal };
   for (const [name, act] of Object.entries(heard)) model.on(name, act);
   choose("brush");
@@ -358,7 +372,9 @@ function stripes() {
 }
 
 function canvas(width, height) {
-  return Object.assign(document.createElement("canvas"), { width, height });
+  const made = Object.assign(document.createElement("canvas"), { width, height });
+  made.getContext("2d", { willReadFrequently: true });
+  return made;
 }
 
 function copy(from, to) {

@@ -49,11 +49,13 @@ class Brush(anywidget.AnyWidget):
         """Makes an image of the picture's shape, at any size, the mask."""
         if not self._size:
             raise ValueError("no picture to lay a mask on; show one first")
-        (width, height), (wide, high) = self._size, mask.size
-        if abs(wide * height / (high * width) - 1) > 0.05:
+        fitted = pictures.fitted(mask.size, max(self._size))
+        if any(
+            abs(one - other) > 1 + one / 20 for one, other in zip(fitted, self._size, strict=True)
+        ):
             raise ValueError(
-                f"a mask of {wide} x {high} pixels does not fit a picture of {width} x {height}; "
-                "give one of the picture's shape"
+                "a mask of {} x {} pixels does not fit a picture of {} x {}; "
+                "give one of the picture's shape".format(*mask.size, *self._size)
             )
         grey = pictures.eight_bits(mask).convert("L").resize(self._size)
         self.mask = pictures.png(grey, {})
