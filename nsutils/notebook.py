@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from nsutils import pictures
 from nsutils.report import document
+from nsutils.samples import ROOT
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # No policy of a page forbids these to lead away from it.
@@ -50,6 +52,8 @@ def presentable(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             data.pop(WIDGET, None)
+            if "text/plain" in data:  # no path of the machine it ran on
+                data["text/plain"] = data["text/plain"].replace(f"{ROOT}{os.sep}", "")
             if len(data.get("image/png", "")) > LARGE:
                 data["image/jpeg"] = as_jpeg(data.pop("image/png"))
     return notebook

@@ -1,10 +1,12 @@
 """Picture files to tensors and back, and their sizes. A picture is (1, 3, H, W), float32, 0 black to 1 white."""
 
+import base64
 import hashlib
 import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,12 @@ def jpeg(image: Image.Image, quality: int = 88) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def in_html(alt: str, data: bytes, kind: str = "jpeg", more: str = "") -> str:
+    """A picture file's bytes as a picture in HTML; `more` attributes stand as they are."""
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<img alt="{escape(alt)}"{more and " "}{more} src="{source}">'
 
 
 def png(image: Image.Image, notes: dict[str, str]) -> bytes:

@@ -83,7 +83,7 @@ def document(title: str, body: str, script: str = "") -> str:
     """A whole page. It may load nothing, and run nothing but its own script."""
     may = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     if script:
-        may += f"; script-src 'sha256-{in_base64(hashlib.sha256(script.encode()).digest())}'"
+        may += f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         body += f"<script>{script}</script>"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -206,7 +206,7 @@ def curves(run: Run) -> str:
         return ""
     ending = ", ".join(f"{name} {rows[-1][name]:.3g}" for name in ("content", "style", "tv"))
     words, image = f"losses over the steps, at the end {ending}", figure_png(loss_curves(run), 130)
-    return f'<div class="curves">{img(words, "png", image)}</div>'
+    return f'<div class="curves">{pictures.in_html(words, image, "png")}</div>'
 
 
 def code(caption: str, words: str) -> str:
@@ -305,7 +305,7 @@ def cells(tag: str, words: Iterable[str]) -> str:
 
 def figure(image: Image.Image, caption: str, alt: str, edge: int, room: int, kind: str = "") -> str:
     """The image in so many pixels and bytes, with its caption."""
-    drawn = f'<div class="frame">{img(alt, "jpeg", jpeg_within(image, edge, room))}</div>'
+    drawn = f'<div class="frame">{pictures.in_html(alt, jpeg_within(image, edge, room))}</div>'
     return (
         f'<figure class="{escape(kind)}">{drawn}<figcaption>{escape(caption)}</figcaption></figure>'
     )
@@ -319,11 +319,3 @@ def jpeg_within(image: Image.Image, edge: int, room: int) -> bytes:
         if len(data) <= room:
             break
     return data
-
-
-def img(alt: str, kind: str, data: bytes) -> str:
-    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{in_base64(data)}">'
-
-
-def in_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -1,6 +1,5 @@
 """A run's folder: what was asked, what came of it, and what it needs to go on. Plain files, read without the kit."""
 
-import base64
 import csv
 import io
 import itertools
@@ -420,9 +419,8 @@ def thumbnail(file: Path, height: int = 160) -> str:
     """A picture file, or a style's target, as a small picture in HTML."""
     image = shown(file)
     image = pictures.thumbnail(image, round(max(image.size) / image.height * height))
-    data = base64.b64encode(pictures.jpeg(image)).decode()
-    style = "display: inline-block; margin: 0 6px 0 0"
-    return f'<img alt="{escape(file.stem)}" style="{style}" src="data:image/jpeg;base64,{data}">'
+    style = 'style="display: inline-block; margin: 0 6px 0 0"'
+    return pictures.in_html(file.stem, pictures.jpeg(image), more=style)
 
 
 def in_colours(picture: Tensor, settings: Settings) -> Image.Image:

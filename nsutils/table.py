@@ -1,6 +1,5 @@
 """The runs in a folder as a table, read from their plain files: to filter, to sort and to compare."""
 
-import base64
 import math
 import os
 import textwrap
@@ -294,7 +293,7 @@ def thumbnail(row: Row) -> str:
         with Image.open(file) as image:
             width, height = pictures.fitted(image.size, THUMB)
             image.thumbnail((SHARPNESS * THUMB, SHARPNESS * THUMB))
-            data = base64.b64encode(pictures.jpeg(image.convert("RGB"), quality=75)).decode()
-        told = f'alt="{escape(words(row, "name"))}" width="{width}" height="{height}"'
-        return f'<img {told} style="max-width: none" src="data:image/jpeg;base64,{data}">'
+            data = pictures.jpeg(image.convert("RGB"), quality=75)
+        sized = f'width="{width}" height="{height}" style="max-width: none"'
+        return pictures.in_html(words(row, "name"), data, more=sized)
     return "<small>no picture</small>"

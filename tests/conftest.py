@@ -8,7 +8,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "100")
 import pytest
 import torch
 
-from nsutils import pictures
+from nsutils import Player, Run, pictures
 from nsutils.encoders import DRAWINGS, Encoder
 from nsutils.settings import Settings
 from nsutils.vgg import BLOCKS
@@ -89,3 +89,13 @@ def settings(content, style):
         content_layers=("relu2_2",),
         style_layers=("pixels", "relu1_1", "relu2_1"),
     )
+
+
+@pytest.fixture
+def steered_run(settings, encoder, tmp_path):
+    """A run to its end, its style made heavier after step 6."""
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 6:
+            player.steer(style_weight=4.0)
+    return player.run

@@ -4,17 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsutils import Player, Run
+from nsutils import Run
 from nsutils.figures import contact_sheet, film, loss_curves, tiles
 
 
 @pytest.fixture
-def run(settings, encoder, tmp_path):
-    player = Player(Run.create(tmp_path / "run", settings), encoder)
-    for step in player:
-        if step.number == 6:
-            player.steer(style_weight=4.0)
-    return player.run
+def run(steered_run):
+    return steered_run
 
 
 def test_tiles_are_content_style_kept_steps_result(run):

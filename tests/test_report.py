@@ -9,19 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from nsutils import Player, Run, Settings, Style, pictures, replay
+from nsutils import Run, Settings, Style, pictures, replay
 from nsutils.notebook import page as notebook_page
 from nsutils.parcel import packed
 from nsutils.report import parcels, report
 
 
 @pytest.fixture
-def run(settings, encoder, tmp_path):
-    player = Player(Run.create(tmp_path / "run", settings), encoder)
-    for step in player:
-        if step.number == 6:
-            player.steer(style_weight=4.0)
-    return player.run
+def run(steered_run):
+    return steered_run
 
 
 @pytest.fixture
