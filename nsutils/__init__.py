@@ -21,6 +21,7 @@ sources      content and styles at the size of each scale
 optimizers   L-BFGS and Adam
 descent      an image on its way down an objective
 transfer     stylize, the optimisation, yields a Step after each iteration
+watch        what a person should be told while a run goes
 cost         what a run will cost: seconds and memory
 origin       the machine, the versions and the process a run is made by
 run          a folder that keeps settings, losses, pictures and the last step

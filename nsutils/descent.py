@@ -49,15 +49,15 @@ class Descent:
             kept[settings.returned] = getattr(self, settings.returned)
         return kept
 
-    def step(self, number: int) -> dict[str, float]:
-        """Makes step `number`; the losses of the image before it moved."""
-        slope, losses = self.objective.slope(self.image, self.shift(number))
+    def step(self, number: int, weighed: bool = False) -> tuple[dict[str, float], dict[str, float]]:
+        """Makes step `number`; of the image before it moved the losses, and its gradient's shares if `weighed`."""
+        slope, losses, shares = self.objective.slope(self.image, self.shift(number), weighed)
         before, move = self.image, self.optimizer.move(slope)
         self.bound(move)
         self.image = self.clamped(before + move)
         self.shown = self.objective.encoder.outward(self.chosen(number, before))
         values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
-        return dict(zip(losses, values, strict=True))
+        return dict(zip(losses, values, strict=True)), shares
 
     def shift(self, number: int) -> tuple[int, int]:
         """How far step `number` rolls the image, down and across."""

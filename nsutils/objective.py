@@ -218,14 +218,46 @@ class Objective:
         )
 
     def slope(
-        self, image: Tensor, shift: tuple[int, int] = (0, 0)
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient with respect to the image, and the losses, `total` first."""
+        self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
+        """The gradient with respect to the image; the losses, `total` first; the gradient's shares if `weighed`."""
         image = image.detach().requires_grad_()
         losses = self.losses(image, shift)
         total = self.total(losses)
-        (slope,) = torch.autograd.grad(total, image)
-        return slope.contiguous(), {"total": total, **losses}
+        weighed = weighed and not self.divided(image)
+        (slope,) = torch.autograd.grad(total, image, retain_graph=weighed)
+        shares = self.shares(image, losses) if weighed else {}
+        return slope.contiguous(), {"total": total, **losses}, shares
+
+    def divided(self, image: Tensor) -> bool:
+        """Whether the image is seen piece by piece."""
+        return bool(self.whole) and math.prod(image.shape[-2:]) > self.whole
+
+    def shares(self, image: Tensor, losses: dict[str, Tensor]) -> dict[str, float]:
+        """How much of the image's gradient each term brings, as content, style, tv, ... and style/LAYER.
+
+        The lengths of the terms' gradients in parts of the sum of all lengths; a style layer's of the style's share.
+        Terms may pull against each other, so this is not what is left of them in the sum.
+        """
+        settings = self.settings
+        weights = {
+            "content": settings.content_weight,
+            "tv": settings.tv_weight,
+            "laplacian": settings.laplacian_weight,
+            "similarity": settings.similarity_weight,
+        } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}
+        pulls = {
+            name: torch.autograd.grad(weight * losses[name], image, retain_graph=True)[0]
+            for name, weight in weights.items()
+            if weight and name in losses
+        }
+        layers = {name: pull for name, pull in pulls.items() if name.startswith("style/")}
+        terms = {name: pull for name, pull in pulls.items() if name not in layers}
+        if layers:
+            terms["style"] = sum(layers.values())
+        found = shares({name: pull.norm().item() for name, pull in terms.items()})
+        lengths = shares({name: pull.norm().item() for name, pull in layers.items()})
+        return found | {name: found["style"] * part for name, part in lengths.items()}
 
 
 def measured(

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import statistics
 import sys
 import threading
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from nsutils import encoders, machine, pictures
@@ -23,8 +25,10 @@ from nsutils.run import Run, masked, steered
 from nsutils.settings import FIXED, Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.transfer import Step, resized, start, stylize
+from nsutils.watch import Watch
 
 SMALLER = 0.8  # of the edge that did not fit
+GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
 BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_fmt}{postfix}"
@@ -36,11 +40,16 @@ class Player:
     `for step in player` plays in the caller's thread; `start()` in a daemon thread, `wait()` for its end.
     Everything else may be called from any thread. `settings` are those in force, `step` is the last made,
     `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
-    in the thread that plays, after each step and once at the end.
+    in the thread that plays, after each step and once at the end. `word` is a sentence on how it goes, if there is
+    something to say (`nsutils.watch`); `face`, white there, is a place to look after where no mask is. `shares` are
+    the gradient's, as last found; `weigh` is how much of the time may go into that: 0 none, 1 at each step.
     """
 
-    def __init__(self, run: Run, encoder: Encoder | None = None):
-        self.run, self.encoder = run, encoder
+    def __init__(self, run: Run, encoder: Encoder | None = None, weigh: float = 0.0):
+        self.run, self.encoder, self.weigh = run, encoder, weigh
+        self.shares: dict[str, float] = {}
+        self.face: Image.Image | None = None
+        self.word, self._watch, self._told = "", None, set()
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
         self.forecast: Forecast | None = None
@@ -232,6 +241,9 @@ class Player:
             )
             bar.total = self.settings.steps
             bar.update(self.step.number - bar.n)
+        if (kind := re.sub(r"\d+", "", self.word)) not in self._told | {""}:
+            bar.write(self.word)
+            self._told.add(kind)
 
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
@@ -351,7 +363,7 @@ class Player:
         self.step = replace(self.step, image=image, memory={}, settings=self._follow(self._number))
         height, width = failed
         self.run.note(made_smaller=f"{width} x {height} px did not fit into the device's memory")
-        return stylize(self.settings, self.cost.encoder, self.step, self.whole, self._fits)
+        return self._steps(self.settings)
 
     def _measured(self) -> dict[str, Any]:
         """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
@@ -368,8 +380,8 @@ class Player:
         return {"measured": measured, "measured_by_forecast": ratios}
 
     def _made(self, encoder: Encoder) -> Iterator[Step]:
-        run, in_force = self.run, self._follow(self._number)
-        steps = stylize(in_force, encoder, self.step, self.whole, self._fits)
+        run, steps = self.run, self._steps(self._follow(self._number))
+        self._watch = self._watch or Watch(run.settings, self.face)
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         self.seconds, begun = 0.0, time.monotonic()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already
@@ -382,14 +394,13 @@ class Player:
             except torch.cuda.OutOfMemoryError:
                 steps, sent = self._smaller(), None
                 continue
+            except FloatingPointError as error:
+                raise self._taken_back(error) from error
             except BaseException:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
-            seconds = time.monotonic() - begun
-            self._took.setdefault(step.shape, []).append(seconds - self.seconds)
-            self.seconds = seconds
-            self._foreseen += self.cost.step(step.shape, self.whole)
-            self._moments.append((seconds, self._foreseen))
+            self._clock(time.monotonic() - begun)
+            self.word = self._watch.see(step)
             run.record(step, before + self.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)
@@ -404,6 +415,39 @@ class Player:
             sent = self._follow(step.number)
             if self._stop.is_set():
                 return
+
+    def _steps(self, settings: Settings) -> Generator[Step, Settings | None, None]:
+        encoder, whole = self.cost.encoder, self.whole
+        self._weighing = 0.0
+        return stylize(settings, encoder, self.step, whole, self._fits, self._weighs)
+
+    def _weighs(self) -> bool:
+        """Whether the next step is to find its gradient's shares."""
+        return bool(self.weigh) and self._weighing <= self.weigh * self.seconds
+
+    def _clock(self, seconds: float) -> None:
+        """Takes note of what the last step took, `seconds` after the first began."""
+        took, self.seconds = seconds - self.seconds, seconds
+        if self.step.shares:
+            self.shares = self.step.shares
+            self._weighing += took
+        else:
+            self._took.setdefault(self.step.shape, []).append(took)
+        self._foreseen += self.cost.step(self.step.shape, self.whole)
+        self._moments.append((seconds, self._foreseen))
+
+    def _taken_back(self, error: FloatingPointError) -> FloatingPointError:
+        """Stands again at the last kept step before the losses grew; what happened."""
+        reached, good, least = self._number, 0, {}
+        for row in self.run.metrics:
+            scale, total, before = row["scale"], row["total"], int(row["step"]) - 1
+            least[scale] = min(total, least.get(scale, total))
+            if total <= GROWN * least[scale] and self.run.state_file(before).exists():
+                good = before
+        self.step = self.run.state(good)
+        self.run.rewind(good, steering=True)
+        self._read_the_record()
+        return FloatingPointError(f"{error}; it was taken back from step {reached} to step {good}")
 
     def _held(self) -> float:
         """Waits while paused; for how many seconds."""

@@ -358,8 +358,8 @@ class Run:
         image, content = pictures.to_image(full_size(step)), content_of(settings)
         return with_alpha(colours.kept(image, content, color_method, original_colors), settings)
 
-    def rewind(self, number: int) -> None:
-        """Forgets the rows and pictures after step `number`, which will be made again."""
+    def rewind(self, number: int, steering: bool = False) -> None:
+        """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""
         header, *rows = self._lines("metrics.csv") or [""]
         stays = [row for row in rows if int(row.split(",", 1)[0]) <= number]
         if stays != rows:
@@ -367,6 +367,11 @@ class Run:
         for file in [*self.folder.glob("images/step_*.jpg"), *self.folder.glob("states/step_*.pt")]:
             if int(file.stem.removeprefix("step_")) > number:
                 file.unlink()
+        if steering:
+            lines = [
+                line for line in self._lines("steering.jsonl") if json.loads(line)["step"] < number
+            ]
+            pictures.write(self.folder / "steering.jsonl", "".join(lines).encode())
 
     def _lines(self, name: str, count: int | None = None) -> list[str]:
         file = self.folder / name

@@ -22,8 +22,9 @@ class Step:
     """What one iteration leaves: enough to show it, to record it, and to go on from it.
 
     `losses` are those of the picture before it moved, unweighted, and `total`, the number minimised; step 0,
-    the start, has none. `image` (1, 3, h, w) may leave [0, 1] a little and is cut off when shown. `memory` is
-    `Descent`'s and borrowed: the next step changes it.
+    the start, has none. `shares` are its gradient's (`Objective.shares`) if they were asked for. `image`
+    (1, 3, h, w) may leave [0, 1] a little and is cut off when shown. `memory` is `Descent`'s and borrowed: the
+    next step changes it.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Step:
     losses: dict[str, float]
     image: Tensor
     memory: dict[str, Any] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
 
     @property
     def shape(self) -> Shape:
@@ -52,6 +54,7 @@ def stylize(
     after: Step | None = None,
     whole: int | None = None,
     fits: Callable[[Shape], bool] = lambda shape: True,
+    weighed: Callable[[], bool] = lambda: False,
 ) -> Generator[Step, Settings | None, None]:
     """Yield a Step after each optimiser step; a Settings sent back steers the steps that follow.
 
@@ -59,7 +62,8 @@ def stylize(
     one case: the objective is made anew from the image as it is. The optimiser's memory lasts as long as its
     objective, for gradients of two objectives must not mix; Adam's may be carried over to a larger scale. No
     step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece. A scale that
-    does not fit is not begun: the steps end before it.
+    does not fit is not begun: the steps end before it. `weighed` is asked before each step for whether to find
+    its gradient's shares, which takes about as long as two steps and changes no picture.
     """
     encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings), None
@@ -81,13 +85,13 @@ def stylize(
             )
             objective = Objective(settings, encoder, *pictured, whole, regions)
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
-        losses = descent.step(step.number + 1)
+        losses, found = descent.step(step.number + 1, weighed())
         if not math.isfinite(losses["total"]):
             raise FloatingPointError(
                 "the picture diverged (total is not a number): lower style_weight, or use optimizer='adam'"
             )
         memory = descent.memory
-        step = Step(step.number + 1, scale, settings, losses, descent.shown, memory)
+        step = Step(step.number + 1, scale, settings, losses, descent.shown, memory, found)
         steered = yield step
         if steered is not None and steered != settings:
             if fixed := {"encoder", *encoders.HOW} & set(settings.differences(steered)):

@@ -345,3 +345,17 @@ def test_a_full_disk_is_told_and_what_was_whole_stays(settings, encoder, tmp_pat
     assert again.status == again.run.status == "done" and not again.run.meta["error"]
     assert rows_of(again.run) == rows_of(unbroken.run)
     assert again.run.result.read_bytes() == unbroken.run.result.read_bytes()
+
+
+def test_a_run_that_diverges_is_taken_back_to_a_sound_step_and_can_go_on(
+    settings, encoder, tmp_path
+):
+    settings = replace(settings, optimizer="adam", clamp=False, every=2)
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    with pytest.raises(FloatingPointError, match="taken back from step 10 to step 8"):
+        for step in player:
+            if step.number == 9:
+                player.steer(learning_rate=1e30)
+    assert player.status == "failed" and player.step.number == player.run.last.number == 8
+    assert player.settings == player.run.settings and len(player.run.metrics) == 8
+    assert [step.number for step in Player(player.run, encoder)] == [9, 10, 11, 12]

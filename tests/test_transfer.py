@@ -236,3 +236,29 @@ def test_the_first_step_of_lbfgs_has_a_set_length_and_none_is_longer_than_allowe
     assert lengths[0] == pytest.approx(FIRST, rel=1e-4)
     assert max(lengths) < LONGEST * 1.0001
     assert len(set(lengths)) > 20
+
+
+def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encoder):
+    settings = replace(settings, **SHAPES, tv_weight=0.1)
+    image = torch.rand(1, 3, 40, 64, generator=torch.Generator().manual_seed(4))
+    weights = ("content", "style", "tv", "laplacian", "similarity")
+
+    def alone(name, **changes):
+        others = {f"{other}_weight": 0.0 for other in weights if other != name}
+        return (
+            objective(replace(settings, **others | changes), encoder).slope(image)[0].norm().item()
+        )
+
+    made = objective(settings, encoder)
+    slope, _, shares = made.slope(image, weighed=True)
+    assert torch.equal(slope, made.slope(image)[0]), "they change no picture"
+    lengths = {name: alone(name) for name in weights}
+    for name in weights:
+        assert shares[name] == pytest.approx(lengths[name] / sum(lengths.values()), rel=1e-3)
+    layers = {
+        layer: alone("style", layer_weights={n: float(n == layer) for n in settings.style_layers})
+        for layer in settings.style_layers
+    }
+    for layer in layers:
+        wanted = shares["style"] * layers[layer] / sum(layers.values())
+        assert shares[f"style/{layer}"] == pytest.approx(wanted, rel=1e-3)

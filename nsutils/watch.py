@@ -1,0 +1,129 @@
+"""What a person should be told while a run goes: shapes that are lost, a style that does not come, nothing to gain."""
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from nsutils import pictures
+from nsutils.colours import LIGHT
+from nsutils.settings import Settings
+from nsutils.sources import Shape, as_weights, content_of, mask_of
+from nsutils.transfer import Step
+
+EACH = 5  # steps between two looks
+EDGE = 96  # pixels: the long edge at which shapes are compared, whatever the run's size
+WINDOW, FLAT = 7, 0.02  # pixels of a neighbourhood; a contrast below which it has no shape
+LOST, LOST_ALL = (
+    0.5,
+    0.3,
+)  # structure of a protected place, and of a whole picture, that is too little
+LATE = (
+    0.6  # of the steps: what begins as noise has no shapes earlier, and the style is there by then
+)
+STRANGE = 0.5  # of the most style loss there was: above it, the style has not come
+SEEN, NEARLY_ALL = (
+    2.5 / 255,
+    0.98,
+)  # a change of light that is just seen; of the pixels, that change less
+STILL = 40  # steps without such a change, after which it is said
+
+
+class Watch:
+    """Looks at the steps of a run of these settings. `word` is what to say of it now, a sentence or nothing.
+
+    `face` is a place to look after where no mask says one, a grey image, white there.
+    """
+
+    def __init__(self, settings: Settings, face: Image.Image | None = None):
+        self.content = pictures.to_tensor(content_of(settings))
+        self.face, self.word = face, ""
+        self._most_strange, self._past = 0.0, []
+
+    def see(self, step: Step) -> str:
+        """Takes notice of a step; the word."""
+        self._most_strange = max(self._most_strange, step.losses["style"])
+        if step.number % EACH == 0:
+            self.word = self.lost(step) or self.strange(step) or self.still(step)
+        return self.word
+
+    def lost(self, step: Step) -> str:
+        """Whether the content's shapes go, first where they are to be protected."""
+        settings = step.settings
+        grown = settings.init == "content" or step.number > LATE * settings.steps
+        if not grown or not settings.content_weight:
+            return ""
+        place = mask_of(settings) or self.face
+        left = structure(step.image, self.content, place)
+        if left >= (LOST if place else LOST_ALL):
+            return ""
+        what = "What is protected" if settings.mask else "The face" if place else "The content"
+        return (
+            f"{what} is being lost, {left:.0%} of its shapes are left: {remedy(settings, place)}."
+        )
+
+    def strange(self, step: Step) -> str:
+        """Whether the style has not come though most steps are made."""
+        late = step.number > LATE * step.settings.steps
+        if late and step.losses["style"] > STRANGE * self._most_strange:
+            return "The style has hardly come yet: move Style weight up, or Content weight down."
+        return ""
+
+    def still(self, step: Step) -> str:
+        """Whether the picture has stopped changing visibly, at its last size."""
+        seen = light(step.image, small(step.image, 2 * EDGE))
+        self._past = [(n, old) for n, old in self._past if old.shape == seen.shape]
+        self._past.append((step.number, seen))
+        alike = [n for n, old in self._past if (old - seen).abs().quantile(NEARLY_ALL) < SEEN]
+        if (since := step.number - alike[0]) < STILL:
+            return ""
+        return (
+            f"The last {since} steps changed the picture by less than a person sees: more iterations "
+            "will not help; try another Style weight, or other layers."
+        )
+
+
+def remedy(settings: Settings, place: Image.Image | None) -> str:
+    """Which slider keeps shapes."""
+    if place and not settings.mask:
+        return "mark it under Protect, or choose the settings of: portrait"
+    if place and settings.protection < 0.6:
+        return "move Protection up"
+    if settings.laplacian_weight < 0.3:
+        return "move Contours up"
+    return "move Content weight up, or Style weight down"
+
+
+def structure(image: Tensor, content: Tensor, place: Image.Image | None = None) -> float:
+    """How much of the content's shapes an image has, 1 all, 0 none; both (1, 3, H, W) of any size.
+
+    SSIM's third factor (Wang et al. 2004, eq. 10), the correlation of neighbourhoods, of both made 96 pixels long, a
+    mean weighted by the content's contrast, within the white of `place` if there is one. So colour, light and
+    contrast may change and strokes may come without a loss.
+    """
+    shape = small(content, EDGE)
+    wanted, painted = light(content, shape), light(image, shape)
+    shared = blurred(wanted * painted) - blurred(wanted) * blurred(painted)
+    spread = deviation(wanted)
+    alike = (shared + FLAT**2) / (spread * deviation(painted) + FLAT**2)
+    weight = spread * as_weights(place, shape) if place else spread
+    return ((alike * weight).sum() / weight.sum().clamp_min(1e-6)).item()
+
+
+def small(image: Tensor, edge: int) -> Shape:
+    """An image's shape, its long edge `edge` pixels."""
+    return pictures.fitted(tuple(image.shape[-2:]), edge)
+
+
+def light(image: Tensor, shape: Shape) -> Tensor:
+    """The image's Y at a smaller shape."""
+    weights = torch.tensor(LIGHT, dtype=torch.float32).view(1, 3, 1, 1)
+    return F.adaptive_avg_pool2d((image.cpu().clamp(0, 1) * weights).sum(1, keepdim=True), shape)
+
+
+def deviation(x: Tensor) -> Tensor:
+    return (blurred(x * x) - blurred(x).square()).relu().sqrt()
+
+
+def blurred(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, WINDOW, 1, WINDOW // 2, count_include_pad=False)

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import colourful
+from PIL import Image, ImageFilter
+
+from nsutils import Player, Run, pictures
+from nsutils.transfer import Step
+from nsutils.watch import LOST, STILL, Watch, structure
+
+
+@pytest.fixture
+def picture():
+    return colourful(90, 120, 5)
+
+
+def seen(watch, image, settings, steps=5, **changes):
+    """The word after so many steps that all look like the image."""
+    for number in range(1, steps + 1):
+        step = Step(number, 0, replace(settings, **changes), {"style": 1.0}, image)
+        watch.see(step)
+    return watch.word
+
+
+def test_structure_is_of_shapes_and_not_of_colour_light_or_contrast(picture):
+    grey = picture.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    assert structure(picture, picture) == pytest.approx(1, abs=1e-4)
+    assert structure(0.5 * grey + 0.4, picture) > 0.85
+    assert structure(1 - picture, picture) < -0.6
+    assert abs(structure(torch.rand(1, 3, 90, 120), picture)) < 0.2
+
+
+def test_structure_is_the_same_at_every_size_and_only_within_the_place(picture):
+    spoilt = picture.clone()
+    spoilt[..., :60] = torch.rand(1, 3, 90, 60, generator=torch.Generator().manual_seed(1))
+    left = Image.new("L", (4, 3))
+    left.paste(255, (0, 0, 2, 3))
+    right = left.point(lambda v: 255 - v)
+    assert structure(spoilt, picture, right) > 0.9 > 0.5 > structure(spoilt, picture, left)
+    large = pictures.resize(picture, (360, 480))
+    assert structure(large, picture) == pytest.approx(1, abs=0.05)
+
+
+def test_a_lost_face_is_said_and_which_slider_helps(settings, content, tmp_path):
+    mask = str(tmp_path / "mask.png")
+    Image.new("L", (64, 40), 255).save(mask)
+    noise = torch.rand(1, 3, 40, 64)
+    assert structure(noise, pictures.read(content)) < LOST
+
+    def word(**changes):
+        return seen(Watch(settings, changes.pop("face", None)), noise, settings, **changes)
+
+    assert "The content is being lost" in word() and "Contours" in word()
+    assert "Protection up" in word(mask=mask)
+    assert "Contours up" in word(mask=mask, protection=0.9)
+    assert "Content weight up" in word(mask=mask, protection=0.9, laplacian_weight=1.0)
+    assert "portrait" in word(face=Image.new("L", (8, 8), 255))
+    assert word(init="noise") == "", "noise has no shapes to lose yet"
+    assert seen(Watch(settings), pictures.read(content), settings) == ""
+
+
+def test_a_style_that_does_not_come_is_said(settings, content):
+    image = pictures.read(content)
+    assert "style has hardly come" in seen(Watch(settings), image, settings, settings.steps - 2)
+
+
+def test_a_picture_that_stands_still_is_said(settings, content):
+    settings, watch, losses = replace(settings, steps=1000), Watch(settings), {"style": 1.0}
+    clear = pictures.opened(content)
+    for number in range(1, STILL + 20):
+        image = clear.filter(ImageFilter.GaussianBlur(max(0, 10 - number)))
+        word = watch.see(Step(number, 0, settings, losses, pictures.to_tensor(image)))
+    assert word.startswith(f"The last {STILL + 5} steps changed the picture by less")
+
+
+def test_a_player_says_it(settings, encoder, tmp_path):
+    settings = replace(settings, style_weight=0.0)
+    player = Player(Run.create(tmp_path / "run", settings), encoder, weigh=1.0)
+    found = [step.shares for step in player]
+    assert "style has hardly come" in player.word
+    assert all(found) and player.shares == found[-1]
