@@ -21,7 +21,8 @@ LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND = 12  # of a film, at most
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
 INK, PAPER, BLANK, STEERED = "#222222", "#ffffff", "#dddddd", "#7b2cbf"
-COLOURS = ("#2a6f97", "#d1603d", "#7b2cbf", "#4c956c", "#b08900", "#8a8a8a")
+TERMS = ("content", "style", "tv", "laplacian", "similarity")
+COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
 
 
 def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
@@ -131,12 +132,19 @@ class Plot(Figure):
         return figure_png(self)
 
 
-def loss_curves(run: Run) -> Plot:
-    """Content, style and total variation over the steps, on a logarithmic axis; where the scale grew, a line."""
+def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
+    """Losses over the steps, by default each term's, on a logarithmic axis; where the scale grew, a line.
+
+    `names` are of columns of `run.metrics`; "style/" stands for those of all style layers.
+    """
     figure = Plot(figsize=(7, 3), layout="constrained")
     axes, rows = figure.subplots(), run.metrics
     steps = [row["step"] for row in rows]
-    for name, colour in {"content": "#2a6f97", "style": "#d1603d", "tv": "#8a8a8a"}.items():
+    known = rows[-1] if rows else {}
+    shown = [
+        n for n in known if n in names or n.startswith(tuple(s for s in names if s[-1] == "/"))
+    ]
+    for name, colour in zip(shown, itertools.cycle(COLOURS)):
         axes.plot(steps, [row[name] for row in rows], color=colour, label=name, linewidth=1.5)
     for before, after in itertools.pairwise(rows):
         if after["scale"] != before["scale"]:
@@ -146,7 +154,7 @@ def loss_curves(run: Run) -> Plot:
     if rows:
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST if relative else 0))
-        axes.legend(frameon=False, ncols=3, loc="best")
+        axes.legend(frameon=False, ncols=min(3, len(shown)), loc="best")
     axes.spines[["top", "right"]].set_visible(False)
     figure.set_figheight(3 + 0.15 * mark(axes, recipe.steering(run)))
     return figure

@@ -5,8 +5,7 @@ import math
 import os
 import threading
 import time
-from dataclasses import astuple, replace
-from functools import partial
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -14,32 +13,42 @@ import ipywidgets as widgets
 from IPython.display import display
 from PIL import Image
 
-from nsutils import colours, faces, pictures
-from nsutils.figures import contact_sheet, figure_png, loss_curves
+from nsutils import colours, pictures
+from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
-from nsutils.presets import PRESETS, RECIPES, preset
+from nsutils.presets import RECIPES
 from nsutils.recipe import plain
+from nsutils.replay import fork
 from nsutils.report import report
 from nsutils.run import Run
-from nsutils.samples import runs_folder, sample, samples
-from nsutils.settings import ENCODERS, PIXELS, Settings, Style
-from nsutils.sources import opened_mask, size_in_words
+from nsutils.samples import runs_folder, sample
+from nsutils.settings import Settings, Style
+from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
-from nsutils.widgets.brush import Brush
-from nsutils.widgets.controls import NAMED, STEERED, buttons, controls, same, value
+from nsutils.widgets.asked import Asked
+from nsutils.widgets.controls import NAMED, STEERED, buttons, put, same
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
-from nsutils.widgets.picker import Picker, complaint
+from nsutils.widgets.neighbours import Neighbours
+from nsutils.widgets.picker import complaint
+from nsutils.widgets.protect import Protect
+from nsutils.widgets.seen import Seen
 from nsutils.widgets.tiles import Tiles
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
+WEIGHING = 0.1  # of the time goes into finding the gradient's shares
 NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
-SHAPES = ("laplacian_weight", "similarity_weight", "protection", "mask_colors")
-OWN = "nsutils"  # among the presets
+WATCHED = {
+    "each term": TERMS,
+    "style layers": ("style/",),
+    "content layers": ("content/",),
+    "total": ("total",),
+}
 RECIPE = ("encoder", "size", *STEERED)
+AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
@@ -52,54 +61,51 @@ class Panel:
     does. Shown as a cell's last line, it returns at once. `play()` is the Run button, `wait()` blocks until the
     end, `run` is the run in hand, if any.
 
-    Callbacks come in any thread: they speak to the player and are soon done. What the player tells comes in
-    its thread and only sets widgets' values.
+    What is asked for goes one way, from `asked` and `protect` to the player; what comes of it the other, from the
+    player to `seen`, `tiles` and the words. Callbacks come in any thread: they speak to the player and are soon
+    done. What the player tells comes in its thread and only sets widgets' values.
     """
 
     def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
         kept = settings if isinstance(settings, Run) else None
-        self.given = (
-            kept.settings
-            if kept
-            else settings or Settings(sample("waterside"), (Style(sample("strokes")),))
-        )
-        self._made, self._weights = partial(replace, self.given), self.given.weights
+        if kept or not settings:
+            settings = kept.settings if kept else default()
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
-        uploads = self.folder / "uploads"
-        self.content = Picker("Content", samples("content"), self.given.content, uploads)
-        self.style = Picker("Style", samples("style"), self.given.styles[0].picture, uploads)
-        self.controls = controls(self.given)
-        self.preset = widgets.Dropdown(
-            options=(OWN, *RECIPES, *PRESETS),
-            description="Settings of",
-            tooltip="every setting as this kit or a published program has it; pictures and encoder stay",
-            style=NAMED,
-            layout={"width": "auto"},
-        )
+        self.protect = Protect(self.folder / "uploads")
+        self.asked = Asked(settings, self.folder / "uploads", self._moved)
         self.buttons = buttons()
         self.run_button, self.pause_button, self.stop_button, *later = self.buttons
         self.undo_button, self.report_button = later
         self.cut_button = widgets.Button(icon="play", layout={"width": "auto"})
-        self.progress = widgets.IntProgress(max=self.given.steps, layout={"width": "auto"})
+        self.hold = widgets.Checkbox(
+            description="Wait at the preview",
+            tooltip="hold the run while it is small: sliders act at once; then go on to the full size",
+            indent=False,
+            layout={"width": "auto"},
+        )
+        self.progress = widgets.IntProgress(max=settings.steps, layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
+        self.word = widgets.HTML().add_class("word")
         self.foreseen = Foreseen()
         self.problem, self.reported = widgets.HTML(), widgets.HTML()
-        self.brush = Brush(opened_or_none(self.given.content))
-        self.live = widgets.Image(format="jpeg").add_class("live")
+        self.seen = Seen(self._fork)
+        self.neighbours = Neighbours(lambda: self.settings, self._take)
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
-        self.tiles = Tiles().add_class("tiles")
-        self.side = widgets.VBox()
+        self.watched = widgets.Dropdown(
+            options=WATCHED, description="Watch", style=NAMED, layout={"width": "auto"}
+        )
+        self.tiles = Tiles(self._look_at)
         self.box = laid_out(self)
         self._static: list = []
-        self._taking_back, self._cut_off, self._masked = False, None, None
+        self._quiet, self._cut_off = False, None
         self._failed: Exception | None = None
         self._one_run = threading.Lock()
-        if self.given.mask:
-            self._lay_mask(self.given)
         self._connect()
         self._preview()
-        self._propose()
+        self.protect.show(settings.content)
+        if settings.mask:
+            self._lay_mask(settings)
         if kept:
             self.open(kept)
         self._offer_cut_off()
@@ -111,40 +117,32 @@ class Panel:
     @property
     def settings(self) -> Settings:
         """What the controls say; ValueError if that cannot be."""
-        for picker in (self.content, self.style):
-            if picker.path.value:
-                raise ValueError(
-                    f"no picture {picker.path.value!r}: mend the path, or empty its box"
-                )
-        asked = {n: value(control) for n, control in self.controls.items() if n != "encoder"}
-        first, *others = self.given.styles
-        layers = (PIXELS, *ENCODERS[self.controls["encoder"].value])
-        shares = {n: share for n, share in self.given.layer_weights.items() if n in layers}
-        styles = (replace(first, picture=self.style.value), *others)
-        pictured = {"content": self.content.value, "styles": styles}
-        pictured |= {"mask": self._kept_mask()}
-        return self._made(**pictured, **asked, **self._network, layer_weights=shares)
+        return self.asked.settings(self.protect.file)
 
     @property
-    def _network(self) -> dict[str, str | None]:
-        """The encoder, and the given weights if it is not the one that has its own."""
-        encoder = self.controls["encoder"].value
-        return {"encoder": encoder, "weights": None if encoder == "slim" else self._weights}
+    def controls(self) -> dict[str, widgets.Widget]:
+        """The controls by their settings' names."""
+        return self.asked.controls
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
+        self._play(lambda: Run.new(self.settings, self.folder))
+
+    def _play(self, made: Callable[[], Run]) -> None:
+        """Ends the run in hand and plays another."""
         with self._one_run:
             try:
-                settings = self.settings
-                run = Run.new(settings, self.folder)
+                run = made()
                 self._failed = None
             except (ValueError, OSError) as error:
                 self._failed = error
                 return self._complain(error)
             if self.player is not None:
                 self.player.close()
-            self.player = Player(run)
-            self._begin(settings)
+            self.player = Player(run, weigh=WEIGHING)
+            self.player.previewing, self.player.face = self.hold.value, self.protect.face
+            self._begin(self.player.settings)
+            self._show_kept()
             self.player.listeners.append(self._follow)
             self.player.start()
 
@@ -152,31 +150,22 @@ class Panel:
         """Takes up a run that is there: its settings on the controls, its pictures below, ready to go on."""
         if self.player is not None:
             self.player.close()
-        player = Player(run)
-        inputs = run.meta["inputs"]
-        self.given, self._weights = player.settings, player.settings.weights
-        self._made = partial(replace, self.given)
-        self.content.choose(self.given.content, inputs["content"]["name"])
-        self.style.choose(self.given.styles[0].picture, inputs["style_1"]["name"])
-        encoder = self.controls["encoder"]
-        encoder.options = tuple(dict.fromkeys((*encoder.options, self.given.encoder)))
-        encoder.value = self.given.encoder
-        self._renew_controls()
+        player = Player(run, weigh=WEIGHING)
+        self._quiet = True
+        self.asked.take(player.settings, run.meta["inputs"])
+        self._quiet = False
+        self.protect.show(player.settings.content)
         self._lay_mask(player.settings)
         self.player = player
-        self._begin(self.given)
-        for number, file in run.images.items():
-            if number in self.tiles.awaited:
-                self.tiles.fill(number, pictures.opened(file))
+        self._begin(player.settings)
+        self._show_kept()
         player.listeners.append(self._follow)
         self._follow(player)
 
     def go_on(self) -> None:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
-        player, own = self.player, self.controls["encoder"].value == self.player.settings.encoder
-        asked = {
-            name: value(self.controls[name]) for name in STEERED if own or "layers" not in name
-        }
+        player = self.player
+        asked = self.asked.steered(self.asked.encoder == player.settings.encoder)
         known = {name: getattr(player.settings, name) for name in asked}
         self.problem.value = ""
         try:
@@ -210,14 +199,10 @@ class Panel:
             self.player.undo()
         except ValueError as error:
             return self._complain(error)
-        self._taking_back = True
-        if self.player.settings.mask != self._masked:
-            self._lay_mask(self.player.settings)
-        for name in STEERED:
-            control, old = self.controls[name], getattr(self.player.settings, name)
-            if not same(value(control), old):
-                control.value = old
-        self._taking_back = False
+        self._quiet = True
+        self.asked.put(self.player.settings)
+        self._lay_mask(self.player.settings)
+        self._quiet = False
         if not self.player.playing and self.player.step:
             self._show(self.player.step)
 
@@ -254,130 +239,91 @@ class Panel:
         self.undo_button.on_click(lambda _: self.undo())
         self.report_button.on_click(lambda _: self.report())
         self.cut_button.on_click(lambda _: self._take_up())
-        for picker in (self.content, self.style):
-            picker.observe(lambda _: self._preview(), "value")
-            picker.observe(self._foresee, "value")
-        self.content.observe(lambda _: self._propose(), "value")
-        self.brush.observe(self._remask, "mask")
-        self.preset.observe(self._ask, "value")
-        self.controls["encoder"].observe(self._offer_layers, "value")
-        self.controls["encoder"].observe(self._foresee, "value")
-        self._connect_controls()
+        self.hold.observe(lambda change: self._hold(change["new"]), "value")
+        self.protect.brush.observe(lambda _: self._moved("mask"), "mask")
+        self.watched.observe(lambda _: self._draw_curves(), "value")
 
-    def _connect_controls(self) -> None:
-        for name, control in self.controls.items():
-            if name != "encoder":  # it outlives the others
-                control.observe(partial(self._steer, name), "value")
-                control.observe(self._foresee, "value")
-
-    def _foresee(self, change: dict | None = None) -> None:
-        """Says what the next run will cost; while one plays, its time left is enough."""
+    def _moved(self, name: str) -> None:
+        """What was moved takes effect within a step, and the forecast follows."""
+        self.problem.value = ""
+        if self._quiet:
+            return
+        if name in ("content", "styles"):
+            self._preview()
+        if name == "content":
+            self.protect.show(self.asked.content.value)
+        if name == "preset" and self.asked.preset.value in RECIPES:
+            self.protect.use()  # a face was found: the recipe protects it
+        if name in STEERED or name == "mask":
+            self._steer(name)
         if self.player is None or not self.player.playing:
             self.foreseen.follow(lambda: self.settings)
 
-    def _steer(self, name: str, change: dict) -> None:
-        """A moved control takes effect within a step; layers only if they are the playing encoder's."""
-        self.problem.value = ""
-        if self.player is None or name not in STEERED or self._taking_back:
+    def _steer(self, name: str) -> None:
+        """Tells the player; layers only if they are its encoder's."""
+        player = self.player
+        if player is None or not (player.playing or name in (*AT_ONCE, "mask")):
             return
-        if name == "original_colors" and not self.player.playing:
-            return self._recolour(change["new"])
-        if not self.player.playing:
-            return
-        if "layers" in name and self.controls["encoder"].value != self.player.settings.encoder:
-            return
+        asked = self.asked.steered(self.asked.encoder == player.settings.encoder)
+        asked["mask"] = self.protect.brush.image
         try:
-            self.player.steer(**{name: value(self.controls[name])})
-        except ValueError as error:
-            self._complain(error)
-
-    def _propose(self) -> None:
-        """Shows the content to the brush, and soon a face that is found in it."""
-        if not (image := opened_or_none(self.content.value)):
-            return
-        self.brush.show(image)
-
-        def look() -> None:
-            found = faces.portrait(image)
-            if found and not self.brush.mask:
-                self.brush.ellipse = [*astuple(found)]
-
-        threading.Thread(target=look, name="nsutils faces", daemon=True).start()
-
-    def _kept_mask(self) -> str | None:
-        """The file in which the painted mask is kept until a run takes it; None if nothing is marked."""
-        if not (mask := self.brush.image):
-            return None
-        data = pictures.png(mask, {})
-        file = self.folder / "uploads" / f"mask-{pictures.sha256(data)[:8]}.png"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(file, data)
-        return str(file)
-
-    def _lay_mask(self, settings: Settings) -> None:
-        """Puts the settings' mask on the brush."""
-        self._masked = settings.mask
-        self._taking_back = True
-        if settings.mask:
-            self.brush.take(opened_mask(settings.mask))
-        else:
-            self.brush.mask = b""
-        self._taking_back = False
-
-    def _remask(self, change: dict) -> None:
-        """What is painted while a run plays takes effect within a step."""
-        if self.player is None or self._taking_back:
-            return
-        try:
-            self.player.steer(mask=self.brush.image)
-            self._masked = self.player.settings.mask
+            if name in asked:
+                player.steer(**{name: asked[name]})
+            if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
+                self._recolour()
         except (ValueError, OSError) as error:
             self._complain(error)
 
-    def _recolour(self, amount: float) -> None:
-        """Puts so much of the content's colours back into the finished picture."""
-        try:
-            self.player.recolour(amount)
-        except ValueError as error:
-            return self._complain(error)
+    def _recolour(self) -> None:
+        """Puts the content's colours back into the finished picture, as much as is asked."""
+        self.player.settle()
         if self.player.step:
             self._show(self.player.step)
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()
 
+    def _take(self, changes: dict[str, float]) -> None:
+        """Moves sliders to a neighbour's settings."""
+        for name, asked in changes.items():
+            put(self.controls, name, asked)
+
+    def _hold(self, wanted: bool) -> None:
+        """Lets the run wait at its preview, or no longer."""
+        if self.player and self.player.playing:
+            self.player.previewing = wanted
+            if not wanted and self.player.status == "paused":
+                self.player.resume()
+
+    def _lay_mask(self, settings: Settings) -> None:
+        """Puts the settings' mask on the brush."""
+        before, self._quiet = self._quiet, True
+        self.protect.lay(settings.mask)
+        self._quiet = before
+
+    def _fork(self, step: int) -> None:
+        """Begins a new run that goes on from a kept step, with what the controls say."""
+        if self.player is None:
+            return
+        asked = self.asked.steered(self.asked.encoder == self.run.settings.encoder)
+        if self.run.settings.mask or self.protect.brush.image:
+            asked["mask"] = self.protect.brush.image
+        self._play(lambda: fork(self.run, step, **asked))
+
+    def _look_at(self, name: str | int) -> None:
+        """A tile was clicked: it is seen at full size."""
+        self.views.selected_index = 0
+        if name in ("content", "style"):
+            return
+        self.seen.choose(None if name == "result" else name)
+
     def _image(self, step: Step) -> Image.Image:
-        mask = self.brush.image if step.settings.mask_colors else None
-        return colours.finished(pictures.to_image(step.image), self._content, step.settings, mask)
+        settings = self.player.settings  # the latest: colours need no step
+        mask = mask_of(settings) if settings.mask_colors else None
+        return colours.finished(pictures.to_image(step.image), self._content, settings, mask)
 
     def _show(self, step: Step) -> None:
         # Every scale at one size, so that the page stays where it is.
-        self.live.value = pictures.jpeg(self._image(step).resize(self._size))
-
-    def _ask(self, change: dict) -> None:
-        """Makes the controls anew, with a preset's values; a slider's ends cannot be moved in the page."""
-        made = Settings if change["new"] == OWN else partial(preset, change["new"])
-        self.given = made(self.content.value, self.given.styles, **self._network)
-        # A program's numbers of scales and the like follow from what is asked: they are not kept.
-        self._made = made
-        if (
-            change["new"] in RECIPES and self.brush.ellipse
-        ):  # a face was found: the recipe protects it
-            self.brush.take(faces.mask_of([faces.Ellipse(*self.brush.ellipse)], self._size))
-            self.brush.ellipse = []
-        self._renew_controls()
-
-    def _renew_controls(self) -> None:
-        self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
-        self.side.children = asked_for(self)
-        self._connect_controls()
-        self._foresee()
-
-    def _offer_layers(self, change: dict) -> None:
-        self.problem.value = ""
-        known = ENCODERS[change["new"]]
-        for name, layers in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
-            self.controls[name].offer(layers, self.controls[name].value)
+        self.seen.show(self._image(step).resize(self._size), step.settings)
 
     def _offer_cut_off(self) -> None:
         """A button for the last run, if its process was ended in the middle of it."""
@@ -398,33 +344,40 @@ class Panel:
 
     def _preview(self) -> None:
         """Shows the chosen pictures, as long as there is no run to show."""
-        self.problem.value = ""
         if self.player is not None:
             return
         try:
-            chosen = {"content": self.content.value, "style": self.style.value}
-            images = {name: shown(path) for name, path in chosen.items()}
+            style = self.asked.styles.value[0].picture
+            images = {"content": shown(self.asked.content.value), "style": shown(style)}
         except ValueError:
             return  # the picker says so
-        self._lay(images, kept_steps(self.given))
+        self._lay(images, self.asked.given)
 
     def _begin(self, settings: Settings) -> None:
         names = {"content": settings.content, "style": settings.styles[0].picture}
-        self._lay({n: shown(path) for n, path in names.items()}, kept_steps(settings))
+        self._lay({n: shown(path) for n, path in names.items()}, settings)
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
         self.problem.value, self.reported.value, self.curves.value = "", "", NO_CURVES
+        self.word.value = ""
+        self.asked.weigh({})
         self.cut_button.layout.display = "none"
         self._enable("playing")
 
-    def _lay(self, images: dict[str, Image.Image], steps: list[int]) -> None:
+    def _lay(self, images: dict[str, Image.Image], settings: Settings) -> None:
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
         self._content = images["content"].resize(self._size)
-        self.live.value = pictures.jpeg(images["content"].resize(self._size))
-        self.tiles.plan(steps, self._size)
+        self.seen.begin(self._content, settings, self.run)
+        self.tiles.plan(kept_steps(settings), self._size)
         for name, image in images.items():
             self.tiles.fill(name, image)
+
+    def _show_kept(self) -> None:
+        """Fills the tiles of steps that were made before."""
+        for number, file in self.run.images.items():
+            if number in self.tiles.awaited:
+                self.tiles.fill(number, pictures.opened(file))
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""
@@ -436,21 +389,36 @@ class Panel:
             self._live_at = now
             self._show(step)
             self.progress.value, self.said.value = step.number, pace(player)
+            self.word.value = escape(player.word)
+            self.asked.weigh(player.shares)
         if step and player.settings.steps != self.progress.max:
-            self.progress.max = player.settings.steps
-            self.tiles.plan(kept_steps(player.settings), self._size, after=step.number - 1)
+            self._replan(player)
         if step and step.number in self.tiles.awaited:
             self.tiles.fill(step.number, self._image(step))
+            self.seen.keep([*player.run.images])
         if step and ended:
             self.tiles.fill("result", self._image(step))
             self.tiles.settle()
+            self.seen.keep([*player.run.images])
         if step and (halted or now - self._slow_at > SLOW_SECONDS):
             self._slow_at = now
-            self.curves.value = figure_png(loss_curves(player.run))
+            self._draw_curves()
             self._keep()
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
         self._enable(player.status)
+
+    def _replan(self, player: Player) -> None:
+        """There are more steps to come, or fewer."""
+        self.progress.max = player.settings.steps
+        self.tiles.plan(kept_steps(player.settings), self._size, after=player.step.number - 1)
+        self._quiet = True
+        put(self.controls, "steps", player.settings.steps)
+        self._quiet = False
+
+    def _draw_curves(self) -> None:
+        if self.run and self.run.metrics:
+            self.curves.value = figure_png(loss_curves(self.run, self.watched.value))
 
     def _enable(self, status: str) -> None:
         self.stop_button.disabled = ended = status in ENDED
@@ -476,7 +444,11 @@ class Panel:
         display(self.box._repr_mimebundle_() | {"text/plain": words}, raw=True)
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
         self._keep()
-        self._foresee()
+        self._moved("settings")
+
+
+def default() -> Settings:
+    return Settings(sample("waterside"), (Style(sample("strokes")),))
 
 
 def cut_off(folder: Path) -> Run | None:
@@ -486,14 +458,6 @@ def cut_off(folder: Path) -> Run | None:
         last = Run(files[-1].parent) if files else None
         return last if last and last.status == "interrupted" and last.last else None
     except (ValueError, OSError):
-        return None
-
-
-def opened_or_none(path: str) -> Image.Image | None:
-    """The picture in a file, if there is one: the picker says what is wrong."""
-    try:
-        return pictures.opened(path)
-    except ValueError:
         return None
 
 
@@ -508,43 +472,33 @@ def kept_steps(settings: Settings) -> list[int]:
     return steps[:: math.ceil(len(steps) / MOST_TILES)]
 
 
-def asked_for(panel: Panel) -> list[widgets.Widget]:
-    """The controls, from top to bottom."""
-    c = panel.controls
-    layers = widgets.VBox([c["style_layers"], c["content_layers"]])
-    shapes = widgets.VBox([c[name] for name in SHAPES])
-    return [
-        *(heading("For the next run"), panel.content, panel.style, panel.preset),
-        *(c["encoder"], c["size"]),
-        *(heading("At any time, also while it runs"), c["steps"], c["style_weight"]),
-        *(c["content_weight"], c["tv_weight"], c["original_colors"]),
-        widgets.Accordion([shapes, layers], titles=("Faces and shapes", "Layers")),
-    ]
-
-
 def laid_out(panel: Panel) -> widgets.VBox:
     """Controls beside the picture, or above it where the window is narrow; the tiles below."""
-    panel.side.children = asked_for(panel)
+    panel.views = widgets.Tab(
+        [
+            panel.seen,
+            widgets.VBox([panel.watched, panel.curves]),
+            panel.protect,
+            panel.neighbours,
+        ],
+        titles=("Picture", "Losses", "Protect", "Neighbours"),
+    )
     main = [
         panel.cut_button,
         widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"}),
+        panel.hold,
         panel.progress,
         panel.said,
+        panel.word,
         panel.foreseen,
         panel.problem,
         panel.reported,
-        widgets.Tab(
-            [panel.live, panel.curves, panel.brush], titles=("Picture", "Losses", "Protect")
-        ),
+        panel.views,
     ]
-    columns = widgets.Box([panel.side.add_class("controls"), widgets.VBox(main).add_class("views")])
+    columns = widgets.Box([panel.asked, widgets.VBox(main).add_class("views")])
     css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
     parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
-
-
-def heading(words: str) -> widgets.HTML:
-    return widgets.HTML(f'<div class="heading">{words}</div>')
 
 
 def pace(player: Player) -> str:
@@ -553,6 +507,8 @@ def pace(player: Player) -> str:
     words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
     if player.status == "playing":
         return f"{words}, {player.speed:.1f} steps/s, {clock(player.seconds_left)} left"
+    if player.status == "paused" and player.previewing:
+        return f"Preview: {words}. Move sliders and see; Resume goes on to the full size"
     status = player.run.status if player.status == "ready" else player.status
     return f"{status.capitalize()}: {words}"
 

@@ -28,6 +28,10 @@ from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
 
 SMALLER = 0.8  # of the edge that did not fit
+PREVIEW, MORE = (
+    128,
+    12,
+)  # pixels: the least long edge of a preview; steps that follow a change of it
 GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
@@ -42,11 +46,14 @@ class Player:
     `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
     in the thread that plays, after each step and once at the end. `word` is a sentence on how it goes, if there is
     something to say (`nsutils.watch`); `face`, white there, is a place to look after where no mask is. `shares` are
-    the gradient's, as last found; `weigh` is how much of the time may go into that: 0 none, 1 at each step.
+    the gradient's, as last found; `weigh` is how much of the time may go into that: 0 none, 1 at each step. While
+    `previewing` the run pauses at the end of the first scale of 128 pixels or more, and follows what is steered
+    with a few more steps there, until `resume()`.
     """
 
     def __init__(self, run: Run, encoder: Encoder | None = None, weigh: float = 0.0):
         self.run, self.encoder, self.weigh = run, encoder, weigh
+        self.previewing = False
         self.shares: dict[str, float] = {}
         self.face: Image.Image | None = None
         self.word, self._watch, self._told = "", None, set()
@@ -59,7 +66,7 @@ class Player:
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
         self._lock = threading.Lock()
-        self._go, self._stop, self._ended = (threading.Event() for _ in range(3))
+        self._go, self._stop, self._ended, self._moved = (threading.Event() for _ in range(4))
         self._thread: threading.Thread | None = None
         self._go.set()
 
@@ -97,6 +104,7 @@ class Player:
         changes = masked(changes, self.run.add_mask)
         with self._lock:
             self.settings = replace(self.settings, **changes)
+        self._moved.set()
 
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
@@ -126,7 +134,8 @@ class Player:
                     raise ValueError("there is no change to take back")
                 self._wanted = self._undoable.pop()
             self.settings = self._wanted
-        self._settle()
+        self._moved.set()
+        self.settle()
 
     def _follow(self, number: int) -> Settings:
         """The settings in force after step `number`: by the record, and by what was asked, which is written down."""
@@ -143,41 +152,38 @@ class Player:
             self.settings = self._recorded = self._wanted = asked
         return asked
 
-    def recolour(self, original_colors: float) -> None:
-        """Puts so much of the content's colours into the picture of a run that is not playing; no step is made."""
-        if self.settings.color_method != "luminance":
-            raise ValueError(
-                "color_method is no luminance: colours were matched before the run; begin a new one"
-            )
-        self.steer(original_colors=original_colors)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Lets what needs no step take effect at once if none is being made: the colours kept."""
+    def settle(self) -> None:
+        """Lets what needs no step take effect at once if none is being made: the content's colours that are kept."""
         if self.step and not self.playing:
             self._follow(self._number)
             self._leave_behind()
 
     def _leave_behind(self) -> None:
         """Writes the last step, in the colours that are wanted now, to go on from and to look at."""
-        if self.step and self.settings.color_method == "luminance":
-            colours = {"original_colors": self.settings.original_colors}
-            self.step = replace(self.step, settings=replace(self.step.settings, **colours))
-        if self.step:
-            self.run.checkpoint(self.step)
-            self.run.finish(self.step)
+        if not self.step:
+            return
+        wanted = {"mask_colors": self.settings.mask_colors}
+        if self.settings.color_method == "luminance":  # else they were matched before the run
+            wanted["original_colors"] = self.settings.original_colors
+        self.step = replace(self.step, settings=replace(self.step.settings, **wanted))
+        self.run.checkpoint(self.step)
+        masked = replace(self.step.settings, mask=self.settings.mask)
+        self.run.finish(replace(self.step, settings=masked))
 
     def pause(self) -> None:
         """Holds before the next step."""
         self._go.clear()
 
     def resume(self) -> None:
+        """Goes on after a pause, from a preview to the scales that follow."""
+        self.previewing = False
         self._go.set()
+        self._moved.set()
 
     def stop(self) -> None:
         """Ends after the step in hand; the run can be gone on with."""
         self._stop.set()
-        self._go.set()
+        self.resume()
 
     def start(self) -> "Player":
         """Plays in a thread."""
@@ -450,16 +456,36 @@ class Player:
         return FloatingPointError(f"{error}; it was taken back from step {reached} to step {good}")
 
     def _held(self) -> float:
-        """Waits while paused; for how many seconds."""
-        if self._go.is_set():
+        """Waits while paused, or with a preview that is done; for how many seconds."""
+        previewed = self._previewed()
+        if self._go.is_set() and not previewed:
             return 0.0
-        begun = time.monotonic()
+        begun, asked = time.monotonic(), self.settings
         self.run.checkpoint(self.step)
+        self._moved.clear()
         self._enter("paused")
         self._tell()
-        self._go.wait()
+        while not self._go.is_set() or (previewed and self.previewing and self.settings == asked):
+            self._moved.wait()
+            self._moved.clear()
+        if previewed and self.previewing:
+            self._stay()
         self._enter("playing")
         return time.monotonic() - begun
+
+    def _previewed(self) -> bool:
+        """Whether the next step would leave the scale of the preview."""
+        if not self.previewing or not self.steps_left:
+            return False
+        ladder, number = scales_of(self.settings), self.step.number
+        here, after = ladder[self.step.scale], ladder[scale_of(self.settings, number)]
+        return max(after) > max(here) >= PREVIEW
+
+    def _stay(self) -> None:
+        """Some more steps at the scale of the last."""
+        counts, scale = [*self.settings.scale_steps], self.step.scale
+        counts[scale] += MORE
+        self.steer(scale_steps=tuple(counts), steps=self.settings.steps + MORE)
 
     def _enter(self, status: str, **facts: Any) -> None:
         self.run.note(status=status, **facts)

@@ -171,8 +171,8 @@ def test_strokes_reach_the_kernel_and_are_taken_back(page, folder):
         page.keyboard.press("Control+z")
     until(page, lambda: mask(folder)[12].max() == 0)
     assert mask(folder)[60, 40] > 0.9 and mask(folder)[60, 80] < 0.1
-    button(page, "Undo").click()
-    button(page, "Undo").click()
+    button(page, "Undo stroke").click()
+    button(page, "Undo stroke").click()
     until(page, lambda: not (folder / "mask.png").read_bytes())
     assert page.evaluate(CELLS) == cells
 

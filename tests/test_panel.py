@@ -14,6 +14,7 @@ from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
 from nsutils.vgg import VARIABLE
+from nsutils.widgets.viewer import Viewer
 
 ENDLESS = 100_000  # steps: until stopped
 
@@ -47,7 +48,8 @@ def until(panel, holds, seconds=60):
 
 def shown(image):
     """The picture in an image widget, decoded."""
-    return Image.open(io.BytesIO(image.value)).convert("RGB")
+    data = image.picture if isinstance(image, Viewer) else image.value
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def flat(image):
@@ -56,6 +58,10 @@ def flat(image):
 
 def images(panel):
     return {name: tile.children[0] for name, tile in panel.tiles.tiles.items()}
+
+
+def offered(layers):
+    return tuple(row["layer"] for row in layers.known)
 
 
 def sent(name, data):
@@ -86,15 +92,15 @@ def test_tiles_fill_in_order_and_hold_pictures(panel, settings):
     panel.wait()
     assert filled == expected[2:]
     assert list(images(panel)) == expected and not any(map(flat, images(panel).values()))
-    assert not flat(panel.live) and not flat(panel.curves)
+    assert not flat(panel.seen.viewer) and not flat(panel.curves)
 
 
 def test_pictures_keep_their_place_and_shape(panel):
     sizes = {name: shown(image).size for name, image in images(panel).items()}
-    live = shown(panel.live).size
+    live = shown(panel.seen.viewer).size
     assert live[0] / live[1] == pytest.approx(64 / 40, rel=0.01)
     seen = set()
-    panel.live.observe(lambda _: seen.add(shown(panel.live).size), "value")
+    panel.seen.viewer.observe(lambda _: seen.add(shown(panel.seen.viewer).size), "picture")
     panel.play()
     panel.wait()
     assert seen == {live}
@@ -125,7 +131,7 @@ def test_a_moved_control_takes_effect_within_a_step(playing, name, asked):
 
 
 def test_a_click_takes_one_layer_and_leaves_the_others(playing):
-    playing.controls["style_layers"].boxes["relu1_1"].value = False
+    playing.controls["style_layers"].chosen = [PIXELS, "relu2_1"]
     until(playing, lambda: playing.player.step.settings.style_layers == (PIXELS, "relu2_1"))
 
 
@@ -177,8 +183,7 @@ def test_run_while_running_ends_the_old_and_begins_anew(playing):
 
 def test_an_impossible_run_leaves_the_old_one_alone(playing):
     old = playing.run
-    for box in playing.controls["content_layers"].boxes.values():
-        box.value = False
+    playing.controls["content_layers"].chosen = []
     playing.run_button.click()
     assert "content_layers is empty" in playing.problem.value
     assert playing.run is old and old.status == "playing"
@@ -188,45 +193,50 @@ def test_a_path_that_is_no_picture_is_one_line_and_not_chosen(panel, content, tm
     notes = tmp_path / "notes.txt"
     notes.write_text("no picture")
     for wrong in (notes, tmp_path / "nowhere.png", tmp_path):
-        panel.content.path.value = str(wrong)
-        said = panel.content.problem.value
-        assert wrong.name in said and "\n" not in said and panel.content.value == content
+        panel.asked.content.path.value = str(wrong)
+        said = panel.asked.content.problem.value
+        assert wrong.name in said and "\n" not in said and panel.asked.content.value == content
     panel.run_button.click()
     assert panel.run is None and "empty its box" in panel.problem.value
-    panel.content.path.value = ""
-    assert not panel.content.problem.value
+    panel.asked.content.path.value = ""
+    assert not panel.asked.content.problem.value
     assert plays(panel)
 
 
 def test_a_path_is_chosen_and_joins_the_list(panel, tmp_path):
     path = tmp_path / "other.png"
     Image.linear_gradient("L").save(path)
-    panel.content.path.value = str(tmp_path / "nowhere.png")
-    panel.content.path.value = f" {path} "
-    assert panel.content.value == str(path) and panel.content.list.label == "other.png"
-    assert panel.content.problem.value == "" and panel.settings.content == str(path)
+    panel.asked.content.path.value = str(tmp_path / "nowhere.png")
+    panel.asked.content.path.value = f" {path} "
+    assert panel.asked.content.value == str(path) and panel.asked.content.list.label == "other.png"
+    assert panel.asked.content.problem.value == "" and panel.settings.content == str(path)
     assert shown(images(panel)["content"]).size == (360, 360)
 
 
 def test_an_upload_is_kept_and_chosen(panel, tmp_path):
     data = pictures.jpeg(Image.linear_gradient("L").resize((60, 50)))
-    panel.style.upload.value = (sent("../sent.jpg", data),)
+    panel.asked.styles.rows[0].picker.upload.value = (sent("../sent.jpg", data),)
     (kept,) = (tmp_path / "runs" / "uploads").iterdir()
-    assert kept.read_bytes() == data and panel.style.value == str(kept)
-    assert panel.style.list.label == "sent.jpg" and panel.settings.styles[0].picture == str(kept)
+    assert kept.read_bytes() == data and panel.asked.styles.rows[0].picker.value == str(kept)
+    assert panel.asked.styles.rows[0].picker.list.label == "sent.jpg" and panel.settings.styles[
+        0
+    ].picture == str(kept)
     assert plays(panel)
 
 
 def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp_path):
-    panel.style.upload.value = (sent("notes.txt", b"no picture"),)
-    assert "notes.txt" in panel.style.problem.value and panel.style.value == style
+    panel.asked.styles.rows[0].picker.upload.value = (sent("notes.txt", b"no picture"),)
+    assert (
+        "notes.txt" in panel.asked.styles.rows[0].picker.problem.value
+        and panel.asked.styles.rows[0].picker.value == style
+    )
     assert not list((tmp_path / "runs" / "uploads").iterdir())
     assert plays(panel)
 
 
 def test_a_panel_over_a_picture_that_is_gone_says_so(settings, tmp_path):
     panel = Panel(replace(settings, content="gone.png"), tmp_path / "runs")
-    assert "gone.png" in panel.content.problem.value
+    assert "gone.png" in panel.asked.content.problem.value
     panel.run_button.click()
     assert "gone.png" in panel.problem.value
     with pytest.raises(ValueError, match=r"gone\.png"):
@@ -286,13 +296,13 @@ def test_any_number_can_stand_on_a_slider(settings, tmp_path, numbers):
 def test_an_encoder_offers_its_layers(panel, settings):
     style, content = panel.controls["style_layers"], panel.controls["content_layers"]
     panel.controls["encoder"].value = "vgg19"
-    assert tuple(content.boxes) == ENCODERS["vgg19"]
-    assert tuple(style.boxes) == (PIXELS, *ENCODERS["vgg19"])
+    assert offered(content) == ENCODERS["vgg19"]
+    assert offered(style) == (PIXELS, *ENCODERS["vgg19"])
     assert style.value == settings.style_layers and content.value == settings.content_layers
-    style.boxes["relu5_4"].value = True
+    style.chosen = ["relu5_4", *style.chosen]  # the page sends them as they were ticked
     assert panel.settings.style_layers == (*settings.style_layers, "relu5_4")
     panel.controls["encoder"].value = "slim"
-    assert tuple(content.boxes) == ENCODERS["slim"] and panel.settings == settings
+    assert offered(content) == ENCODERS["slim"] and panel.settings == settings
 
 
 def test_encoders_that_need_a_file_are_offered_where_there_is_one(settings, tmp_path):
@@ -306,7 +316,8 @@ def test_encoders_that_need_a_file_are_offered_where_there_is_one(settings, tmp_
 
 def test_another_encoders_layers_do_not_steer_the_run(playing):
     playing.controls["encoder"].value = "vgg19"
-    playing.controls["style_layers"].boxes["relu5_4"].value = True
+    style = playing.controls["style_layers"]
+    style.chosen = [*style.chosen, "relu5_4"]
     playing.controls["encoder"].value = "slim"
     made = playing.player.step.number
     until(playing, lambda: playing.player.step.number > made + 1)
@@ -315,18 +326,18 @@ def test_another_encoders_layers_do_not_steer_the_run(playing):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_sets_every_control_and_what_has_none(panel, settings, name):
-    panel.preset.value = name
+    panel.asked.preset.value = name
     made, wanted = panel.settings, preset(name, settings.content, settings.styles, encoder="slim")
     assert made == replace(wanted, size=made.size)
     assert made.size == (wanted.size or 64), "the content's own width"
-    panel.preset.value = "nsutils"
+    panel.asked.preset.value = "nsutils"
     assert panel.settings == Settings(settings.content, settings.styles)
 
 
 def test_a_preset_can_be_had_with_slim_though_there_are_weights(settings, tmp_path):
     panel = Panel(replace(settings, encoder=None, weights="vgg_conv.pth"), tmp_path)
     panel.controls["encoder"].value = "slim"
-    panel.preset.value = "gatys"
+    panel.asked.preset.value = "gatys"
     assert (panel.settings.encoder, panel.settings.weights) == ("slim", None)
     panel.controls["encoder"].value = "vgg19-caffe"
     assert panel.settings.weights == "vgg_conv.pth"
@@ -334,11 +345,11 @@ def test_a_preset_can_be_had_with_slim_though_there_are_weights(settings, tmp_pa
 
 def test_a_preset_follows_the_encoder_and_the_size(settings, tmp_path):
     panel = Panel(settings, tmp_path / "runs")
-    panel.preset.value = "jcjohnson"
+    panel.asked.preset.value = "jcjohnson"
     assert panel.settings.feature_scale > 1
     panel.controls["encoder"].value = "vgg19"
     assert panel.settings.feature_scale == 1
-    panel.preset.value = "crowsonkb"
+    panel.asked.preset.value = "crowsonkb"
     panel.controls["size"].value = 256
     wanted = preset("crowsonkb", "c", "s", size=256)
     assert panel.settings.scale_steps == wanted.scale_steps
@@ -346,8 +357,8 @@ def test_a_preset_follows_the_encoder_and_the_size(settings, tmp_path):
 
 
 def test_a_preset_keeps_pictures_chosen_since(panel, style):
-    panel.content.value = style
-    panel.preset.value = "gatys"
+    panel.asked.content.value = style
+    panel.asked.preset.value = "gatys"
     assert panel.settings.content == style and panel.settings.optimizer == "lbfgs"
 
 
@@ -355,9 +366,9 @@ def test_the_contents_colours_come_back_at_once_when_the_run_is_done(settings, t
     panel = Panel(replace(settings, steps=2, scale_steps=()), tmp_path / "runs")
     panel.run_button.click()
     panel.wait()
-    before, made = shown(panel.live), panel.run.metrics
+    before, made = shown(panel.seen.viewer), panel.run.metrics
     panel.controls["original_colors"].value = 1.0
-    kept = shown(panel.live)
+    kept = shown(panel.seen.viewer)
     difference = ImageChops.difference(kept.convert("YCbCr"), before.convert("YCbCr"))
     (_, light), *others = difference.getextrema()
     assert light <= 12 < max(high for _, high in others)
@@ -467,7 +478,7 @@ def test_a_report_is_written_and_can_be_saved(panel):
 def half_masked(panel):
     mask = Image.new("L", (64, 40))
     mask.paste(255, (0, 0, 32, 40))
-    panel.brush.take(mask)
+    panel.protect.brush.take(mask)
 
 
 def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settings, tmp_path):
@@ -477,14 +488,14 @@ def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settin
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
     kept = pictures.opened(panel.run.settings.mask).convert("L")
     assert kept.getpixel((5, 20)) == 255 and kept.getpixel((60, 20)) == 0
-    panel.brush.mask = b""
+    panel.protect.brush.mask = b""
     until(panel, lambda: panel.player.step.settings.mask is None)
     panel.undo_button.click()
     until(panel, lambda: panel.player.step.settings.mask is not None)
-    assert panel.brush.image.getpixel((5, 20)) == 255
+    assert panel.protect.brush.image.getpixel((5, 20)) == 255
     panel.player.close()
     assert [line.get("mask") is None for line in panel.run.steering] == [True, False]
-    assert Panel(Run(panel.run.folder)).brush.image.getpixel((5, 20)) == 255
+    assert Panel(Run(panel.run.folder)).protect.brush.image.getpixel((5, 20)) == 255
 
 
 def test_a_face_is_proposed_and_a_mask_that_is_there_is_left_alone(settings, tmp_path):
@@ -492,8 +503,8 @@ def test_a_face_is_proposed_and_a_mask_that_is_there_is_left_alone(settings, tmp
     face = replace(settings, content=sample("astronaut"), size=64)
     panel = Panel(face, tmp_path / "runs")
     found = threading.Event()
-    panel.brush.observe(lambda _: found.set(), "ellipse")
-    assert panel.brush.ellipse or found.wait(60)
-    x, y = panel.brush.ellipse[:2]
+    panel.protect.brush.observe(lambda _: found.set(), "ellipse")
+    assert panel.protect.brush.ellipse or found.wait(60)
+    x, y = panel.protect.brush.ellipse[:2]
     assert (x, y) == (pytest.approx(0.44, abs=0.05), pytest.approx(0.25, abs=0.05))
     assert panel.settings.mask is None

@@ -18,7 +18,7 @@ const PARTS = `
       ${button("tool=ellipse", "circle-o", "Ellipse", "mark an ellipse: drag from corner to corner; by keys: Enter")}
     </div>
     <div class="row">
-      ${button("act=undo", "undo", "Undo", "take the last change back (Ctrl+Z)")}
+      ${button("act=undo", "undo", "Undo stroke", "take the last change back (Ctrl+Z)")}
       ${button("act=clear", "trash", "Clear", "mark nothing")}
     </div>
   </div>

@@ -40,28 +40,28 @@ class Brush(anywidget.AnyWidget):
         """Puts another picture below; the mask stays if the shape does, a proposal goes."""
         width, height = pictures.fitted(image.size, min(EDGE, max(image.size)))
         with self.hold_sync():
-            if self._size != (width, height):
+            if self.size != (width, height):
                 self.mask = b""
             self.ellipse = []
             self.picture = pictures.jpeg(image.convert("RGB").resize((2 * width, 2 * height)))
 
     def take(self, mask: Image.Image) -> None:
         """Makes an image of the picture's shape, at any size, the mask."""
-        if not self._size:
+        if not self.size:
             raise ValueError("no picture to lay a mask on; show one first")
-        fitted = pictures.fitted(mask.size, max(self._size))
+        fitted = pictures.fitted(mask.size, max(self.size))
         if any(
-            abs(one - other) > 1 + one / 20 for one, other in zip(fitted, self._size, strict=True)
+            abs(one - other) > 1 + one / 20 for one, other in zip(fitted, self.size, strict=True)
         ):
             raise ValueError(
                 "a mask of {} x {} pixels does not fit a picture of {} x {}; "
-                "give one of the picture's shape".format(*mask.size, *self._size)
+                "give one of the picture's shape".format(*mask.size, *self.size)
             )
-        grey = pictures.eight_bits(mask).convert("L").resize(self._size)
+        grey = pictures.eight_bits(mask).convert("L").resize(self.size)
         self.mask = pictures.png(grey, {})
 
     @property
-    def _size(self) -> tuple[int, int] | None:
+    def size(self) -> tuple[int, int] | None:
         """The mask's width and height; None without a picture."""
         if not self.picture:
             return None

@@ -15,13 +15,27 @@ NAMED = {"description_width": "112px"}
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
     *("laplacian_weight", "similarity_weight", "protection", "mask_colors"),
-    *("style_layers", "content_layers"),
+    *("style_layers", "layer_weights", "content_layers"),
 )
+# What will be seen when a slider is moved.
+TIPS = {
+    "encoder": NOTES["encoder"],
+    "size": "long edge of the picture in pixels; twice as long takes four times as long",
+    "steps": "most of the picture is there after a third of them; more are finer, and slower",
+    "style_weight": "right: more of the style's strokes, colours and swirls; left: more of your picture",
+    "content_weight": "right: your picture's shapes hold more firmly; left: the style may bend them",
+    "tv_weight": "right: smoother, without grain; left: crisp, but noise may stay",
+    "original_colors": "0: the style's colours; 1: those of your picture, in the style's strokes",
+    "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
+    "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
+    "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
+    "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
+}
 
 
 def controls(settings: Settings) -> dict[str, widgets.Widget]:
     """A control for each setting that the panel offers, by the setting's name."""
-    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {NOTES[name]}" for name in NOTES}
+    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {TIPS[name]}" for name in TIPS}
     slider = {"style": NAMED, "layout": {"width": "auto"}}
     offered = ("slim", *vgg.BLOCKS, settings.encoder)  # the others need a file
 
@@ -56,7 +70,11 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "protection": share("protection", "Protection"),
         "mask_colors": share("mask_colors", "Own colours"),
         "style_layers": Layers(
-            "Style layers", NOTES["style_layers"], (PIXELS, *known), settings.style_layers
+            "Style layers",
+            NOTES["style_layers"],
+            (PIXELS, *known),
+            settings.style_layers,
+            settings.layer_weights,
         ),
         "content_layers": Layers(
             "Content layers", NOTES["content_layers"], known, settings.content_layers
@@ -81,9 +99,24 @@ def buttons() -> list[widgets.Button]:
     return made
 
 
-def value(control: widgets.Widget) -> Any:
-    """What a control says, in the terms of `Settings`."""
+def value(controls: dict[str, widgets.Widget], name: str) -> Any:
+    """What the controls say of a setting, in the terms of `Settings`."""
+    if name == "layer_weights":
+        return dict(controls["style_layers"].weights)
+    control = controls[name]
     return control.weight if isinstance(control, Weight) else control.value
+
+
+def put(controls: dict[str, widgets.Widget], name: str, asked: Any) -> None:
+    """Makes the controls say it."""
+    if same(value(controls, name), asked):
+        return
+    if name == "layer_weights":
+        controls["style_layers"].weights = dict(asked)
+    elif isinstance(control := controls[name], Weight):
+        control.put(asked)
+    else:
+        control.value = asked
 
 
 def same(one: Any, other: Any) -> bool:

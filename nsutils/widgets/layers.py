@@ -1,45 +1,102 @@
-"""Layers of a network, a box to tick each: a click takes one away and leaves the others."""
+"""A row for each layer of a network: a box that takes it in, and for style layers its weight and its share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-import ipywidgets as widgets
+import anywidget
 import traitlets
 
+from nsutils.settings import PIXELS
 
-class Layers(widgets.VBox):
-    """`value` are the layers ticked, in the network's order."""
+# What a layer sees, by its block; pixels are the picture's own.
+SIGHTS = {
+    PIXELS: "the palette: each pixel's colour and that around it",
+    "relu1": "grain and thin edges",
+    "relu2": "dots and the marks of a brush",
+    "relu3": "strokes and small patterns",
+    "relu4": "swirls, and parts of things",
+    "relu5": "how large patterns lie together",
+}
+SHALLOW = 3  # blocks that see what is fine
 
+
+class Layers(anywidget.AnyWidget):
+    """`value` are the layers taken in, in the network's order; `weights` those that are not 1, by layer.
+
+    `shares` are of the picture's gradient, by layer, as far as they are known.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_suffix(".css")
+    name = traitlets.Unicode().tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+    weighted = traitlets.Bool().tag(sync=True)
+    known = traitlets.List(traitlets.Dict()).tag(sync=True)
+    choices = traitlets.Dict().tag(sync=True)
+    chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    weights = traitlets.Dict().tag(sync=True)
+    shares = traitlets.Dict().tag(sync=True)
     value = traitlets.Tuple()
 
-    def __init__(self, name: str, note: str, known: Iterable[str], chosen: Iterable[str]):
-        self.boxes: dict[str, widgets.Checkbox] = {}
-        self.grid = widgets.GridBox(
-            layout={"grid_template_columns": "repeat(auto-fill, minmax(72px, 1fr))"}
-        )
-        heading = widgets.HTML(f'<div class="heading">{name}</div><div class="note">{note}</div>')
-        super().__init__([heading, self.grid])
-        self.add_class("layers")
-        self.offer(known, chosen)
+    def __init__(
+        self,
+        name: str,
+        note: str,
+        known: Iterable[str],
+        chosen: Iterable[str],
+        weights: Mapping[str, float] | None = None,
+    ):
+        super().__init__(name=name, note=note, weighted=weights is not None)
+        self.offer(known, chosen, weights or {})
 
-    def offer(self, known: Iterable[str], chosen: Iterable[str]) -> None:
-        """Boxes for these layers; those chosen that are among them are ticked."""
-        self.boxes = {
-            layer: widgets.Checkbox(
-                layer in chosen, description=layer, indent=False, layout={"width": "auto"}
-            )
-            for layer in known
-        }
-        for box in self.boxes.values():
-            box.observe(lambda _: self._read(), "value")
-        self.grid.children = list(self.boxes.values())
-        self._read()
+    def offer(
+        self,
+        known: Iterable[str],
+        chosen: Iterable[str],
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """Rows for these layers; those chosen that are among them are taken in."""
+        known = [*known]
+        weights = self.weights if weights is None else weights
+        with self.hold_sync():
+            self.known = [{"layer": layer, "sight": sight(layer)} for layer in known]
+            self.choices = choices(known, self.weighted)
+            self.chosen = [layer for layer in known if layer in chosen]
+            self.weights = {layer: w for layer, w in weights.items() if layer in known}
+            self.shares = {}
 
-    def _read(self) -> None:
-        self.value = tuple(layer for layer, box in self.boxes.items() if box.value)
+    @traitlets.observe("chosen")
+    def _read(self, change: dict) -> None:
+        self.value = tuple(layer["layer"] for layer in self.known if layer["layer"] in self.chosen)
 
     @traitlets.observe("value")
     def _tick(self, change: dict) -> None:
-        for wanted in (True, False):  # new ones first, so that there is never none
-            for layer, box in self.boxes.items():
-                if (layer in change["new"]) == wanted:
-                    box.value = wanted
+        self.chosen = [*change["new"]]
+
+
+def sight(layer: str) -> str:
+    """What a layer sees, in words, and in how many pixels."""
+    if layer == PIXELS:
+        return SIGHTS[PIXELS]
+    field, stride, (block, last) = 1, 1, map(int, layer.removeprefix("relu").split("_"))
+    for depth in (2, 2, 4, 4)[: block - 1]:  # as VGG-19's
+        field, stride = field + (2 * depth + 1) * stride, 2 * stride
+    return f"{SIGHTS[f'relu{block}']}; it sees {field + 2 * last * stride} pixels across"
+
+
+def choices(known: list[str], style: bool) -> dict[str, list[str]]:
+    """Sets of layers to choose at once."""
+    deep = [layer for layer in known if layer != PIXELS]
+    if not style:
+        paired = {"fine": ("relu2_2",), "Gatys": ("relu4_2",), "both": ("relu2_2", "relu4_2")}
+        return {name: [*layers] for name, layers in paired.items() if {*layers} <= {*deep}}
+    firsts = [layer for layer in deep if layer.endswith("_1")]
+    pixels = [layer for layer in known if layer == PIXELS]
+    fine = [layer for layer in firsts if layer < f"relu{SHALLOW + 1}"]
+    coarse = [layer for layer in firsts if layer >= f"relu{SHALLOW}"]
+    return {
+        "fine": pixels + fine,
+        "Gatys": firsts,
+        "coarse": pixels + coarse,
+        "all": pixels + firsts,
+    }

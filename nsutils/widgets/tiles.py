@@ -1,6 +1,6 @@
 """A grid of captioned pictures that fill up as a run goes on. A tile keeps its place and shape while it is empty."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import ipywidgets as widgets
 from PIL import Image
@@ -12,10 +12,12 @@ COLUMNS = "repeat(auto-fill, minmax(min(120px, 100%), 1fr))"
 
 
 class Tiles(widgets.GridBox):
-    """Tiles by name: "content", "style", a step's number, "result"."""
+    """Tiles by name: "content", "style", a step's number, "result". `clicked(name)` is called for the one clicked."""
 
-    def __init__(self):
-        super().__init__(layout={"grid_template_columns": COLUMNS, "grid_gap": "8px"})
+    def __init__(self, clicked: Callable[[str | int], None], columns: str = COLUMNS):
+        super().__init__(layout={"grid_template_columns": columns, "grid_gap": "8px"})
+        self.clicked = clicked
+        self.add_class("tiles")
         self.tiles: dict[str | int, widgets.VBox] = {}
         self.awaited: set[str | int] = set()
         self.size = (EDGE, EDGE)
@@ -24,12 +26,17 @@ class Tiles(widgets.GridBox):
         """Empty tiles for these steps and the result, of that width and height; up to step `after` they stay."""
         made = [name for name in self.tiles if isinstance(name, int) and name <= after]
         names = [*made, *(step for step in steps if step > after), "result"]
+        self.lay(names, size, ("content", "style", *made))
+
+    def lay(
+        self, names: Iterable[str | int], size: tuple[int, int], stay: Iterable[str | int] = ()
+    ) -> None:
+        """Empty tiles of these names, after those that stay."""
         self.size = pictures.fitted(size, EDGE)
         blank = pictures.jpeg(Image.new("L", self.size, 128))
-        self.tiles = {
-            name: self.tiles.get(name) or tile(name) for name in ("content", "style", *names)
-        }
-        self.awaited = set(names) - set(made)
+        names = dict.fromkeys((*stay, *names))
+        self.tiles = {name: self.tiles.get(name) or self._tile(name) for name in names}
+        self.awaited = set(names) - set(stay)
         for name in self.awaited:
             self.tiles[name].add_class("empty")
             self.tiles[name].children[0].value = blank
@@ -48,8 +55,10 @@ class Tiles(widgets.GridBox):
         self.tiles = {name: tile for name, tile in self.tiles.items() if name not in self.awaited}
         self.children = list(self.tiles.values())
 
-
-def tile(name: str | int) -> widgets.VBox:
-    words = name if isinstance(name, str) else f"step {name}" if name else "start"
-    caption = widgets.HTML(f'<div class="caption">{words}</div>')
-    return widgets.VBox([widgets.Image(format="jpeg"), caption]).add_class("tile")
+    def _tile(self, name: str | int) -> widgets.VBox:
+        """A picture over its caption, a button that the page spreads over both."""
+        words = name if isinstance(name, str) else f"step {name}" if name else "start"
+        caption = widgets.Button(description=words, tooltip="look at it", layout={"width": "auto"})
+        caption.on_click(lambda _: self.clicked(name))
+        image = widgets.Image(format="jpeg")
+        return widgets.VBox([image, caption.add_class("caption")]).add_class("tile")

@@ -24,6 +24,11 @@ class Weight(widgets.FloatLogSlider):
         )
         self.add_class("from-zero")
 
+    def put(self, weight: float) -> None:
+        """Moves the slider there, or to its end if the weight lies beyond."""
+        lowest, highest = self.base**self.min, self.base**self.max
+        self.value = min(max(weight, lowest), highest)
+
     @property
     def weight(self) -> float:
         lowest = self.base**self.min

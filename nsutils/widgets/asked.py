@@ -1,0 +1,165 @@
+"""What is asked for: pictures, a preset, and a control for each setting."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from nsutils.presets import PRESETS, RECIPES, preset
+from nsutils.samples import samples
+from nsutils.settings import ENCODERS, PIXELS, Settings
+from nsutils.widgets.controls import NAMED, STEERED, controls, put, value
+from nsutils.widgets.picker import Picker
+from nsutils.widgets.share import Share, weight_for
+from nsutils.widgets.styles import Styles
+
+OWN = "nsutils"  # among the presets
+SHAPES = ("laplacian_weight", "similarity_weight", "protection", "mask_colors")
+TERMS = {
+    "content": "Content",
+    "style": "Style",
+    "tv": "Total variation",
+    "laplacian": "Contours",
+    "similarity": "Likeness",
+}
+
+
+class Asked(widgets.VBox):
+    """`settings(mask)` are what the controls say. `moved(name)` is called when one has been moved, with the setting's
+    name, or with content, styles, preset.
+    """
+
+    def __init__(self, given: Settings, uploads: Path, moved: Callable[[str], None]):
+        self.given, self.moved = given, moved
+        self._made, self._weights = partial(replace, given), given.weights
+        self.content = Picker("Content", samples("content"), given.content, uploads)
+        self.styles = Styles(samples("style"), given.styles, uploads)
+        self.shares = {name: Share(f"{words}, share") for name, words in TERMS.items()}
+        self.preset = widgets.Dropdown(
+            options=(OWN, *RECIPES, *PRESETS),
+            description="Settings of",
+            tooltip="every setting as this kit or a published program has it; pictures and encoder stay",
+            style=NAMED,
+            layout={"width": "auto"},
+        )
+        self.controls = controls(given)
+        super().__init__()
+        self.add_class("controls")
+        self._lay_out()
+        for name, part in {"content": self.content, "styles": self.styles}.items():
+            part.observe(lambda _, name=name: moved(name), "value")
+        self.preset.observe(lambda _: self._ask(), "value")
+        self.controls["encoder"].observe(lambda _: self._offer_layers(), "value")
+        for name, bar in self.shares.items():
+            bar.observe(partial(self._balance, name), "asked")
+
+    @property
+    def encoder(self) -> str:
+        return self.controls["encoder"].value
+
+    def settings(self, mask: str | None = None) -> Settings:
+        """What the controls say; ValueError if that cannot be."""
+        for picker in (self.content, *(row.picker for row in self.styles.rows)):
+            if picker.path.value:
+                raise ValueError(
+                    f"no picture {picker.path.value!r}: mend the path, or empty its box"
+                )
+        names = ("size", *STEERED)
+        pictured = {"content": self.content.value, "styles": self.styles.value, "mask": mask}
+        asked = {name: value(self.controls, name) for name in names}
+        return self._made(**pictured, **asked, **self._network)
+
+    def steered(self, own: bool) -> dict[str, Any]:
+        """What the controls say of the settings that a run may change; of its layers only if they are its `own`."""
+        names = [name for name in STEERED if own or "layer" not in name]
+        return {name: value(self.controls, name) for name in names}
+
+    def take(self, settings: Settings, inputs: dict[str, dict[str, str]] | None = None) -> None:
+        """Makes the controls anew for these settings; `inputs` are a run's, for the pictures' old names."""
+        self.given, self._weights = settings, settings.weights
+        self._made = partial(replace, settings)
+        names = {role: facts["name"] for role, facts in (inputs or {}).items()}
+        self.content.choose(settings.content, names.get("content"))
+        self.styles.take(
+            settings.styles,
+            [names.get(f"style_{n}") for n, _ in enumerate(settings.styles, 1)],
+        )
+        encoder = self.controls["encoder"]
+        encoder.options = tuple(dict.fromkeys((*encoder.options, settings.encoder)))
+        encoder.value = settings.encoder
+        self._renew()
+
+    def put(self, settings: Settings) -> None:
+        """Moves the controls to what a run's settings now are."""
+        for name in STEERED:
+            put(self.controls, name, getattr(settings, name))
+
+    def weigh(self, shares: dict[str, float]) -> None:
+        """Shows the shares of the gradient."""
+        for name, bar in self.shares.items():
+            bar.share = round(shares.get(name, 0.0), 3) if shares else -1.0
+        layers = {n.removeprefix("style/"): s for n, s in shares.items() if n.startswith("style/")}
+        self.controls["style_layers"].shares = {n: round(s, 3) for n, s in layers.items()}
+
+    @property
+    def _network(self) -> dict[str, str | None]:
+        """The encoder, and the given weights if it is not the one that has its own."""
+        return {
+            "encoder": self.encoder,
+            "weights": None if self.encoder == "slim" else self._weights,
+        }
+
+    def _balance(self, name: str, change: dict) -> None:
+        """Moves a weight so that its loss has the share that is asked for."""
+        bar, control = self.shares[name], self.controls[f"{name}_weight"]
+        if change["new"] >= 0:
+            if 0 < bar.share < 1:
+                control.put(weight_for(change["new"], control.weight, bar.share))
+            bar.asked = -1.0
+
+    def _ask(self) -> None:
+        """Makes the controls anew, with a preset's values; a slider's ends cannot be moved in the page."""
+        name = self.preset.value
+        made = Settings if name == OWN else partial(preset, name)
+        styles = [replace(style, scale=1.0) for style in self.styles.value]
+        self.given = made(self.content.value, styles, **self._network)
+        # A program's numbers of scales and the like follow from what is asked: they are not kept.
+        self._made = made
+        self.styles.take(self.given.styles)
+        self._renew()
+        self.moved("preset")
+
+    def _renew(self) -> None:
+        self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
+        self._lay_out()
+
+    def _offer_layers(self) -> None:
+        known = ENCODERS[self.encoder]
+        for name, layers in {"style_layers": (PIXELS, *known), "content_layers": known}.items():
+            self.controls[name].offer(layers, self.controls[name].value)
+        self.moved("encoder")
+
+    def _lay_out(self) -> None:
+        c, s = self.controls, self.shares
+        layers = widgets.VBox([c["style_layers"], c["content_layers"]])
+        shapes = [c["laplacian_weight"], s["laplacian"], c["similarity_weight"], s["similarity"]]
+        faces = widgets.VBox([*shapes, c["protection"], c["mask_colors"]])
+        self.children = [
+            *(heading("For the next run"), self.content, self.styles, self.preset),
+            *(c["encoder"], c["size"]),
+            *(heading("At any time, also while it runs"), c["steps"]),
+            *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
+            *(c["tv_weight"], s["tv"], c["original_colors"]),
+            widgets.Accordion([faces, layers], titles=("Faces and shapes", "Layers")),
+        ]
+        for name, control in c.items():
+            if name != "encoder":  # it outlives the others
+                control.observe(lambda _, name=name: self.moved(name), "value")
+        c["style_layers"].observe(lambda _: self.moved("layer_weights"), "weights")
+
+
+def heading(words: str) -> widgets.HTML:
+    return widgets.HTML(f'<div class="heading">{words}</div>')

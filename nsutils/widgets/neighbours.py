@@ -1,0 +1,124 @@
+"""Nine small pictures around the settings in hand: two of them lower, as they are, and higher."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import ipywidgets as widgets
+
+from nsutils import colours, encoders, pictures
+from nsutils.settings import Settings, vary
+from nsutils.sources import content_of, mask_of, scales
+from nsutils.transfer import stylize
+from nsutils.widgets.picker import complaint
+from nsutils.widgets.tiles import Tiles
+
+FACTOR = 3.0  # between neighbours
+PREVIEW = 128  # pixels, the least long edge
+WEIGHTS = {
+    "Style weight": "style_weight",
+    "Content weight": "content_weight",
+    "Total variation": "tv_weight",
+    "Contours": "laplacian_weight",
+    "Likeness": "similarity_weight",
+}
+SMALLEST = {"tv_weight": 0.005, "laplacian_weight": 0.05, "similarity_weight": 0.05}
+
+
+class Neighbours(widgets.VBox):
+    """`asked()` are the settings in the middle; `chosen(changes)` is called with what a picture that is clicked has."""
+
+    def __init__(self, asked: Callable[[], Settings], chosen: Callable[[dict[str, float]], None]):
+        self.asked, self.chosen = asked, chosen
+        axis = {"options": WEIGHTS, "layout": {"width": "auto", "flex": "1 1 160px"}}
+        self.down = widgets.Dropdown(description="Down", value="style_weight", **axis)
+        self.across = widgets.Dropdown(description="Across", value="content_weight", **axis)
+        self.button = widgets.Button(
+            description="Show me the neighbourhood",
+            icon="th",
+            tooltip="nine small pictures; a click on one takes its settings",
+            layout={"width": "auto"},
+        )
+        self.said = widgets.HTML().add_class("note")
+        self.tiles = Tiles(self._take, "repeat(3, minmax(0, 1fr))")
+        self.around: dict[str, Settings] = {}
+        row = widgets.HBox([self.down, self.across, self.button], layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.said, self.tiles])
+        self._turn = 0
+        self._settled = threading.Event()
+        self._settled.set()
+        self.button.on_click(lambda _: self.show())
+
+    def show(self) -> None:
+        """Paints them, in a thread; those being painted for an earlier call are given up."""
+        self._turn += 1
+        try:
+            around = neighbours(self.asked(), self.down.value, self.across.value)
+        except ValueError as error:
+            self.said.value = complaint(error)
+            return
+        self.around = {caption(settings, self.names): settings for settings in around}
+        self.tiles.lay(self.around, content_of(around[0]).size)
+        self.said.value = "Painting nine small pictures …"
+        self._settled.clear()
+        threading.Thread(
+            target=self._paint, args=(self._turn,), name="nsutils neighbours", daemon=True
+        ).start()
+
+    def wait(self) -> None:
+        """Returns when they are painted."""
+        self._settled.wait()
+
+    @property
+    def names(self) -> list[str]:
+        return [*dict.fromkeys((self.down.value, self.across.value))]
+
+    def _paint(self, turn: int) -> None:
+        try:
+            around = dict(self.around)
+            encoder = encoders.of(next(iter(around.values())))
+            for name, settings in around.items():
+                steps = stylize(settings, encoder)
+                *_, last = itertools.takewhile(lambda _: turn == self._turn, steps)
+                if turn != self._turn:
+                    return
+                image = pictures.to_image(last.image)
+                image = colours.finished(image, content_of(settings), settings, mask_of(settings))
+                self.tiles.fill(name, image)
+            self.said.value = "Each a third, or three times. A click on one takes its settings."
+        except (ValueError, OSError, FloatingPointError) as error:
+            self.said.value = complaint(error)
+        finally:
+            if turn == self._turn:
+                self._settled.set()
+
+    def _take(self, name: str) -> None:
+        self.chosen({setting: getattr(self.around[name], setting) for setting in self.names})
+
+
+def neighbours(settings: Settings, down: str, across: str) -> list[Settings]:
+    """The settings with two of them at a third, as they are, and three times, made as small as a preview."""
+    ladder = scales(settings, pictures.shape(settings.content))
+    last = next((n for n, shape in enumerate(ladder) if max(shape) >= PREVIEW), len(ladder) - 1)
+    counts = settings.scale_steps
+    small = replace(
+        settings,
+        size=max(ladder[last]),
+        side="long",
+        scale_steps=counts[:last],
+        steps=min(
+            settings.steps, sum(counts[: last + 1]) if last < len(counts) else settings.steps
+        ),
+    )
+
+    def around(name: str) -> list[float]:
+        middle = getattr(settings, name) or SMALLEST.get(name, 0.1) / FACTOR
+        return [middle / FACTOR, middle, middle * FACTOR]
+
+    return vary(small, **{name: around(name) for name in dict.fromkeys((down, across))})
+
+
+def caption(settings: Settings, names: list[str]) -> str:
+    words = {name: word for word, name in WEIGHTS.items()}
+    return "\n".join(f"{words[name]} {getattr(settings, name):.3g}" for name in names)

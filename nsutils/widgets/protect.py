@@ -1,0 +1,79 @@
+"""Where the content is protected: a brush over the picture, and a face that is proposed."""
+
+import threading
+from dataclasses import astuple
+from pathlib import Path
+
+import ipywidgets as widgets
+from PIL import Image
+
+from nsutils import faces, pictures
+from nsutils.sources import opened_mask
+from nsutils.widgets.brush import Brush
+
+
+class Protect(widgets.VBox):
+    """`brush.mask` is the mask; `file` is where it is kept until a run takes it."""
+
+    def __init__(self, uploads: Path):
+        self.uploads, self.brush = uploads, Brush()
+        self.said = widgets.HTML().add_class("note")
+        super().__init__([self.said, self.brush])
+
+    def show(self, picture: str) -> None:
+        """Puts a picture below the brush, and soon proposes a face that is found in it."""
+        try:
+            image = pictures.opened(picture)
+        except ValueError:
+            return  # the picker says so
+        self.brush.show(image)
+        threading.Thread(
+            target=self._look, args=(image,), name="nsutils faces", daemon=True
+        ).start()
+
+    def _look(self, image: Image.Image) -> None:
+        found = faces.portrait(image)
+        if found and not self.brush.mask:
+            self.brush.ellipse = [*astuple(found)]
+            words = "A face was found: use the ellipse, or correct it first."
+        elif found:
+            words = "What is marked is protected."
+        elif faces.available():
+            words = "No face was found; mark what is to stay with the brush."
+        else:
+            words = "Mark what is to stay; with pip install 'nsutils[faces]' faces are proposed."
+        self.said.value = (
+            f"{words} The picture is searched on this machine and leaves it for nowhere."
+        )
+
+    @property
+    def face(self) -> Image.Image | None:
+        """The ellipse that is proposed, as a mask."""
+        if not self.brush.ellipse:
+            return None
+        return faces.mask_of([faces.Ellipse(*self.brush.ellipse)], self.brush.size)
+
+    def use(self) -> None:
+        """Makes the ellipse that is proposed the mask."""
+        if face := self.face:
+            self.brush.take(face)
+            self.brush.ellipse = []
+
+    @property
+    def file(self) -> str | None:
+        """The file of the mask; None if nothing is marked."""
+        if not (mask := self.brush.image):
+            return None
+        data = pictures.png(mask, {})
+        file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(file, data)
+        return str(file)
+
+    def lay(self, mask: str | None) -> None:
+        """Puts a mask's file on the brush, or takes the mask away."""
+        if mask:
+            self.brush.take(opened_mask(mask))
+        else:
+            self.brush.mask = b""

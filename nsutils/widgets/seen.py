@@ -1,0 +1,123 @@
+"""The picture of a run: the newest or a kept one, alone or beside another that was pinned."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from html import escape
+
+import ipywidgets as widgets
+from PIL import Image
+
+from nsutils import pictures
+from nsutils.recipe import plain
+from nsutils.run import Run
+from nsutils.settings import Settings
+from nsutils.widgets.viewer import LIVE, Viewer
+
+NOTHING, CONTENT, PINNED = "nothing", "the content", "the pinned picture"
+BORROWED = ("content", "styles", "mask", "init")  # settings that name files
+
+
+class Seen(widgets.VBox):
+    """`show` is given each new picture, `begin` the run whose kept steps can be scrubbed through.
+
+    `fork(step)` is called for a new run from the step that is looked at.
+    """
+
+    def __init__(self, fork: Callable[[int], None]):
+        self.viewer = Viewer()
+        self.against = widgets.Dropdown(
+            options=(NOTHING, CONTENT),
+            description="Compare with",
+            tooltip="what stands on the other side of a divider",
+            style={"description_width": "90px"},
+            layout={"width": "auto", "flex": "1 1 200px"},
+        )
+        self.pin = button("Pin", "thumb-tack", "keep this picture, to compare others with it")
+        self.fork = button("Fork", "code-fork", "a new run that goes on from this step otherwise")
+        self.differs = widgets.HTML().add_class("note")
+        row = widgets.HBox([self.against, self.pin, self.fork], layout={"flex_flow": "row wrap"})
+        super().__init__([self.viewer, row, self.differs])
+        self.run: Run | None = None
+        self.settings: Settings | None = None
+        self.content = self.newest = Image.new("RGB", (3, 2), "grey")
+        self.pinned: tuple[Image.Image, str, Settings | None] | None = None
+        self.viewer.observe(lambda _: self._draw(), "step")
+        self.against.observe(lambda _: self._compare(), "value")
+        self.pin.on_click(lambda _: self._pin())
+        self.fork.on_click(lambda _: fork(self.viewer.step))
+
+    def begin(self, content: Image.Image, settings: Settings, run: Run | None = None) -> None:
+        """Another content, and a run whose steps are to come."""
+        self.run, self.settings, self.content, self.newest = run, settings, content, content
+        self.viewer.steps, self.viewer.step = [], LIVE
+        self._draw()
+        self._compare()
+
+    def show(self, image: Image.Image, settings: Settings) -> None:
+        """The newest picture, made under these settings."""
+        self.newest = image
+        if settings != self.settings:
+            self.settings = settings
+            self._compare()
+        if self.viewer.step == LIVE:
+            self._draw()
+
+    def keep(self, steps: list[int]) -> None:
+        """These steps are kept now."""
+        if steps != self.viewer.steps:
+            self.viewer.steps = steps
+
+    def choose(self, step: int | None) -> None:
+        """Looks at a kept step, or at the newest picture."""
+        self.viewer.step = LIVE if step is None else step
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture that is looked at."""
+        file = self.run and self.run.images.get(self.viewer.step)
+        return pictures.opened(file) if file else self.newest
+
+    @property
+    def caption(self) -> str:
+        step, name = self.viewer.step, self.run.folder.name if self.run else "content"
+        return f"{name}, step {step}" if step != LIVE else name
+
+    def _draw(self) -> None:
+        self.viewer.show(self.image, self.caption)
+        self.fork.disabled = self.viewer.step == LIVE
+
+    def _pin(self) -> None:
+        self.pinned = self.image, self.caption, self.settings
+        self.against.options = (NOTHING, CONTENT, PINNED)
+        self.against.value = PINNED
+        self._compare()
+
+    def _compare(self) -> None:
+        """Puts on the other side of the divider what is to stand there, and says what differed."""
+        self.differs.value = ""
+        if self.against.value == NOTHING:
+            self.viewer.other, self.viewer.other_caption = b"", ""
+            return
+        image, name, settings = self.content, "content", None
+        if self.against.value == PINNED:
+            image, name, settings = self.pinned
+        with self.viewer.hold_sync():
+            self.viewer.other = pictures.jpeg(image.convert("RGB").resize(self.content.size))
+            self.viewer.other_caption = name
+        if settings:
+            self.differs.value = f"Pinned: {escape(name)}. {difference(settings, self.settings)}"
+
+
+def difference(one: Settings, other: Settings) -> str:
+    """What other settings have otherwise, in HTML."""
+    found = {n: v for n, v in one.differences(other).items() if n not in BORROWED}
+    listed = [
+        f"{field.name} {plain(getattr(one, field.name))} → <b>{escape(plain(found[field.name]))}</b>"
+        for field in fields(one)
+        if field.name in found
+    ]
+    return "; ".join(listed) or "Its settings were the same."
+
+
+def button(word: str, icon: str, tip: str) -> widgets.Button:
+    return widgets.Button(description=word, icon=icon, tooltip=tip, layout={"width": "auto"})

@@ -1,0 +1,35 @@
+const TIP = "how much of the picture's gradient this loss brings now; move it to ask for a share";
+
+function render({ model, el }) {
+  el.classList.add("nsutils-share");
+  el.innerHTML = `<input type="range" min="0" max="100" title="${TIP}"><output></output>`;
+  const [bar, words] = el.children;
+  bar.setAttribute("aria-label", model.get("name"));
+  let held = false;
+
+  function write() {
+    bar.style.setProperty("--share", `${bar.value}%`);
+    words.textContent = `${bar.value} %`;
+    bar.setAttribute("aria-valuetext", words.textContent);
+  }
+
+  function draw() {
+    const share = model.get("share");
+    bar.disabled = share <= 0 || share >= 1;
+    el.classList.toggle("unknown", share < 0);
+    if (held) return; // a hand is on it
+    bar.value = Math.round(100 * Math.max(0, share));
+    write();
+  }
+
+  bar.addEventListener("input", () => { held = true; write(); });
+  bar.addEventListener("change", () => {
+    held = false;
+    model.set("asked", bar.value / 100);
+    model.save_changes();
+  });
+  model.on("change:share", draw);
+  draw();
+}
+
+export default { render };

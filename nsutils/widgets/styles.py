@@ -1,0 +1,98 @@
+"""The style pictures: one or several, each with a share and a scale."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import ipywidgets as widgets
+import traitlets
+
+from nsutils.settings import Style
+from nsutils.widgets.picker import Picker
+from nsutils.widgets.weight import Weight
+
+NAMED = {"description_width": "60px"}
+
+
+class Styles(widgets.VBox):
+    """`value` are the styles as they are asked for, a tuple of `Style`."""
+
+    value = traitlets.Tuple()
+
+    def __init__(self, known: dict[str, Path], styles: Iterable[Style], uploads: Path):
+        self.known, self.uploads = known, uploads
+        self.add = widgets.Button(
+            description="Another style",
+            icon="plus",
+            tooltip="blends a second picture's style in, from the next Run on",
+            layout={"width": "auto"},
+        )
+        self.add.on_click(lambda _: self.take([*self.value, Style(self._unused())]))
+        super().__init__()
+        self.add_class("styles")
+        self.take(styles)
+
+    def take(self, styles: Iterable[Style], names: Iterable[str] | None = None) -> None:
+        """Rows for these styles, under these names in their lists."""
+        self.rows = [Row(self, style) for style in styles]
+        for row, name in zip(self.rows, names or (), strict=False):
+            row.picker.choose(row.style.picture, name)
+        several = len(self.rows) > 1
+        for row in self.rows:
+            row.weight.layout.display = row.remove.layout.display = "" if several else "none"
+        self.children = [*self.rows, self.add]
+        self.read()
+
+    def read(self) -> None:
+        self.value = tuple(row.value for row in self.rows)
+
+    def drop(self, row: "Row") -> None:
+        self.take([other.value for other in self.rows if other is not row])
+
+    def _unused(self) -> str:
+        """A known picture that is not among the styles yet."""
+        used = {style.picture for style in self.value}
+        known = [str(path) for path in self.known.values()]
+        return next((path for path in known if path not in used), self.value[0].picture)
+
+
+class Row(widgets.VBox):
+    """One style: its picture, its share among several, its scale."""
+
+    def __init__(self, styles: Styles, style: Style):
+        self.style = style
+        self.picker = Picker("Style", styles.known, style.picture, styles.uploads)
+        slider = {"style": NAMED, "layout": {"width": "auto", "flex": "1 1 120px"}}
+        self.weight = Weight(
+            style.weight,
+            -2,
+            1,
+            description="Share",
+            tooltip="how much this style counts among the styles, from the next Run on",
+            **slider,
+        )
+        self.scale = widgets.FloatSlider(
+            style.scale,
+            min=min(0.25, style.scale),
+            max=max(2.0, style.scale),
+            step=0.05,
+            description="Scale",
+            tooltip="right: larger strokes; left: finer ones; 1: as large beside the picture as they are painted",
+            **slider,
+        )
+        self.remove = widgets.Button(
+            description="Remove", tooltip="takes this style away", layout={"width": "auto"}
+        )
+        super().__init__([self.picker, self.scale, self.weight, self.remove])
+        self.remove.on_click(lambda _: styles.drop(self))
+        for control in (self.picker, self.weight, self.scale):
+            control.observe(lambda _: styles.read(), "value")
+
+    @property
+    def value(self) -> Style:
+        return replace(
+            self.style,
+            picture=self.picker.value,
+            weight=self.weight.weight,
+            scale=self.scale.value,
+        )
