@@ -48,6 +48,7 @@ WATCHED = {
     "total": ("total",),
 }
 RECIPE = ("encoder", "size", *STEERED)
+ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
 CSS = Path(__file__).parent / "widgets" / "panel.css"
@@ -516,6 +517,12 @@ def pace(player: Player) -> str:
 def recipe_line(player: Player) -> str:
     """What the run is called, where it stands, and the settings in force, in one line of HTML."""
     made = f"{player.step.number} of {player.settings.steps} steps"
-    recipe = "; ".join(f"{n} = {plain(getattr(player.settings, n))}" for n in RECIPE)
+    settings = player.settings
+    changed = Settings(settings.content, settings.styles).differences(settings)
+    recipe = "; ".join(
+        f"{name} = {plain(getattr(settings, name))}"
+        for name in RECIPE
+        if name in changed or name in ALWAYS
+    )
     name = escape(player.run.folder.name)
     return f"<p>Run <b>{name}</b>, {player.status}, {made}: {escape(recipe)}</p>"

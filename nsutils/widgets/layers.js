@@ -13,14 +13,15 @@ function render({ model, el }) {
 
   function build() {
     const name = model.get("name");
-    el.innerHTML = `<div class="heading"></div><div class="note"></div><div class="quick" role="group"></div>`;
+    el.innerHTML = `<div class="heading"></div><div class="note"></div><div class="quick" role="group"></div><div class="rows"></div>`;
     el.children[0].textContent = name;
     el.children[1].textContent = model.get("note");
     const quick = el.children[2];
     quick.setAttribute("aria-label", `${name}, sets to choose`);
     for (const [word, layers] of Object.entries(model.get("choices"))) quick.append(choice(word, layers));
     rows = new Map(model.get("known").map(({ layer, sight }) => [layer, row(layer, sight)]));
-    el.append(...[...rows.values()].map(found => found.line));
+    el.children[3].classList.toggle("plain", !model.get("weighted"));
+    el.children[3].append(...[...rows.values()].map(found => found.line));
     draw();
   }
 

@@ -29,7 +29,7 @@ class Seen(widgets.VBox):
             options=(NOTHING, CONTENT),
             description="Compare with",
             tooltip="what stands on the other side of a divider",
-            style={"description_width": "90px"},
+            style={"description_width": "104px"},
             layout={"width": "auto", "flex": "1 1 200px"},
         )
         self.pin = button("Pin", "thumb-tack", "keep this picture, to compare others with it")
@@ -42,7 +42,7 @@ class Seen(widgets.VBox):
         self.content = self.newest = Image.new("RGB", (3, 2), "grey")
         self.pinned: tuple[Image.Image, str, Settings | None] | None = None
         self.viewer.observe(lambda _: self._draw(), "step")
-        self.against.observe(lambda _: self._compare(), "value")
+        self.against.observe(lambda _: self._set_beside(), "value")
         self.pin.on_click(lambda _: self._pin())
         self.fork.on_click(lambda _: fork(self.viewer.step))
 
@@ -51,14 +51,14 @@ class Seen(widgets.VBox):
         self.run, self.settings, self.content, self.newest = run, settings, content, content
         self.viewer.steps, self.viewer.step = [], LIVE
         self._draw()
-        self._compare()
+        self._set_beside()
 
     def show(self, image: Image.Image, settings: Settings) -> None:
         """The newest picture, made under these settings."""
         self.newest = image
         if settings != self.settings:
             self.settings = settings
-            self._compare()
+            self._set_beside()
         if self.viewer.step == LIVE:
             self._draw()
 
@@ -90,9 +90,9 @@ class Seen(widgets.VBox):
         self.pinned = self.image, self.caption, self.settings
         self.against.options = (NOTHING, CONTENT, PINNED)
         self.against.value = PINNED
-        self._compare()
+        self._set_beside()
 
-    def _compare(self) -> None:
+    def _set_beside(self) -> None:
         """Puts on the other side of the divider what is to stand there, and says what differed."""
         self.differs.value = ""
         if self.against.value == NOTHING:

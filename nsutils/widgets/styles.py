@@ -62,7 +62,7 @@ class Row(widgets.VBox):
     def __init__(self, styles: Styles, style: Style):
         self.style = style
         self.picker = Picker("Style", styles.known, style.picture, styles.uploads)
-        slider = {"style": NAMED, "layout": {"width": "auto", "flex": "1 1 120px"}}
+        slider = {"style": NAMED, "layout": {"width": "auto"}}
         self.weight = Weight(
             style.weight,
             -2,
