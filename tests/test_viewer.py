@@ -6,7 +6,7 @@ import io
 import pytest
 from conftest import colourful
 from PIL import Image
-from test_browser import browser, playwright  # noqa: F401
+from test_browser import browser, playwright, until  # noqa: F401
 
 from nsutils import pictures
 from nsutils.widgets.viewer import Viewer
@@ -34,8 +34,6 @@ window.heard = heard;
 TOO_WIDE = """e => { const right = e.getBoundingClientRect().right + 1;
   return [...e.querySelectorAll(":not(.stage *)")].filter(part => part.getBoundingClientRect().right > right)
     .map(part => part.outerHTML) }"""
-# The colours that are seen at a place in parts of the stage; what stands in the page must not lie about it.
-SIZE = "selector => document.querySelector(selector).naturalWidth"
 PLACE = """() => { const [image, stage] = [".under img", ".stage"].map(name =>
   document.querySelector(name).getBoundingClientRect());
   return [image.width / stage.width, (image.x - stage.x) / stage.width, (image.y - stage.y) / stage.height] }"""
@@ -143,12 +141,12 @@ def test_scrubbing_by_keys_sends_the_kept_steps(stand):
     ]:
         scrubber.press(key)
         playwright.expect(scrubber).to_have_attribute("aria-valuetext", words)
-        stand.page.wait_for_function("() => new Promise(requestAnimationFrame).then(() => true)")
-        assert stand.viewer.step == step
+        until(stand.page, lambda step=step: stand.viewer.step == step)
     stand.put(steps=[20, 40, 80, 160])  # the chosen one stays the chosen one
     assert scrubber.input_value() == "0"
     scrubber.press("End")
     playwright.expect(scrubber).to_have_attribute("aria-valuetext", "newest")
+    until(stand.page, lambda: stand.viewer.step == -1)
     assert [values["step"] for values in stand.sent] == [40, 10, 20, -1]
 
 
@@ -203,6 +201,18 @@ def test_the_place_stays_when_the_picture_changes(stand):
 
 
 @pytest.mark.browser
+def test_keys_in_the_viewer_are_no_commands_of_the_notebook(stand):
+    stand.put(steps=[10, 20])
+    stand.page.evaluate(
+        "() => { window.keys = []; document.addEventListener('keydown', event => keys.push(event.key)) }"
+    )
+    for part in (".stage", ".steps input", "[data-act=in]"):
+        for key in ("b", "0", "0", "ArrowLeft", "Control+b", "Escape"):
+            stand.page.locator(part).press(key)
+    assert stand.page.evaluate("keys") == 3 * ["Control", "b", "Escape"]
+
+
+@pytest.mark.browser
 def test_the_picture_follows_the_pointer_and_the_wheel(stand):
     stage = stand.page.locator(".stage")
     box = stage.bounding_box()
@@ -223,6 +233,25 @@ def test_the_picture_follows_the_pointer_and_the_wheel(stand):
     stand.page.mouse.move(5, 5, steps=3)  # the picture's edges do not leave the box
     stand.page.mouse.up()
     assert stand.place[1:] == pytest.approx([max(x - 0.25, 1 - zoom), 1 - zoom], abs=0.02)
+
+
+@pytest.mark.browser
+def test_two_fingers_spread_the_picture(stand):
+    box = stand.page.locator(".stage").bounding_box()
+    fingers = stand.page.context.new_cdp_session(stand.page)
+
+    def touch(kind, *places):
+        points = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": finger}
+            for finger, (x, y) in enumerate(places)
+        ]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (0.4, 0.5), (0.6, 0.5))
+    touch("touchMove", (0.3, 0.5), (0.7, 0.5))
+    touch("touchMove", (0.2, 0.5), (0.6, 0.5))  # both to the left
+    touch("touchEnd")
+    assert stand.place == pytest.approx([2, -0.6, -0.5], abs=0.02)
 
 
 @pytest.mark.browser
