@@ -139,7 +139,7 @@ function render({ model, el }) {
       const to = grip();
       carry(place(from), place(to), to.apart / from.apart || 1);
     },
-    pointerup: event => pointers.delete(event.pointerId),
+    lostpointercapture: event => pointers.delete(event.pointerId),
     mousedown: event => event.target !== divider && event.preventDefault(), // the cell would take the focus
     dblclick: event => event.target !== divider && toggle(place(event)),
     wheel(event) {
@@ -147,14 +147,17 @@ function render({ model, el }) {
       event.preventDefault();
       closer(Math.exp(-within(-0.2, event.deltaY / 100, 0.2)), place(event)); // a notch is 20 %, a pinch's many are fewer
     },
-    keydown(event) {
-      const arrow = event.target === stage && view.zoom > 1 && ARROWS[event.key], act = KEYS[event.key];
-      if (event.ctrlKey || event.metaKey || event.altKey || !arrow && !act) return;
-      event.preventDefault(); // the page would scroll
-      event.stopPropagation(); // 0, pressed twice, would restart the kernel
-      arrow ? move(...arrow) : act();
-    },
   };
+
+  function key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape") return;
+    event.stopPropagation(); // an arrow would fold cells, 0 pressed twice restart the kernel
+    const arrow = event.target === stage && view.zoom > 1 && ARROWS[event.key];
+    const act = arrow ? () => move(...arrow) : stage.contains(event.target) && KEYS[event.key];
+    if (!act) return;
+    event.preventDefault(); // the page would scroll
+    act();
+  }
 
   // Words and sliders
 
@@ -187,8 +190,8 @@ function render({ model, el }) {
     });
   }
 
-  takes.pointercancel = takes.pointerup;
   for (const [name, take] of Object.entries(takes)) stage.addEventListener(name, take, { passive: false });
+  el.addEventListener("keydown", key);
   find(".zoom").addEventListener("click", event => ACTS[event.target.dataset.act]?.());
   divider.addEventListener("input", divide);
   scrubber.addEventListener("input", scrub);
