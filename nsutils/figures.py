@@ -3,10 +3,13 @@
 import io
 import itertools
 import math
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,10 +20,11 @@ from nsutils.run import Run
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
+BESIDE = 130  # pixels of the words beside a row
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND = 12  # of a film, at most
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
-INK, PAPER, BLANK, STEERED = "#222222", "#ffffff", "#dddddd", "#7b2cbf"
+INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
 COLOURS = ("#2a6f97", "#d1603d", "#7b2cbf", "#4c956c", "#b08900", "#8a8a8a")
 
 
@@ -84,6 +88,133 @@ def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
 
 
+def grid(runs: Sequence[Run], edge: int = 200) -> Image.Image:
+    """The runs' pictures, each in `edge` x `edge` pixels, in rows and columns by the settings in which they differ."""
+    return Grid(runs).image(edge)
+
+
+class Grid:
+    """Runs in rows and columns by the two settings of which there are most values; `cells[row, column]`.
+
+    A cell holds runs with what else they differ in. A notebook shows it as a table of links to the runs' folders,
+    or their reports where there are some; `image` is one picture. `axes` are the two settings' names, or "".
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        words = recipe.differing(runs)
+        values = {name: sorted({each[name] for each in words}, key=rank) for name in words[0]}
+        most = sorted(values, key=lambda name: len(values[name]))[-2:]
+        self.axes = ("", *(name for name in values if name in most))[-2:] if most else ("", "")
+        self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
+        self.cells = {(row, column): [] for row in self.rows for column in self.columns}
+        for run, each in zip(runs, words, strict=True):
+            rest = "\n".join(f"{name} {each[name]}" for name in each if name not in self.axes)
+            self.cells[each.get(self.axes[0], ""), each.get(self.axes[1], "")].append((run, rest))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.cells.values()))
+
+    def image(self, edge: int = 200) -> Image.Image:
+        """The names and the values of the settings stand above and on the left; a run without a picture is grey."""
+        least = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+        drawn = {
+            place: sheet([(rest, latest(run) or least) for run, rest in cell], edge, len(cell))
+            for place, cell in self.cells.items()
+            if cell
+        }
+        wide = [
+            max((drawn[r, c].width for r in self.rows if (r, c) in drawn), default=edge)
+            for c in self.columns
+        ]
+        high = [
+            max((drawn[r, c].height for c in self.columns if (r, c) in drawn), default=0)
+            for r in self.rows
+        ]
+        above = [
+            "\n".join(wrapped(words, room - GAP))
+            for words, room in zip(self.columns, wide, strict=True)
+        ]
+        beside = ["\n".join(wrapped(words, BESIDE)) for words in self.rows]
+        left = (
+            max(written(words)[0] for words in (*beside, self.axes[0])) + 2 * GAP
+            if self.axes[0]
+            else GAP
+        )
+        top = 2 * LINE + GAP + max(written(words)[1] for words in above) if self.axes[1] else GAP
+        paper = Image.new("RGB", (left + sum(wide) + GAP, top + sum(high) + GAP), PAPER)
+        draw = ImageDraw.Draw(paper)
+        how = {"font": lettering(), "align": "center"}
+        draw.text((left + sum(wide) / 2, GAP), self.axes[1], FAINT, anchor="ma", **how)
+        draw.text((left - GAP, top - GAP / 2), self.axes[0], FAINT, anchor="rd", **how)
+        for x, room, words in zip(starts(left, wide), wide, above, strict=True):
+            draw.text((x + room / 2, top - GAP / 2), words, INK, anchor="md", **how)
+        for y, room, words in zip(starts(top, high), high, beside, strict=True):
+            draw.text(
+                (left - GAP, y + room / 2), words, INK, anchor="rm", font=lettering(), align="right"
+            )
+        for y, row in zip(starts(top, high), self.rows, strict=True):
+            for x, column in zip(starts(left, wide), self.columns, strict=True):
+                if (row, column) in drawn:
+                    paper.paste(drawn[row, column], (x, y))
+        return paper
+
+    def table(self, shown: Callable[[Run, str], str]) -> str:
+        """The grid in HTML, each run as it is shown, given what else it differs in."""
+        span = f' colspan="{len(self.columns)}"' if len(self.columns) > 1 else ""
+        heads = "".join(f"<th>{escape(words)}</th>" for words in self.columns)
+        lines = f"<tr><td></td><td{span}><small>{escape(self.axes[1])}</small></td></tr>" * bool(
+            self.axes[1]
+        )
+        lines += f"<tr><th><small>{escape(self.axes[0])}</small></th>{heads}</tr>" * bool(
+            self.axes[1]
+        )
+        for row in self.rows:
+            cells = "".join(
+                f"<td>{''.join(shown(*each) for each in self.cells[row, column])}</td>"
+                for column in self.columns
+            )
+            lines += f"<tr><th>{escape(row)}</th>{cells}</tr>"
+        return f"<table>{lines}</table>"
+
+    def _repr_html_(self) -> str:
+        return self.table(linked)
+
+    def _repr_jpeg_(self) -> bytes:
+        return pictures.jpeg(self.image())
+
+
+def linked(run: Run, rest: str, edge: int = 160) -> str:
+    """A run's picture as a link to its report, or else to its folder."""
+    file = run.folder / "report.html"
+    place = os.path.relpath(file if file.exists() else run.folder)
+    image, name = latest(run), run.folder.name
+    shown = (
+        escape(name)
+        if image is None
+        else pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, edge)))
+    )
+    words = f"<br><small>{escape(rest)}</small>" * bool(rest)
+    return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
+
+
+def rank(words: str) -> tuple[float, str]:
+    """Numbers by value, before everything else by its words."""
+    try:
+        return float(words), ""
+    except ValueError:
+        return math.inf, words
+
+
+def written(words: str) -> tuple[int, int]:
+    """How wide and high the words are, in pixels."""
+    lines = words.split("\n")
+    return math.ceil(max(map(lettering().getlength, lines))), LINE * len(lines)
+
+
+def starts(first: int, sizes: Sequence[int]) -> list[int]:
+    return [*itertools.accumulate(sizes[:-1], initial=first)]
+
+
 def latest(run: Run) -> Image.Image | None:
     """The result, or else the last kept picture."""
     for file in (run.result, *reversed(run.images.values())):
@@ -94,6 +225,7 @@ def latest(run: Run) -> Image.Image | None:
 
 def wrapped(text: str, width: float) -> list[str]:
     """The text in lines of at most so many pixels, broken in mid-word only where a word is longer."""
+    lines = []
     for letters in range(len(text), 0, -1):
         lines = textwrap.wrap(text, letters)
         if max(map(lettering().getlength, lines), default=0) <= width:
