@@ -106,7 +106,7 @@ def overview(runs: Sequence[Run], room: int) -> str:
         words = f"result of run {numbers[run]}"
         return f'<a href="#run-{numbers[run]}">{figure(image, caption, words, 360, room // 12)}</a>'
 
-    for (run, n), words in zip(numbers.items(), recipe.differing(runs), strict=True):
+    for n, (run, words) in enumerate(zip(runs, recipe.differing(runs), strict=True), 1):
         caption = "\n".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
         grid += tile(run, caption)
         head, name = escape(title(run)), escape(run.folder.name)

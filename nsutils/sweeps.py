@@ -78,7 +78,8 @@ def sweep(
     runs = prepared(settings, folder)
     sign, charge, ended = folder / SIGN, uuid.uuid4().hex, threading.Event()
     own = None if executor else ThreadPoolExecutor(1)
-    threads = threads or (torch.get_num_threads() if own else None)
+    before = torch.get_num_threads()
+    threads = threads or (before if own else None)
     more = (str(sign), charge, jobs_at_once(executor), threads, device)
     pictures.write(sign, charge.encode())
     jobs: list[tuple[Any, Run]] = []
@@ -112,8 +113,11 @@ def sweep(
         if in_charge(sign, charge):
             sign.unlink()
         withdraw(jobs, ended)
+        if broken:
+            executor.shutdown()  # until its other workers are gone, and their runs can be gone on with
         if own:
             own.shutdown()
+            torch.set_num_threads(before)
             encoder_for.cache_clear()
     if reasons:
         raise Unfinished(reasons, len(runs), broken)
@@ -176,12 +180,17 @@ def play(
     meta = run.meta
     if meta.get("sweep") == charge and meta["host"] != socket.gethostname():
         run.note(status="interrupted")  # the executor has given up whoever plays it there
+    run.check_idle()
     run.note(sweep=charge)
     torch.set_num_threads(threads or max(1, cores() // at_once))
     settings = run.settings
     asked = {"name": settings.encoder} | {name: getattr(settings, name) for name in HOW}
     asked |= resolved(run) | ({"device": device} if device else {})
-    player = Player(run, encoder_for(charge, tuple(asked.items())))
+    try:
+        player = Player(run, encoder_for(charge, tuple(asked.items())))
+    except Exception as error:  # what fails later, the player writes down
+        run.note(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
     player.listeners.append(lambda player: in_charge(sign, charge) or player.stop())
     for _ in player:
         pass
