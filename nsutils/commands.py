@@ -131,6 +131,9 @@ def sweep(asked: Namespace) -> int:
 def varied(asked: Namespace) -> list[Settings]:
     """The settings for each combination of what varies, each made as `nsutils run` would."""
     choices, styles = dict(asked.vary), styles_of(asked)
+    names = [name for name, _ in asked.vary]
+    if twice := [name for name in choices if names.count(name) > 1]:
+        raise ValueError(f"--vary {twice[0]} is given twice; give all values in one")
     return [
         settings_of(
             Namespace(**vars(asked) | dict(zip(choices, values, strict=True))),
