@@ -109,9 +109,6 @@ def sweep(asked: Namespace) -> int:
         for one in {(one.encoder, one.weights): one for one in every}.values():
             encoder_of(asked, one)
         folder = Path(asked.out) if asked.out else new_folder(runs_folder(), every[0])
-        print(
-            f"{len(every)} runs in {folder}; the same command with --out goes on if it is cut off"
-        )
         try:
             for run in sweep(every, folder, pool, device=asked.device):
                 done.append(run)
