@@ -120,8 +120,8 @@ def sweep(asked: Namespace) -> int:
             status = 130
     print(f"done: {len(done)} of {len(every)} runs\n{folder}")
     if asked.save and done:
-        image = grid(sorted(done, key=lambda run: run.folder.name), 320)
-        write_file(asked.save, pictures.encoded(image, pictures.check_format(asked.save)))
+        format = pictures.check_format(asked.save)
+        write_file(asked.save, pictures.encoded(grid(done, 320), format))
     return status
 
 

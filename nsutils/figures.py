@@ -101,79 +101,78 @@ class Grid:
     """
 
     def __init__(self, runs: Sequence[Run]):
+        if not runs:
+            raise ValueError("no runs to show; give some, as Grid(runs()[:9])")
         words = recipe.differing(runs)
         values = {name: sorted({each[name] for each in words}, key=rank) for name in words[0]}
         most = sorted(values, key=lambda name: len(values[name]))[-2:]
         self.axes = ("", *(name for name in values if name in most))[-2:] if most else ("", "")
         self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
         self.cells = {(row, column): [] for row in self.rows for column in self.columns}
-        for run, each in zip(runs, words, strict=True):
+        ordered = sorted(
+            zip(runs, words, strict=True), key=lambda pair: [*map(rank, pair[1].values())]
+        )
+        for run, each in ordered:
             rest = "\n".join(f"{name} {each[name]}" for name in each if name not in self.axes)
             self.cells[each.get(self.axes[0], ""), each.get(self.axes[1], "")].append((run, rest))
 
     def __len__(self) -> int:
         return sum(map(len, self.cells.values()))
 
+    def __repr__(self) -> str:
+        return f"<Grid of {len(self)} runs: {' x '.join(filter(None, self.axes))}>"
+
     def image(self, edge: int = 200) -> Image.Image:
         """The names and the values of the settings stand above and on the left; a run without a picture is grey."""
-        least = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+        blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+        nothing = Image.new("RGB", (1, 1), PAPER)
         drawn = {
-            place: sheet([(rest, latest(run) or least) for run, rest in cell], edge, len(cell))
-            for place, cell in self.cells.items()
+            place: sheet([(rest, latest(run) or blank) for run, rest in cell], edge, len(cell))
             if cell
+            else nothing
+            for place, cell in self.cells.items()
         }
-        wide = [
-            max((drawn[r, c].width for r in self.rows if (r, c) in drawn), default=edge)
-            for c in self.columns
-        ]
-        high = [
-            max((drawn[r, c].height for c in self.columns if (r, c) in drawn), default=0)
-            for r in self.rows
-        ]
-        above = [
-            "\n".join(wrapped(words, room - GAP))
-            for words, room in zip(self.columns, wide, strict=True)
-        ]
+        wide = [max(drawn[row, column].width for row in self.rows) for column in self.columns]
+        high = [max(drawn[row, column].height for column in self.columns) for row in self.rows]
+        heads = zip(self.columns, wide, strict=True)
+        above = ["\n".join(wrapped(words, room - GAP)) for words, room in heads]
         beside = ["\n".join(wrapped(words, BESIDE)) for words in self.rows]
-        left = (
-            max(written(words)[0] for words in (*beside, self.axes[0])) + 2 * GAP
-            if self.axes[0]
-            else GAP
-        )
-        top = 2 * LINE + GAP + max(written(words)[1] for words in above) if self.axes[1] else GAP
+        left = 2 * GAP + max(written(words)[0] for words in (*beside, self.axes[0]))
+        top = 2 * LINE + GAP + max(written(words)[1] for words in above)
+        left, top = left if self.axes[0] else GAP, top if self.axes[1] else GAP
         paper = Image.new("RGB", (left + sum(wide) + GAP, top + sum(high) + GAP), PAPER)
-        draw = ImageDraw.Draw(paper)
-        how = {"font": lettering(), "align": "center"}
-        draw.text((left + sum(wide) / 2, GAP), self.axes[1], FAINT, anchor="ma", **how)
-        draw.text((left - GAP, top - GAP / 2), self.axes[0], FAINT, anchor="rd", **how)
-        for x, room, words in zip(starts(left, wide), wide, above, strict=True):
-            draw.text((x + room / 2, top - GAP / 2), words, INK, anchor="md", **how)
-        for y, room, words in zip(starts(top, high), high, beside, strict=True):
-            draw.text(
-                (left - GAP, y + room / 2), words, INK, anchor="rm", font=lettering(), align="right"
-            )
-        for y, row in zip(starts(top, high), self.rows, strict=True):
-            for x, column in zip(starts(left, wide), self.columns, strict=True):
-                if (row, column) in drawn:
-                    paper.paste(drawn[row, column], (x, y))
+
+        def write(x: float, y: float, words: str, anchor: str, ink: str = INK) -> None:
+            align = "right" if anchor[0] == "r" else "center"
+            pen.text((x, y), words, ink, lettering(), anchor=anchor, align=align)
+
+        pen = ImageDraw.Draw(paper)
+        write(left + sum(wide) / 2, GAP, self.axes[1], "ma", FAINT)
+        write(left - GAP, top - GAP / 2, self.axes[0], "rd", FAINT)
+        across, down = starts(left, wide), starts(top, high)
+        for x, room, words in zip(across, wide, above, strict=True):
+            write(x + room / 2, top - GAP / 2, words, "md")
+        for y, room, words in zip(down, high, beside, strict=True):
+            write(left - GAP, y + room / 2, words, "rm")
+        for (row, column), image in drawn.items():
+            x, y = across[self.columns.index(column)], down[self.rows.index(row)]
+            paper.paste(image, (x, y))
         return paper
 
     def table(self, shown: Callable[[Run, str], str]) -> str:
         """The grid in HTML, each run as it is shown, given what else it differs in."""
-        span = f' colspan="{len(self.columns)}"' if len(self.columns) > 1 else ""
-        heads = "".join(f"<th>{escape(words)}</th>" for words in self.columns)
-        lines = f"<tr><td></td><td{span}><small>{escape(self.axes[1])}</small></td></tr>" * bool(
-            self.axes[1]
-        )
-        lines += f"<tr><th><small>{escape(self.axes[0])}</small></th>{heads}</tr>" * bool(
-            self.axes[1]
-        )
+        lines, span = "", len(self.columns)
+        if self.axes[1]:
+            names = [f"<small>{escape(name)}</small>" for name in self.axes]
+            heads = "".join(f"<th>{escape(words)}</th>" for words in self.columns)
+            lines += f'<tr><td></td><td colspan="{span}">{names[1]}</td></tr>'
+            lines += f"<tr><th>{names[0]}</th>{heads}</tr>"
         for row in self.rows:
-            cells = "".join(
-                f"<td>{''.join(shown(*each) for each in self.cells[row, column])}</td>"
-                for column in self.columns
+            places = [self.cells[row, column] for column in self.columns]
+            cells = ["".join(shown(*each) for each in place) for place in places]
+            lines += (
+                f"<tr><th>{escape(row)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
             )
-            lines += f"<tr><th>{escape(row)}</th>{cells}</tr>"
         return f"<table>{lines}</table>"
 
     def _repr_html_(self) -> str:
@@ -197,12 +196,12 @@ def linked(run: Run, rest: str, edge: int = 160) -> str:
     return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
 
 
-def rank(words: str) -> tuple[float, str]:
-    """Numbers by value, before everything else by its words."""
+def rank(words: str) -> tuple[float, int, str]:
+    """Numbers by value, then lists by length, and what is as long by its words."""
     try:
-        return float(words), ""
+        return float(words), 0, ""
     except ValueError:
-        return math.inf, words
+        return math.inf, words.count(","), words
 
 
 def written(words: str) -> tuple[int, int]:

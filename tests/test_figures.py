@@ -106,6 +106,9 @@ def test_a_grid_has_an_axis_for_each_setting_numbers_in_order_and_the_rest_benea
     one = Grid(trials[:2])
     assert (one.axes, one.rows, one.columns) == (("", "octaves"), [""], ["1", "2"])
     assert Grid(trials[:1]).axes == ("", "")
+    assert repr(found) == "<Grid of 7 runs: style_weight x octaves>"
+    with pytest.raises(ValueError, match="no runs to show"):
+        Grid([])
 
 
 def test_a_grid_is_drawn_with_each_picture_in_its_place(trials):
