@@ -161,18 +161,20 @@ class Grid:
 
     def table(self, shown: Callable[[Run, str], str]) -> str:
         """The grid in HTML, each run as it is shown, given what else it differs in."""
-        lines, span = "", len(self.columns)
+        lines, middle = (
+            "",
+            'style="text-align: center"',
+        )  # a notebook's own rules have them on the right
         if self.axes[1]:
             names = [f"<small>{escape(name)}</small>" for name in self.axes]
-            heads = "".join(f"<th>{escape(words)}</th>" for words in self.columns)
-            lines += f'<tr><td></td><td colspan="{span}">{names[1]}</td></tr>'
+            heads = "".join(f"<th {middle}>{escape(words)}</th>" for words in self.columns)
+            lines += f'<tr><td></td><th colspan="{len(self.columns)}" {middle}>{names[1]}</th></tr>'
             lines += f"<tr><th>{names[0]}</th>{heads}</tr>"
         for row in self.rows:
             places = [self.cells[row, column] for column in self.columns]
             cells = ["".join(shown(*each) for each in place) for place in places]
-            lines += (
-                f"<tr><th>{escape(row)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-            )
+            drawn = "".join(f"<td {middle}>{cell}</td>" for cell in cells)
+            lines += f"<tr><th>{escape(row)}</th>{drawn}</tr>"
         return f"<table>{lines}</table>"
 
     def _repr_html_(self) -> str:
