@@ -29,6 +29,7 @@ parcel       a run as JSON, its pictures inside
 player       plays a run: pause, steer, undo, stop, go on
 recipe       a run in words: a table, a Python cell, a command line
 replay       forks of a run, and a run made again
+sweeps       many runs by one call, here or on any executor
 figures      contact sheet, film and loss curves
 table        the runs of a folder: filtered, sorted, compared
 report       one HTML file
@@ -50,7 +51,7 @@ __version__ = "0.1.0"
 _WHERE = {"Settings": "settings", "Style": "settings", "vary": "settings", "preset": "presets",
           "stylize": "transfer", "Step": "transfer", "forecast": "cost",
           "Run": "run", "Player": "player", "fork": "replay", "rerun": "replay", "sample": "samples",
-          "runs": "table"}  # fmt: skip
+          "sweep": "sweeps", "runs": "table"}  # fmt: skip
 __all__ = [*_WHERE]
 
 # Read when PyTorch is loaded. With large memory pages a step is up to a sixth shorter.

@@ -8,7 +8,7 @@ from typing import Any
 
 from nsutils import commands
 from nsutils.presets import PRESETS, RECIPES
-from nsutils.settings import CHOICES, FIXED, SUBJECTS, Settings
+from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings
 
 
 def main(words: list[str] | None = None) -> int:
@@ -70,12 +70,46 @@ def parser() -> argparse.ArgumentParser:
             usage="nsutils forecast CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
         )
     )
+    add_sweep(command)
     add_going_on(command, add_out)
     add_looking(command)
     add_pictures(command)
     command("demo", commands.demo, "execute the first notebook and write its report")
     command("lab", commands.lab, "open JupyterLab on the notebooks")
     return top
+
+
+def add_sweep(command: Callable) -> None:
+    sweep = command(
+        "sweep",
+        commands.sweep,
+        "paint CONTENT once for each combination of settings that vary",
+        usage="nsutils sweep CONTENT STYLE [STYLE ...] --vary style_weight=0.3,1,3 [--vary size=256,384] ...",
+    )
+    sweep.add_argument(
+        "--vary",
+        metavar="NAME=VALUES",
+        type=choices,
+        action="append",
+        required=True,
+        help="a setting and its values, as size=256,384; for one that is a list itself they are parted by ; as "
+        "'style_layers=relu1_1;relu1_1,relu2_1'",
+    )
+    sweep.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for the runs, by default a new one in data/runs; a sweep that is there goes on",
+    )
+    sweep.add_argument(
+        "--workers",
+        type=whole,
+        default=1,
+        help="runs that are painted at the same time, each in a process of its own (1)",
+    )
+    sweep.add_argument(
+        "--save", metavar="FILE", help="all pictures in one, in rows and columns: PNG, JPEG or TIFF"
+    )
+    add_recipe(sweep)
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -290,6 +324,32 @@ def condition(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not like status=done")
     return name, value
+
+
+def choices(text: str) -> tuple[str, tuple[Any, ...]]:
+    """A setting's name and its values."""
+    word, equals, values = text.partition("=")
+    types, setting = {field.name: field.type for field in fields(Settings)}, word.replace("-", "_")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like style_weight=0.3,1,3")
+    if setting not in NOTES:
+        raise argparse.ArgumentTypeError(
+            f"no setting {word!r} to vary; there are {', '.join(NOTES)}"
+        )
+    read = READERS.get(types[setting], switch)
+    listed = read in (names, counts, numbers, shares)
+    found = tuple(map(read, filter(None, values.split(";") if listed else names(values))))
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"no values in {text!r}; give some, as style_weight=0.3,1,3"
+        )
+    return setting, found
+
+
+def switch(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
 
 
 READERS = {

@@ -6,6 +6,7 @@ from argparse import Namespace
 from concurrent.futures import Future, wait
 from datetime import datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,12 +24,17 @@ STYLE_LISTS = {
 
 
 def run(asked: Namespace) -> int:
+    with TemporaryDirectory() as aside:
+        follow_recipe(asked, Path(aside))
+        return paint(asked, settings_of(asked, asked.content, styles_of(asked)))
+
+
+def follow_recipe(asked: Namespace, folder: Path) -> None:
+    """Adds the mask that a recipe proposes, in a file in the folder."""
     if asked.preset and asked.recipe:
         raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
-    with TemporaryDirectory() as aside:
-        if asked.recipe and not asked.mask:
-            asked.mask = proposed_mask(asked.content, Path(aside))
-        return paint(asked, settings_of(asked, asked.content, styles_of(asked)))
+    if asked.recipe and not asked.mask:
+        asked.mask = proposed_mask(asked.content, folder)
 
 
 def proposed_mask(content: str, folder: Path) -> str | None:
@@ -85,6 +91,69 @@ def ended(run: Any, file: str | None = None) -> int:
         print(f"nsutils: the last scales were left out: {reason}", file=sys.stderr)
         return 1
     return 130 if run.status == "stopped" else 0
+
+
+def sweep(asked: Namespace) -> int:
+    """The status is 1 if runs failed, when all others are done."""
+    from nsutils import pictures
+    from nsutils.figures import grid
+    from nsutils.run import new_folder
+    from nsutils.samples import runs_folder
+    from nsutils.sweeps import Unfinished, sweep
+
+    if asked.save:
+        pictures.check_writable(asked.save)
+    with TemporaryDirectory() as aside, workers(asked.workers) as pool:
+        follow_recipe(asked, Path(aside))
+        every, done, status = varied(asked), [], 0
+        for one in {(one.encoder, one.weights): one for one in every}.values():
+            encoder_of(asked, one)
+        folder = Path(asked.out) if asked.out else new_folder(runs_folder(), every[0])
+        try:
+            for run in sweep(every, folder, pool, device=asked.device):
+                done.append(run)
+        except Unfinished as error:
+            print(f"nsutils: {error}", file=sys.stderr)
+            status = 1
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on if --out names the folder")
+            status = 130
+    print(f"done: {len(done)} of {len(every)} runs\n{folder}")
+    if asked.save and done:
+        format = pictures.check_format(asked.save)
+        write_file(asked.save, pictures.encoded(grid(done, 320), format))
+    return status
+
+
+def varied(asked: Namespace) -> list[Settings]:
+    """The settings for each combination of what varies, each made as `nsutils run` would."""
+    choices, styles = dict(asked.vary), styles_of(asked)
+    names = [name for name, _ in asked.vary]
+    if twice := [name for name in choices if names.count(name) > 1]:
+        raise ValueError(f"--vary {twice[0]} is given twice; give all values in one")
+    return [
+        settings_of(
+            Namespace(**vars(asked) | dict(zip(choices, values, strict=True))),
+            asked.content,
+            styles,
+        )
+        for values in product(*choices.values())
+    ]
+
+
+def workers(count: int) -> Any:
+    """A pool of so many processes, or, for one, none: this process will do."""
+    from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
+    from multiprocessing import get_context
+    from signal import SIG_IGN, SIGINT, signal
+
+    if count < 1:
+        raise ValueError(f"workers is {count}; give 1 or more")
+    if count == 1:
+        return nullcontext()
+    # Ctrl-C goes to all of them: this process tells the others. A forked one would hang in PyTorch.
+    return ProcessPoolExecutor(count, get_context("spawn"), signal, (SIGINT, SIG_IGN))
 
 
 def found(name: str) -> Any:

@@ -3,10 +3,13 @@
 import io
 import itertools
 import math
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,10 +20,11 @@ from nsutils.run import Run
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
+BESIDE = 130  # pixels of the words beside a row
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND = 12  # of a film, at most
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
-INK, PAPER, BLANK, STEERED = "#222222", "#ffffff", "#dddddd", "#7b2cbf"
+INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
 TERMS = ("content", "style", "tv", "laplacian", "similarity")
 COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
 
@@ -85,6 +89,134 @@ def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
 
 
+def grid(runs: Sequence[Run], edge: int = 200) -> Image.Image:
+    """The runs' pictures, each in `edge` x `edge` pixels, in rows and columns by the settings in which they differ."""
+    return Grid(runs).image(edge)
+
+
+class Grid:
+    """Runs in rows and columns by the two settings of which there are most values; `cells[row, column]`.
+
+    A cell holds runs with what else they differ in. A notebook shows it as a table of links to the runs' folders,
+    or their reports where there are some; `image` is one picture. `axes` are the two settings' names, or "".
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        if not runs:
+            raise ValueError("no runs to show; give some, as Grid(runs()[:9])")
+        words = recipe.differing(runs)
+        values = {name: sorted({each[name] for each in words}, key=rank) for name in words[0]}
+        most = sorted(values, key=lambda name: len(values[name]))[-2:]
+        self.axes = ("", *(name for name in values if name in most))[-2:] if most else ("", "")
+        self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
+        self.cells = {(row, column): [] for row in self.rows for column in self.columns}
+        ordered = sorted(
+            zip(runs, words, strict=True), key=lambda pair: [*map(rank, pair[1].values())]
+        )
+        for run, each in ordered:
+            rest = "\n".join(f"{name} {each[name]}" for name in each if name not in self.axes)
+            self.cells[each.get(self.axes[0], ""), each.get(self.axes[1], "")].append((run, rest))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.cells.values()))
+
+    def __repr__(self) -> str:
+        return f"<Grid of {len(self)} runs: {' x '.join(filter(None, self.axes))}>"
+
+    def image(self, edge: int = 200) -> Image.Image:
+        """The names and the values of the settings stand above and on the left; a run without a picture is grey."""
+        blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+        nothing = Image.new("RGB", (1, 1), PAPER)
+        drawn = {
+            place: sheet([(rest, latest(run) or blank) for run, rest in cell], edge, len(cell))
+            if cell
+            else nothing
+            for place, cell in self.cells.items()
+        }
+        wide = [max(drawn[row, column].width for row in self.rows) for column in self.columns]
+        high = [max(drawn[row, column].height for column in self.columns) for row in self.rows]
+        heads = zip(self.columns, wide, strict=True)
+        above = ["\n".join(wrapped(words, room - GAP)) for words, room in heads]
+        beside = ["\n".join(wrapped(words, BESIDE)) for words in self.rows]
+        left = 2 * GAP + max(written(words)[0] for words in (*beside, self.axes[0]))
+        top = 2 * LINE + GAP + max(written(words)[1] for words in above)
+        left, top = left if self.axes[0] else GAP, top if self.axes[1] else GAP
+        paper = Image.new("RGB", (left + sum(wide) + GAP, top + sum(high) + GAP), PAPER)
+
+        def write(x: float, y: float, words: str, anchor: str, ink: str = INK) -> None:
+            align = "right" if anchor[0] == "r" else "center"
+            pen.text((x, y), words, ink, lettering(), anchor=anchor, align=align)
+
+        pen = ImageDraw.Draw(paper)
+        write(left + sum(wide) / 2, GAP, self.axes[1], "ma", FAINT)
+        write(left - GAP, top - GAP / 2, self.axes[0], "rd", FAINT)
+        across, down = starts(left, wide), starts(top, high)
+        for x, room, words in zip(across, wide, above, strict=True):
+            write(x + room / 2, top - GAP / 2, words, "md")
+        for y, room, words in zip(down, high, beside, strict=True):
+            write(left - GAP, y + room / 2, words, "rm")
+        for (row, column), image in drawn.items():
+            x, y = across[self.columns.index(column)], down[self.rows.index(row)]
+            paper.paste(image, (x, y))
+        return paper
+
+    def table(self, shown: Callable[[Run, str], str]) -> str:
+        """The grid in HTML, each run as it is shown, given what else it differs in."""
+        lines, middle = (
+            "",
+            'style="text-align: center"',
+        )  # a notebook's own rules have them on the right
+        if self.axes[1]:
+            names = [f"<small>{escape(name)}</small>" for name in self.axes]
+            heads = "".join(f"<th {middle}>{escape(words)}</th>" for words in self.columns)
+            lines += f'<tr><td></td><th colspan="{len(self.columns)}" {middle}>{names[1]}</th></tr>'
+            lines += f"<tr><th>{names[0]}</th>{heads}</tr>"
+        for row in self.rows:
+            places = [self.cells[row, column] for column in self.columns]
+            cells = ["".join(shown(*each) for each in place) for place in places]
+            drawn = "".join(f"<td {middle}>{cell}</td>" for cell in cells)
+            lines += f"<tr><th>{escape(row)}</th>{drawn}</tr>"
+        return f"<table>{lines}</table>"
+
+    def _repr_html_(self) -> str:
+        return self.table(linked)
+
+    def _repr_jpeg_(self) -> bytes:
+        return pictures.jpeg(self.image())
+
+
+def linked(run: Run, rest: str, edge: int = 160) -> str:
+    """A run's picture as a link to its report, or else to its folder."""
+    file = run.folder / "report.html"
+    place = os.path.relpath(file if file.exists() else run.folder)
+    image, name = latest(run), run.folder.name
+    shown = (
+        escape(name)
+        if image is None
+        else pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, edge)))
+    )
+    words = f"<br><small>{escape(rest)}</small>" * bool(rest)
+    return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
+
+
+def rank(words: str) -> tuple[float, int, str]:
+    """Numbers by value, then lists by length, and what is as long by its words."""
+    try:
+        return float(words), 0, ""
+    except ValueError:
+        return math.inf, words.count(","), words
+
+
+def written(words: str) -> tuple[int, int]:
+    """How wide and high the words are, in pixels."""
+    lines = words.split("\n")
+    return math.ceil(max(map(lettering().getlength, lines))), LINE * len(lines)
+
+
+def starts(first: int, sizes: Sequence[int]) -> list[int]:
+    return [*itertools.accumulate(sizes[:-1], initial=first)]
+
+
 def latest(run: Run) -> Image.Image | None:
     """The result, or else the last kept picture."""
     for file in (run.result, *reversed(run.images.values())):
@@ -95,6 +227,7 @@ def latest(run: Run) -> Image.Image | None:
 
 def wrapped(text: str, width: float) -> list[str]:
     """The text in lines of at most so many pixels, broken in mid-word only where a word is longer."""
+    lines = []
     for letters in range(len(text), 0, -1):
         lines = textwrap.wrap(text, letters)
         if max(map(lettering().getlength, lines), default=0) <= width:

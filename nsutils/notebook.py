@@ -49,6 +49,8 @@ def presentable(notebook: NotebookNode) -> NotebookNode:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_bar(output)]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             data.pop(WIDGET, None)
@@ -57,6 +59,12 @@ def presentable(notebook: NotebookNode) -> NotebookNode:
             if len(data.get("image/png", "")) > LARGE:
                 data["image/jpeg"] = as_jpeg(data.pop("image/png"))
     return notebook
+
+
+def is_bar(output: NotebookNode) -> bool:
+    """Whether it is a progress bar, of whose state only the beginning is in the notebook."""
+    data = output.get("data", {})
+    return WIDGET in data and "%|" in data.get("text/plain", "")
 
 
 def page(file: str | Path) -> str:

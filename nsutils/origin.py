@@ -52,7 +52,12 @@ def commit() -> str | None:
 def alive(pid: int, since: float | None = None) -> bool:
     """Whether the process of that number is there, and is the one that began then."""
     try:
-        begun = psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        begun = process.create_time()
+        if (
+            process.status() == psutil.STATUS_ZOMBIE
+        ):  # it has ended, which its parent does not know yet
+            return False
     except psutil.Error:
         return False
     return since is None or abs(begun - since) < 5  # seconds: clocks are set

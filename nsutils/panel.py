@@ -482,7 +482,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
             panel.protect,
             panel.neighbours,
         ],
-        titles=("Picture", "Losses", "Protect", "Neighbours"),
+        titles=("Picture", "Losses", "Protect", "Around"),
     )
     main = [
         panel.cut_button,

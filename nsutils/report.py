@@ -14,7 +14,7 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import figure_png, latest, loss_curves, tiles
+from nsutils.figures import Grid, figure_png, latest, loss_curves, tiles
 from nsutils.parcel import Parcel, packed
 from nsutils.run import Run
 from nsutils.targets import shown
@@ -97,19 +97,24 @@ def document(title: str, body: str, script: str = "") -> str:
 
 
 def overview(runs: Sequence[Run], room: int) -> str:
-    """The results side by side, with what differs, and the table of contents."""
-    grid, contents = "", ""
+    """The results side by side or, where two settings differ, by these, and the table of contents."""
+    numbers, contents, grid = {run: n for n, run in enumerate(runs, 1)}, "", ""
+
+    def tile(run: Run, caption: str) -> str:
+        if not (image := latest(run)):
+            return ""
+        words = f"result of run {numbers[run]}"
+        return f'<a href="#run-{numbers[run]}">{figure(image, caption, words, 360, room // 12)}</a>'
+
     for n, (run, words) in enumerate(zip(runs, recipe.differing(runs), strict=True), 1):
         caption = "\n".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
-        if image := latest(run):
-            tile = figure(image, caption, f"result of run {n}", 360, room // 12)
-            grid += f'<a href="#run-{n}">{tile}</a>'
+        grid += tile(run, caption)
         head, name = escape(title(run)), escape(run.folder.name)
         contents += f'<li><a href="#run-{n}">{head}</a>, {name}</li>'
-    return (
-        f'<header><h1>{len(runs)} runs</h1><div class="grid wide">{grid}</div>'
-        f"<nav><ol>{contents}</ol></nav></header>"
-    )
+    grid = f'<div class="grid wide">{grid}</div>'
+    if all((trials := Grid(runs)).axes):
+        grid = f'<div class="trials">{trials.table(tile)}</div>'
+    return f"<header><h1>{len(runs)} runs</h1>{grid}<nav><ol>{contents}</ol></nav></header>"
 
 
 def article(

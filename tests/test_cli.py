@@ -249,6 +249,59 @@ def test_a_report_is_written(content, style, tmp_path, capsys):
     assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "no" / "a.html")]) == 2
 
 
+def test_a_sweep_leaves_a_run_for_each_combination_and_one_picture_of_all(
+    content, style, tmp_path, capfd
+):
+    words = ["sweep", content, style, "--out", str(tmp_path / "trials"), *SMALL]
+    words += ["--vary", "style-layers=pixels;pixels,relu1_1", "--vary", "roll=no,yes"]
+    words += ["--optimizer", "adam", "--save", str(tmp_path / "grid.png")]
+    assert main(words) == 0
+    made = [Run(file.parent) for file in (tmp_path / "trials").glob("*/settings.json")]
+    asked = {(run.settings.style_layers, run.settings.roll) for run in made}
+    layers = ("pixels",), ("pixels", "relu1_1")
+    assert asked == {(one, roll) for one in layers for roll in (True, False)}
+    assert {run.status for run in made} == {"done"} and len(made) == 4
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.width > 2 * 320 and image.height > 2 * 200
+    assert "done: 4 of 4 runs" in capfd.readouterr().out
+    assert main([*words[:-2], "--vary", "seed=0,1", "--workers", "2"]) == 0
+    assert len(list((tmp_path / "trials").glob("*/result.png"))) == 8
+
+
+def test_a_sweep_says_which_runs_failed_when_the_others_are_done(content, style, tmp_path, capfd):
+    words = ["sweep", content, style, "--out", str(tmp_path / "trials"), *SMALL, "--no-bounded"]
+    words += ["--precision", "float32", "--vary", "style_weight=1,1e38"]
+    assert main(words) == 1
+    said = capfd.readouterr()
+    assert "done: 1 of 2 runs" in said.out
+    assert "1 of 2 runs are not done (style_weight_1e+38-" in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), ("--vary",)),
+        (("--vary", "size"), ("size", "style_weight=0.3,1,3")),
+        (("--vary", "size="), ("size=", "style_weight=0.3,1,3")),
+        (("--vary", "stile=1"), ("stile", "style_weight")),
+        (("--vary", "size=64,large"), ("large", "whole number")),
+        (("--vary", "size=64,1"), ("size", "1", "32")),
+        (("--vary", "roll=1"), ("'1'", "yes", "no")),
+        (("--vary", "size=64", "--vary", "size=65"), ("size", "twice")),
+        (("--vary", "size=64", "--workers", "0"), ("workers", "0", "1")),
+        (("--vary", "size=64", "--save", "a.gif"), ("a.gif", ".tiff")),
+        (("--vary", "init=content,nowhere.png"), ("nowhere.png",)),
+        (("--vary", "encoder=slim,vgg16-caffe"), ("vgg16-caffe", "weights")),
+    ],
+)
+def test_a_bad_sweep_ends_with_one_line_that_names_it(
+    refused, content, style, tmp_path, words, named
+):
+    line = refused("sweep", content, style, "--out", tmp_path / "trials", *words)
+    for word in named:
+        assert word in line
+
+
 def test_ctrl_c_keeps_the_picture_so_far(content, style, tmp_path):
     words = [
         sys.executable,

@@ -1,11 +1,12 @@
 import io
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nsutils import Run
-from nsutils.figures import contact_sheet, film, loss_curves, tiles
+from nsutils import Run, vary
+from nsutils.figures import Grid, contact_sheet, film, grid, loss_curves, tiles
 
 
 @pytest.fixture
@@ -83,3 +84,54 @@ def test_a_film_fits_into_its_edge_and_its_time(run):
 def test_a_film_of_nothing_is_refused(settings, tmp_path):
     with pytest.raises(ValueError, match=r"no pictures in .*empty"):
         film(Run.create(tmp_path / "empty", settings))
+
+
+@pytest.fixture
+def trials(run, settings, tmp_path):
+    """Seven runs that differ in three settings; the eighth was not made. Each shows a colour of its own."""
+    choices = {"content_weight": [0.5], "style_weight": [10.0, 2.0, 0.1], "octaves": [1, 2]}
+    every = [*vary(settings, **choices), *vary(settings, content_weight=[0.3], octaves=[2])]
+    made = [Run.create(tmp_path / f"trial {n}", each) for n, each in enumerate(every)]
+    for n, one in enumerate(made):
+        Image.new("RGB", (60, 40), (30 * n, 90, 250 - 30 * n)).save(one.result)
+    return made
+
+
+def test_a_grid_has_an_axis_for_each_setting_numbers_in_order_and_the_rest_beneath(trials):
+    found = Grid(trials)
+    assert found.axes == ("style_weight", "octaves") and len(found) == 7
+    assert (found.rows, found.columns) == (["0.1", "1", "2", "10"], ["1", "2"])
+    assert found.cells["10", "1"] == [(trials[0], "content_weight 0.5")]
+    assert found.cells["1", "1"] == [] and found.cells["1", "2"][0][0] is trials[6]
+    one = Grid(trials[:2])
+    assert (one.axes, one.rows, one.columns) == (("", "octaves"), [""], ["1", "2"])
+    assert Grid(trials[:1]).axes == ("", "")
+    assert repr(found) == "<Grid of 7 runs: style_weight x octaves>"
+    with pytest.raises(ValueError, match="no runs to show"):
+        Grid([])
+
+
+def test_a_grid_is_drawn_with_each_picture_in_its_place(trials):
+    """The places of the colours are those of the settings, whatever the order of the runs."""
+    first = np.asarray(grid(trials, 60), int)
+    assert (first == np.asarray(grid(trials[::-1], 60))).all()
+    places = {}
+    for n in range(len(trials)):
+        apart = np.abs(first - (30 * n, 90, 250 - 30 * n)).sum(2)
+        places[n] = np.argwhere(apart < 12).mean(0)
+        assert (apart < 12).sum() == 60 * 40
+    # Of such pairs the first lies below the second, or to its right.
+    pairs = [(0, 2), (2, 4), (1, 3), (3, 6), (6, 5)], [(1, 0), (3, 2), (5, 4)]
+    below, beside = (np.array([places[a] - places[b] for a, b in each]) for each in pairs)
+    assert (below[:, 0] > 40).all() and np.allclose(below[:, 1], 0)
+    assert (beside[:, 1] > 60).all() and np.allclose(beside[:, 0], 0)
+
+
+def test_a_grid_in_a_notebook_links_to_the_runs_or_their_reports(trials, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (trials[1].folder / "report.html").write_text("about it")
+    html = Grid(trials)._repr_html_()
+    links = re.findall('<a href="(.*?)"', html)
+    assert set(links) >= {"trial%200", "trial%201/report.html"} and len(links) == 7
+    assert str(tmp_path) not in html and re.findall("<th[^>]*>([^<]+)</th>", html)[:2] == ["1", "2"]
+    assert Image.open(io.BytesIO(Grid(trials)._repr_jpeg_())).size == grid(trials).size

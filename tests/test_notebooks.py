@@ -26,6 +26,13 @@ SMALL = {
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
     "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
     "07_can_it_keep_a_face": {"size": 64, "steps": 4, "kept_in": "runs"},
+    "10_how_do_the_weights_trade": {
+        "size": 64,
+        "steps": 2,
+        "content_weights": (0.1, 0.5),
+        "style_weights": (0.2, 1.0),
+        "kept_in": "runs",
+    },
 }
 
 

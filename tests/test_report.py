@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nsutils import Run, Settings, Style, pictures, replay
+from nsutils import Run, Settings, Style, pictures, replay, vary
 from nsutils.notebook import page as notebook_page
 from nsutils.parcel import packed
 from nsutils.report import parcels, report
@@ -160,6 +160,19 @@ def test_several_runs_are_compared_by_what_differs(run, settings, tmp_path):
     assert [place for place in re.findall(r'<li><a href="#(.*?)"', head)] == ["run-1", "run-2"]
     assert [a["id"] for tag, a in Tags(text).found if tag == "article"] == ["run-1", "run-2"]
     assert len(text.encode()) < 2e6
+
+
+def test_runs_that_differ_in_two_settings_stand_in_a_grid_that_leads_to_each(
+    run, settings, tmp_path
+):
+    trials = []
+    for n, one in enumerate(vary(settings, style_weight=[5.0, 2.0], octaves=[1, 2])):
+        trials.append(Run.create(tmp_path / f"trial {n}", one))
+        (trials[-1].folder / "result.png").write_bytes(run.result.read_bytes())
+    head = report(*trials).partition("</header>")[0]
+    found = re.findall(r"<th[^>]*>([^<]+)</th>|href=\"(#run-\d)\"><figure", head)
+    words = [word or link for word, link in found]
+    assert words == ["1", "2", "2", "#run-3", "#run-4", "5", "#run-1", "#run-2"]
 
 
 def test_a_run_that_has_not_begun_is_reported(settings, tmp_path):

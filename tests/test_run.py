@@ -204,6 +204,16 @@ def test_a_run_whose_process_is_gone_is_interrupted(run):
             run.check_idle()
 
 
+def test_a_process_that_has_ended_plays_no_more_before_its_parent_knows(run):
+    other = subprocess.Popen(["sleep", "60"])
+    run.note(status="playing", pid=other.pid, since=psutil.Process(other.pid).create_time())
+    assert run.status == "playing"
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    assert run.status == "interrupted"
+    other.wait()
+
+
 def test_a_process_that_has_another_ones_number_does_not_play_its_run(run):
     with subprocess.Popen(["sleep", "60"]) as other:
         began = psutil.Process(other.pid).create_time()

@@ -1,0 +1,290 @@
+"""Many runs by one call: one after the other here, or in a pool of processes, or on a cluster."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from functools import cache, lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from tqdm.auto import tqdm
+
+from nsutils import encoders, machine, pictures
+from nsutils.encoders import Encoder
+from nsutils.player import Player, resolved
+from nsutils.recipe import plain
+from nsutils.run import Run, with_pictures
+from nsutils.settings import HOW, Settings
+from nsutils.sources import scale_of, scales
+
+SIGN = ".sweep"  # the file that names the sweep in charge of a folder; without it its jobs stop
+LOOK, PATIENCE = 0.5, 60.0  # seconds between two looks at the folders; for jobs to stop
+BAR = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+LONGEST, NAMED = 80, 3  # letters of a folder's name; runs that an error names
+
+
+class Unfinished(RuntimeError):
+    """Some runs of a sweep are not done; `reasons` has why, by folder."""
+
+    def __init__(self, reasons: dict[str, str], count: int, broken: bool):
+        self.reasons = reasons
+        way_out = "run the sweep again: it goes on where it stood"
+        if broken:
+            way_out = f"a worker died, and its pool with it; {way_out}, in a new pool"
+        told = [f"{name}: {reason}" for name, reason in [*reasons.items()][:NAMED]]
+        more = f" and {len(reasons) - NAMED} more" * (len(reasons) > NAMED)
+        super().__init__(
+            f"{len(reasons)} of {count} runs are not done ({'; '.join(told)}{more}); {way_out}"
+        )
+
+
+def sweep(
+    settings: Iterable[Settings],
+    folder: str | Path,
+    executor: Any = None,
+    threads: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> Iterator[Run]:
+    """Yields the run of each of the settings as soon as it is done; each has a folder of its own in `folder`.
+
+        with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+            runs = list(sweep(vary(settings, style_weight=[0.3, 1, 3]), "trials", pool))
+
+        with Client("tcp://scheduler:8786") as cluster:
+            runs = list(sweep(vary(settings, style_weight=[0.3, 1, 3]), "trials", cluster))
+
+    `executor` is any object whose `submit` gives futures with `done()` and `result()`; by default the runs are played
+    one after the other in this process. The folder is all that the workers must see, on a disk that they share: the
+    pictures are copied into it (a file of `weights` is not). Each plays with `threads` threads, by default the
+    processor's, divided by the jobs that its machine plays at a time; keep a worker to one thread on a cluster.
+    Give each worker a graphics card of its own: `dask_cuda.LocalCUDACluster` does; in a pool, let an `initializer`
+    set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder.
+
+    The same sweep in the same folder goes on where it was cut off: what is done is yielded at once, what is half done
+    is resumed. A worker's death does the same to its run; a dask cluster tries again by itself, a process pool is
+    broken by it and says so. Where runs fail, the others are still yielded, and then `Unfinished` is raised.
+    Closing the generator, or an interrupt, withdraws what has not begun and stops the rest after the step in hand.
+    """
+    folder = Path(folder).absolute()
+    runs = prepared(settings, folder)
+    sign, charge, ended = folder / SIGN, uuid.uuid4().hex, threading.Event()
+    own = None if executor else ThreadPoolExecutor(1)
+    before = torch.get_num_threads()
+    threads = threads or (before if own else None)
+    more = (str(sign), charge, jobs_at_once(executor), threads, device)
+    pictures.write(sign, charge.encode())
+    jobs: list[tuple[Any, Run]] = []
+    reasons: dict[str, str] = {}
+    broken = False
+    try:
+        with Progress(runs, progress) as bar:
+            done = [run for run in runs if run.status == "done"]
+            machine.dismiss_helpers()
+            for run in runs:
+                if run not in done:
+                    jobs.append(((executor or own).submit(play, str(run.folder), *more), run))
+            for future, _ in jobs:
+                if hasattr(future, "add_done_callback"):  # else it is noticed at the next look
+                    future.add_done_callback(lambda _: ended.set())
+            yield from done
+            while jobs:
+                ended.wait(LOOK)
+                ended.clear()
+                for job in [job for job in jobs if job[0].done()]:
+                    jobs.remove(job)
+                    future, run = job
+                    reason, died = outcome(future)
+                    if reason:
+                        reasons[run.folder.name], broken = reason, broken or died
+                        continue
+                    bar.finished(run)
+                    yield run
+                bar.look()
+    finally:
+        if in_charge(sign, charge):
+            sign.unlink()
+        withdraw(jobs, ended)
+        if broken:
+            executor.shutdown()  # until its other workers are gone, and their runs can be gone on with
+        if own:
+            own.shutdown()
+            torch.set_num_threads(before)
+            encoder_for.cache_clear()
+    if reasons:
+        raise Unfinished(reasons, len(runs), broken)
+
+
+def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
+    """The runs in the folder, those that are not there yet made; settings that are given twice have one."""
+    digest = cache(lambda name: pictures.sha256(file_of(name)))
+    wanted = {}
+    for each in settings:
+        alike = with_pictures(each, digest)  # wherever the pictures lie
+        wanted.setdefault(pictures.sha256(alike.to_json().encode())[:10], each)
+    if not wanted:
+        raise ValueError("no settings to sweep; give some, as vary(settings, size=[256, 512])")
+    runs = []
+    for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
+        # By the key alone: the name tells what varies, which may be more another time.
+        there = [path.parent for path in folder.glob(f"*-{key}/settings.json")]
+        runs.append(Run(there[0]) if there else Run.create(folder / f"{name}-{key}", each))
+    return runs
+
+
+def file_of(name: str) -> bytes:
+    """A file's bytes; where there is none its name, which the run will complain of."""
+    return Path(name).read_bytes() if Path(name).is_file() else name.encode()
+
+
+def names_of(settings: list[Settings]) -> list[str]:
+    """What tells the settings apart, as names for folders."""
+    plainly = [with_pictures(each, lambda name: Path(name).stem) for each in settings]
+    differ = [
+        name
+        for name in vars(plainly[0])
+        if any(getattr(each, name) != getattr(plainly[0], name) for each in plainly)
+    ]
+    words = [
+        "-".join(f"{name}_{plain(getattr(each, name))}" for name in differ) for each in plainly
+    ]
+    parts = (word.replace(", ", "+") or "run" for word in words)
+    return ["".join(c if c.isalnum() or c in "-_.+" else "_" for c in p)[:LONGEST] for p in parts]
+
+
+def jobs_at_once(executor: Any) -> int:
+    """How many jobs a machine of the executor plays at a time."""
+    if not hasattr(executor, "nthreads"):
+        return getattr(executor, "_max_workers", 1)
+    hosts = Counter()  # dask's client: a job for each thread of a worker
+    for address, count in executor.nthreads().items():
+        hosts[urlsplit(address).hostname] += count
+    return max(hosts.values(), default=1)
+
+
+def play(
+    folder: str, sign: str, charge: str, at_once: int, threads: int | None, device: str | None
+) -> str:
+    """Plays a run in this process as long as the sweep is in charge; the run's status then."""
+    run, sign = Run(folder), Path(sign)
+    if run.status == "done" or not in_charge(sign, charge):
+        return run.status
+    meta = run.meta
+    if meta.get("sweep") == charge and meta["host"] != socket.gethostname():
+        run.note(status="interrupted")  # the executor has given up whoever plays it there
+    run.check_idle()
+    run.note(sweep=charge)
+    torch.set_num_threads(threads or max(1, cores() // at_once))
+    settings = run.settings
+    asked = {"name": settings.encoder} | {name: getattr(settings, name) for name in HOW}
+    asked |= resolved(run) | ({"device": device} if device else {})
+    try:
+        player = Player(run, encoder_for(charge, tuple(asked.items())))
+    except Exception as error:  # what fails later, the player writes down
+        run.note(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    player.listeners.append(lambda player: in_charge(sign, charge) or player.stop())
+    for _ in player:
+        pass
+    return player.run.meta.get("ended_early") or player.status
+
+
+@lru_cache(maxsize=2)
+def encoder_for(charge: str, asked: tuple[tuple[str, Any], ...]) -> Encoder:
+    """The encoder that the runs of a sweep share in a process."""
+    return encoders.load(**dict(asked))
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_charge(sign: Path, charge: str) -> bool:
+    """Whether a sweep still wants its runs played: it takes its sign away when it ends, and another puts its own."""
+    try:
+        return sign.read_text() == charge
+    except FileNotFoundError:
+        return False
+
+
+def outcome(future: Any) -> tuple[str, bool]:
+    """Why the run of an ended job is not done, if it is not, and whether that broke the pool."""
+    try:
+        status = future.result()
+    except BrokenExecutor:
+        return "its worker or another died", True
+    except Exception as error:  # whatever a job, or what carries it, brings up
+        return f"{type(error).__name__}: {error}", False
+    return "" if status == "done" else status, False
+
+
+def withdraw(jobs: list[tuple[Any, Run]], ended: threading.Event) -> None:
+    """Cancels the jobs that have not begun, and waits for those that are at work, which stop by themselves."""
+    for future, run in jobs:
+        if run.status != "playing" and hasattr(future, "cancel"):
+            future.cancel()
+    until = time.monotonic() + PATIENCE
+    while not all(future.done() for future, _ in jobs) and time.monotonic() < until:
+        ended.wait(LOOK)
+        ended.clear()
+
+
+class Progress:
+    """A bar of the steps that the runs have made, each by its pixels, and of the time left."""
+
+    def __init__(self, runs: list[Run], shown: bool):
+        self.costs = {run: costs(run.settings) for run in runs}
+        self.steps = {run: made(run) for run in runs}
+        self.left = {run for run in runs if run.status != "done"}
+        total = sum(map(sum, self.costs.values()))
+        # Of all steps since the beginning, for those of several runs come in no even order.
+        more = {"initial": self.cost, "smoothing": 0, "bar_format": BAR}
+        self.bar = tqdm(total=total, disable=not shown, **more)
+        self.look()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.close()
+
+    @property
+    def cost(self) -> int:
+        return sum(sum(self.costs[run][:count]) for run, count in self.steps.items())
+
+    def finished(self, run: Run) -> None:
+        self.left.discard(run)
+        self.steps[run] = len(self.costs[run])
+        self.look()
+
+    def look(self) -> None:
+        """Counts the steps in the folders of the runs that are not done."""
+        self.steps |= {run: made(run) for run in self.left}
+        runs, done = len(self.costs), len(self.costs) - len(self.left)
+        steps, of = sum(self.steps.values()), sum(map(len, self.costs.values()))
+        self.bar.set_postfix_str(f"{done} of {runs} runs, {steps} of {of} steps", refresh=False)
+        self.bar.update(self.cost - self.bar.n)
+        self.bar.refresh()
+
+
+def costs(settings: Settings) -> list[int]:
+    """The pixels of each step of a run."""
+    shapes = scales(settings, pictures.shape(settings.content))
+    return [prod(shapes[scale_of(settings, number)]) for number in range(settings.steps)]
+
+
+def made(run: Run) -> int:
+    """How many steps a run has on disk."""
+    file = run.folder / "metrics.csv"
+    return max(0, file.read_bytes().count(b"\n") - 1) if file.exists() else 0
