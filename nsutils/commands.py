@@ -116,7 +116,7 @@ def sweep(asked: Namespace) -> int:
             print(f"nsutils: {error}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
-            print("stopped; the same command goes on if --out names the folder")
+            print(f"stopped; the same command with --out {folder} goes on")
             status = 130
     print(f"done: {len(done)} of {len(every)} runs\n{folder}")
     if asked.save and done:

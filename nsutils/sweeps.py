@@ -64,8 +64,9 @@ def sweep(
 
     `executor` is any object whose `submit` gives futures with `done()` and `result()`; by default the runs are played
     one after the other in this process. The folder is all that the workers must see, on a disk that they share: the
-    pictures are copied into it (a file of `weights` is not). Each plays with `threads` threads, by default the
-    processor's, divided by the jobs that its machine plays at a time; keep a worker to one thread on a cluster.
+    pictures are copied into it (a file of `weights` is not). Each run is played with `threads` threads, by default
+    the processor's cores divided by the jobs that its machine plays at a time; dask plays one for each thread of a
+    worker, so one (`threads_per_worker=1`) is sensible.
     Give each worker a graphics card of its own: `dask_cuda.LocalCUDACluster` does; in a pool, let an `initializer`
     set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder.
 
@@ -77,7 +78,7 @@ def sweep(
     folder = Path(folder).absolute()
     runs = prepared(settings, folder)
     sign, charge, ended = folder / SIGN, uuid.uuid4().hex, threading.Event()
-    own = None if executor else ThreadPoolExecutor(1)
+    own = ThreadPoolExecutor(1) if executor is None else None
     before = torch.get_num_threads()
     threads = threads or (before if own else None)
     more = (str(sign), charge, jobs_at_once(executor), threads, device)

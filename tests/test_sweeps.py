@@ -112,7 +112,7 @@ def killed(folder, settings, executor):
     with ThreadPoolExecutor(1) as aside:
         work = aside.submit(lambda: list(sweep(settings, folder, executor, **quietly)))
         begun = ()
-        while not begun and not work.done():
+        while not begun and not wait([work], 0.02).done:
             runs = [Run(file.parent) for file in Path(folder).glob("*/settings.json")]
             begun = [run for run in runs if 7 < len(run.metrics) < 30]
         os.kill(begun[0].meta["pid"], signal.SIGKILL)
