@@ -18,7 +18,7 @@ from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves
 from nsutils.player import Player, clock
 from nsutils.presets import RECIPES
 from nsutils.recipe import plain
-from nsutils.replay import fork
+from nsutils.replay import fork, settings_at
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
@@ -167,10 +167,10 @@ class Panel:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
         player = self.player
         asked = self.asked.steered(self.asked.encoder == player.settings.encoder)
-        known = {name: getattr(player.settings, name) for name in asked}
         self.problem.value = ""
         try:
-            player.steer(**{n: v for n, v in asked.items() if not same(v, known[n])})
+            known = player.settings
+            player.steer(**{n: v for n, v in asked.items() if not same(v, getattr(known, n))})
             if not player.steps_left:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             made = player.step.number if player.step else -1
@@ -305,10 +305,12 @@ class Panel:
         """Begins a new run that goes on from a kept step, with what the controls say."""
         if self.player is None:
             return
-        asked = self.asked.steered(self.asked.encoder == self.run.settings.encoder)
-        if self.run.settings.mask or self.protect.brush.image:
-            asked["mask"] = self.protect.brush.image
-        self._play(lambda: fork(self.run, step, **asked))
+        run, before = self.run, settings_at(self.run, step)
+        asked = self.asked.steered(self.asked.encoder == before.encoder)
+        changes = {n: v for n, v in asked.items() if not same(v, getattr(before, n))}
+        if before.mask or self.protect.brush.image:
+            changes["mask"] = self.protect.brush.image
+        self._play(lambda: fork(run, step, **changes))
 
     def _look_at(self, name: str | int) -> None:
         """A tile was clicked: it is seen at full size."""

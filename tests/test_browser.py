@@ -125,7 +125,7 @@ def notebook(browser, lab):
     page.goto(f"{lab}/lab/tree/panel.ipynb")
     opened(page)
     page.evaluate(COMMAND, "notebook:run-all-cells")
-    page.wait_for_selector(".nsutils-panel .live")
+    page.wait_for_selector(".nsutils-viewer .under img")
     yield page
     page.close()
 
@@ -239,10 +239,10 @@ def test_nothing_is_wider_than_the_output(page, width):
 
 
 def test_a_run_is_seen_steered_and_stopped(page, folder):
-    still = page.evaluate(BYTES, ".nsutils-panel img.live")
+    still = page.evaluate(BYTES, ".nsutils-viewer .under img")
     run(page)
-    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-panel img.live", still])
-    assert page.evaluate("document.querySelector('.nsutils-panel img.live').naturalWidth") > 100
+    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-viewer .under img", still])
+    assert page.evaluate("document.querySelector('.nsutils-viewer .under img').naturalWidth") > 100
     settings = json.loads((newest(folder) / "settings.json").read_text())
     given = Settings("content.png", "style.png").content_weight
     assert settings["content_weight"] == pytest.approx(given, rel=1e-9)  # not rounded by the page
@@ -274,9 +274,9 @@ def test_a_reloaded_page_finds_the_run_going_on(page):
     page.evaluate(COMMAND, "docmanager:save")
     page.reload()
     opened(page)
-    page.wait_for_selector(".nsutils-panel .live")
-    seen = page.evaluate(BYTES, ".nsutils-panel img.live")
-    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-panel img.live", seen])
+    page.wait_for_selector(".nsutils-viewer .under img")
+    seen = page.evaluate(BYTES, ".nsutils-viewer .under img")
+    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-viewer .under img", seen])
     stop(page)
 
 

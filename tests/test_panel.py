@@ -7,13 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import torch
+from conftest import colourful
 from PIL import Image, ImageChops
 
 from nsutils import Player, Run, Settings, pictures, preset, sample
+from nsutils.objective import Objective
 from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
+from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
+from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
 
 ENDLESS = 100_000  # steps: until stopped
@@ -508,3 +513,119 @@ def test_a_face_is_proposed_and_a_mask_that_is_there_is_left_alone(settings, tmp
     x, y = panel.protect.brush.ellipse[:2]
     assert (x, y) == (pytest.approx(0.44, abs=0.05), pytest.approx(0.25, abs=0.05))
     assert panel.settings.mask is None
+
+
+def test_shares_are_shown_and_one_that_is_asked_for_moves_the_weight(playing):
+    bars = playing.asked.shares
+    until(playing, lambda: playing.player.shares and bars["style"].share >= 0)
+    terms = sum(bar.share for bar in bars.values())
+    assert terms == pytest.approx(1, abs=0.01)
+    layers = playing.controls["style_layers"].shares
+    assert sum(layers.values()) == pytest.approx(bars["style"].share, abs=0.01)
+    playing.player.pause()
+    until(playing, lambda: playing.player.status == "paused")
+    now, weight = bars["style"].share, playing.controls["style_weight"].weight
+    bars["style"].asked = 0.9
+    asked = playing.controls["style_weight"].weight
+    assert asked / weight == pytest.approx(0.9 / 0.1 * (1 - now) / now, rel=1e-3)
+    assert bars["style"].asked == -1 and playing.player.settings.style_weight == asked
+
+
+def test_the_weight_for_a_share_brings_it(settings, encoder):
+    image = torch.rand(1, 3, 40, 64, generator=torch.Generator().manual_seed(4))
+
+    def share(**weights):
+        given = replace(settings, **weights)
+        made = Objective(given, encoder, *Sources(given).at((40, 64), encoder.device))
+        return made.slope(image, weighed=True)[2]["content"]
+
+    now = share()
+    wanted = weight_for(0.3, settings.content_weight, now)
+    assert share(content_weight=wanted) == pytest.approx(0.3, abs=1e-3) != now
+
+
+def test_layers_have_weights_and_sets_to_choose(playing):
+    layers = playing.controls["style_layers"]
+    layers.weights = {"relu1_1": 3.0}
+    until(playing, lambda: playing.player.step.settings.layer_weights == {"relu1_1": 3.0})
+    layers.chosen = layers.choices["Gatys"]
+    assert playing.settings.style_layers == tuple(n for n in ENCODERS["slim"] if n.endswith("_1"))
+    assert "24 pixels" in next(row["sight"] for row in layers.known if row["layer"] == "relu3_1")
+
+
+def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(settings, content, tmp_path):
+    pictures.to_image(colourful(120, 160, 1)).save(content)
+    settings = replace(settings, size=160, smallest=128, scale_steps=(6,), steps=9)
+    panel = Panel(settings, tmp_path / "runs")
+    panel.hold.value = True
+    panel.run_button.click()
+    until(panel, lambda: panel.player.status == "paused")
+    assert panel.said.value.startswith("Preview: step 6 of 9, 128")
+    panel.controls["style_weight"].value = 3.0
+    until(panel, lambda: panel.player.status == "paused" and panel.player.step.number > 6)
+    made = panel.player.step.number
+    assert panel.controls["steps"].value == panel.player.settings.steps == 9 + made - 6
+    panel.pause_button.click()
+    run = panel.wait()
+    assert run.status == "done" and len(run.metrics) == panel.player.settings.steps
+    assert Image.open(run.result).size == (160, 120)
+
+
+def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
+    panel.play()
+    first = panel.wait()
+    panel.seen.pin.click()
+    panel.tiles.tiles[6].children[1].click()
+    assert panel.seen.viewer.step == 6 and panel.seen.viewer.caption.endswith("step 6")
+    assert shown(panel.seen.viewer).size == pictures.opened(first.images[6]).size
+    assert panel.seen.viewer.other and panel.seen.against.value == "the pinned picture"
+    panel.controls["style_weight"].value = 4.0
+    panel.seen.fork.click()
+    run = panel.wait()
+    assert run.folder != first.folder and run.status == "done" and len(run.metrics) == 12
+    assert run.meta["parent"]["step"] == 6 and run.steering == [{"step": 6, "style_weight": 4.0}]
+    assert run.metrics[:6] == first.metrics[:6]
+    assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+
+
+def test_a_second_style_is_blended_in_with_its_share_and_scale(panel, style):
+    styles = panel.asked.styles
+    styles.add.click()
+    styles.rows[1].weight.value, styles.rows[1].scale.value = 3.0, 0.5
+    panel.play()
+    asked = panel.wait().settings.styles
+    assert [(one.weight, one.scale) for one in asked] == [(1.0, 1.0), (3.0, 0.5)]
+    styles.rows[0].remove.click()
+    assert [one.scale for one in panel.settings.styles] == [0.5]
+
+
+def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
+    around = panel.neighbours
+    around.button.click()
+    around.wait()
+    assert len(around.around) == 9 and not around.tiles.awaited, around.said.value
+    tiles = list(around.tiles.tiles.values())
+    assert len({shown(tile.children[0]).tobytes() for tile in tiles}) == 9
+    tiles[0].children[1].click()
+    assert panel.settings.style_weight == pytest.approx(1 / 3, rel=1e-3)
+    assert panel.settings.content_weight == pytest.approx(0.1 / 3, rel=1e-3)
+
+
+def test_a_word_is_said_beside_the_picture(settings, tmp_path):
+    panel = Panel(replace(settings, style_weight=0.0), tmp_path / "runs")
+    panel.play()
+    panel.wait()
+    assert "style has hardly come" in panel.word.value
+
+
+def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path):
+    mask = tmp_path / "mask.png"
+    Image.new("L", (64, 40), 255).save(mask)
+    panel = Panel(replace(settings, mask=str(mask)), tmp_path / "runs")
+    panel.play()
+    before = panel.wait().result.read_bytes()
+    panel.controls["mask_colors"].value = 1.0
+    assert panel.run.result.read_bytes() != before
+    assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
+    panel.undo_button.click()
+    assert Image.open(panel.run.result).tobytes() == Image.open(io.BytesIO(before)).tobytes()
