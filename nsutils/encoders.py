@@ -73,6 +73,7 @@ class Encoder(nn.Module):
         spread = torch.tensor([pixel_range * std for std in normalisation.std])
         self.register_buffer("std", spread.view(1, 3, 1, 1))
         self.requires_grad_(False)
+        self.statistics: dict[tuple, Any] = {}  # of styles, as `nsutils.objective` keeps them
 
     @property
     def layers(self) -> tuple[str, ...]:

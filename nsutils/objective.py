@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nsutils import pictures
 from nsutils.encoders import Encoder, stride_of
 from nsutils.losses import (
     FLOOR,
@@ -29,6 +30,7 @@ from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
 EVERYWHERE = Regions()
+REMEMBERED = 16  # statistics of styles that an encoder keeps: four styles' at four scales
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -362,11 +364,24 @@ def stacked(settings: Settings, octaves: list[dict[str, Tensor]], place: int = 0
     }
 
 
-@torch.no_grad()
 def style_statistics(
     settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None = None
 ) -> Octaves:
-    """A style picture's statistics in so many octaves."""
+    """A style picture's statistics in so many octaves. Runs that share an encoder share them as well."""
+    asked = [*made_with(settings, encoder).values(), settings.style_layers, divisible(settings)]
+    picture = style.shape, pictures.sha256(style.cpu().numpy().tobytes())
+    key, known = (*asked, *picture, str(style.device), count, whole), encoder.statistics
+    if key not in known:
+        while len(known) >= REMEMBERED:
+            known.pop(next(iter(known)), None)
+        known[key] = computed_statistics(settings, encoder, style, count, whole)
+    return dict(known[key])
+
+
+@torch.no_grad()
+def computed_statistics(
+    settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None
+) -> Octaves:
     inward = encoder.inward(style)
     octaves = [F.avg_pool2d(inward, 2**n) for n in range(count)]
     return stacked(

@@ -68,7 +68,8 @@ def sweep(
     the processor's cores divided by the jobs that its machine plays at a time; dask plays one for each thread of a
     worker, so one (`threads_per_worker=1`) is sensible.
     Give each worker a graphics card of its own: `dask_cuda.LocalCUDACluster` does; in a pool, let an `initializer`
-    set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder.
+    set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder and
+    what it has found of their styles: the same statistics are not computed twice.
 
     The same sweep in the same folder goes on where it was cut off: what is done is yielded at once, what is half done
     is resumed. A worker's death does the same to its run; a dask cluster tries again by itself, a process pool is

@@ -188,6 +188,24 @@ def test_closing_it_stops_what_is_played_and_withdraws_the_rest(three, tmp_path,
     assert weights(sweep([first], tmp_path / "runs", executor, **quietly)) == [0.3]
 
 
+def test_runs_that_share_an_encoder_compute_a_styles_statistics_once(three, tmp_path):
+    """Each scale sees the content once and the style, and each step the image."""
+    encoder, seen = encoders.of(three[0]), []
+    encoder.register_forward_hook(lambda *_: seen.append(1))
+    counts, found = [], []
+    # The first also finds out what a step costs here; the last has to look at the style again.
+    for n, each in enumerate([three[0], three[1], three[1]]):
+        if n == 2:
+            encoder.statistics.clear()
+        run = Run.create(tmp_path / str(n), each, threads=1, forecast={}, whole=None)
+        seen.clear()
+        list(Player(run, encoder))
+        counts.append(len(seen))
+        found.append(losses(run))
+    assert counts[1:] == [2 + 4, 2 + 2 + 4]
+    assert found[1] == found[2] == alone(three[1], tmp_path / "alone")
+
+
 class Plain:
     """The least that an executor is."""
 
