@@ -74,6 +74,36 @@ def sheet(
     return paper
 
 
+class Divided:
+    """Two pictures, the second resized to the first, in a notebook with a divider between them that a slider moves."""
+
+    def __init__(
+        self,
+        before: Image.Image,
+        after: Image.Image,
+        names: tuple[str, str] = ("before", "after"),
+        edge: int = 560,
+    ):
+        self.names = names
+        self.before = pictures.thumbnail(before.convert("RGB"), edge)
+        self.after = after.convert("RGB").resize(self.before.size)
+
+    def _repr_html_(self) -> str:
+        (left, right), width = self.names, self.before.width
+        whole, words = "display: block; width: 100%; margin: 0", f"Divider between {left} and {right}"
+        over = f"{whole}; position: absolute; inset: 0; clip-path: inset(0 0 0 50%)"
+        move = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
+        return (
+            f'<div style="max-width: {width}px"><div style="position: relative">'
+            + pictures.in_html(left, pictures.jpeg(self.before), more=f'style="{whole}"')
+            + pictures.in_html(right, pictures.jpeg(self.after), more=f'style="{over}"')
+            + f'</div><input type="range" value="50" style="width: 100%; margin: 4px 0 0" '
+            f'aria-label="{escape(words)}" oninput="{escape(move)}">'
+            f'<div style="display: flex; justify-content: space-between"><span>{escape(left)}</span>'
+            f"<span>{escape(right)}</span></div></div>"
+        )
+
+
 def lettering() -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(13)
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nsutils import Run, vary
-from nsutils.figures import Grid, contact_sheet, film, grid, loss_curves, tiles
+from nsutils.figures import Divided, Grid, contact_sheet, film, grid, loss_curves, tiles
 
 
 @pytest.fixture
@@ -135,3 +135,10 @@ def test_a_grid_in_a_notebook_links_to_the_runs_or_their_reports(trials, monkeyp
     assert set(links) >= {"trial%200", "trial%201/report.html"} and len(links) == 7
     assert str(tmp_path) not in html and re.findall("<th[^>]*>([^<]+)</th>", html)[:2] == ["1", "2"]
     assert Image.open(io.BytesIO(Grid(trials)._repr_jpeg_())).size == grid(trials).size
+
+
+def test_two_pictures_have_a_divider_in_a_notebook():
+    before, after = Image.new("RGB", (80, 60), "red"), Image.new("RGB", (40, 30), "blue")
+    page = Divided(before, after, ("<a>", "b"))._repr_html_()
+    assert page.count("<img") == 2 and 'alt="&lt;a&gt;"' in page and "<a>" not in page
+    assert 'aria-label="Divider between &lt;a&gt; and b"' in page
