@@ -90,7 +90,10 @@ class Divided:
 
     def _repr_html_(self) -> str:
         (left, right), width = self.names, self.before.width
-        whole, words = "display: block; width: 100%; margin: 0", f"Divider between {left} and {right}"
+        whole, words = (
+            "display: block; width: 100%; margin: 0",
+            f"Divider between {left} and {right}",
+        )
         over = f"{whole}; position: absolute; inset: 0; clip-path: inset(0 0 0 50%)"
         move = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
         return (

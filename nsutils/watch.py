@@ -9,7 +9,7 @@ from nsutils import pictures
 from nsutils.colours import LIGHT
 from nsutils.settings import Settings
 from nsutils.sources import Shape, as_weights, content_of, mask_of
-from nsutils.transfer import Step
+from nsutils.transfer import Step, same_objective
 
 EACH = 5  # steps between two looks
 EDGE = 96  # pixels: the long edge at which shapes are compared, whatever the run's size
@@ -27,6 +27,12 @@ SEEN, NEARLY_ALL = (
     0.98,
 )  # a change of light that is just seen; of the pixels, that change less
 STILL = 40  # steps without such a change, after which it is said
+PREVIEW = 192  # pixels: the long edge of a preview, at most
+ALIKE, TINGED, PATCHES = (
+    0.75,
+    24 / 255,
+    12,
+)  # of a picture and its preview: structure, colour of 12 x 12 patches
 
 
 class Watch:
@@ -39,12 +45,16 @@ class Watch:
         self.content = pictures.to_tensor(content_of(settings))
         self.face, self.word = face, ""
         self._most_strange, self._past = 0.0, []
+        self._preview: Step | None = None
 
     def see(self, step: Step) -> str:
         """Takes notice of a step; the word."""
         self._most_strange = max(self._most_strange, step.losses["style"])
-        if step.number % EACH == 0:
-            self.word = self.lost(step) or self.strange(step) or self.still(step)
+        if max(step.shape) <= PREVIEW:
+            self._preview = step
+        if step.number % EACH == 0 or step.number == step.settings.steps:
+            looks = (self.lost, self.strange, self.unlike, self.still)
+            self.word = next((word for look in looks if (word := look(step))), "")
         return self.word
 
     def lost(self, step: Step) -> str:
@@ -80,6 +90,19 @@ class Watch:
         return (
             f"The last {since} steps changed the picture by less than a person sees: more iterations "
             "will not help; try another Style weight, or other layers."
+        )
+
+    def unlike(self, step: Step) -> str:
+        """Whether the finished picture has become another than its preview, under the same settings."""
+        early, ended = self._preview, step.number == step.settings.steps
+        if not ended or not early or not same_objective(early.settings, step.settings):
+            return ""
+        patches = [F.adaptive_avg_pool2d(each.image.cpu(), PATCHES) for each in (early, step)]
+        tinge = (patches[0] - patches[1]).square().mean().sqrt().item()
+        if structure(step.image, early.image.cpu()) > ALIKE and tinge < TINGED:
+            return ""
+        return (
+            "The picture has become another than its small preview: judge the weights by this one."
         )
 
 

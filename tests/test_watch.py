@@ -80,3 +80,16 @@ def test_a_player_says_it(settings, encoder, tmp_path):
     found = [step.shares for step in player]
     assert "style has hardly come" in player.word
     assert all(found) and player.shares == found[-1]
+
+
+def test_a_picture_that_is_not_its_preview_is_said(settings, content):
+    image = pictures.resize(pictures.read(content), (150, 240))
+    early = pictures.resize(image, (75, 120))
+
+    def end(last):
+        watch = Watch(settings)
+        watch.see(Step(11, 0, settings, {"style": 1.0}, early))
+        return watch.see(Step(12, 1, settings, {"style": 0.1}, last))
+
+    assert end(image) == ""
+    assert "another than its small preview" in end((image + 0.15).clamp(0, 1))
