@@ -338,12 +338,14 @@ def smooth_between_edges(image: Tensor, guide: Tensor) -> Tensor:
 def laplacian(image: Tensor, pool: int) -> Tensor:
     """The second derivative of the channels' sum, averaged over squares of `pool` pixels before: (N, 1, h, w).
 
-    Li et al. 2017, section 3.1, with the kernel 0 -1 0, -1 4 -1, 0 -1 0; here the squares overlap by half, for else
-    they are seen in the picture.
+    Li et al. 2017, section 3.1, with the kernel 0 -1 0, -1 4 -1, 0 -1 0, between squares half of which overlap. Here
+    there is a square around every pixel, and beyond the border its pixels are repeated: else the squares are seen in
+    the picture, and dots along its border.
     """
-    light = F.avg_pool2d(image.sum(1, keepdim=True), pool, max(1, pool // 2))
+    apart = max(1, pool // 2)
+    light = F.pad(image.sum(1, keepdim=True), (pool // 2 + apart,) * 4, mode="replicate")
     kernel = light.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
-    return F.conv2d(light, kernel[None, None])
+    return F.conv2d(F.avg_pool2d(light, pool, 1), kernel[None, None], dilation=apart)
 
 
 def self_similarity(features: Tensor, most: int = 32) -> Tensor:
