@@ -74,7 +74,7 @@ class Panel:
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
-        self.asked = Asked(settings, self.folder / "uploads", self._moved)
+        self.asked = Asked(settings, self.folder / "uploads", self._moved, self.protect.take)
         self.buttons = buttons()
         self.run_button, self.pause_button, self.stop_button, *later = self.buttons
         self.undo_button, self.report_button = later

@@ -629,3 +629,21 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
     assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
     panel.undo_button.click()
     assert pictures.opened(panel.run.result) == Image.open(io.BytesIO(before)).convert("RGB")
+
+
+def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
+    half, protect = Image.new("L", (64, 40)), panel.protect
+    half.paste(255, (0, 0, 32, 40))
+    half.save(tmp_path / "half.png")
+    protect.path.value = str(tmp_path / "none.png")
+    assert "none.png" in protect.problem.value and panel.settings.mask is None
+    protect.path.value = str(tmp_path / "half.png")
+    assert not protect.problem.value and pictures.opened(panel.settings.mask).size == (64, 40)
+    panel.asked.styles.add.click()
+    panel.asked.styles.rows[1].place.click()
+    assert panel.settings.mask is None, "the brush is free for the next"
+    panel.play()
+    first, second = panel.wait().settings.styles
+    assert first.where is None and pictures.opened(second.where).getpixel((5, 5)) == (255,) * 3
+    panel.asked.styles.rows[1].place.click()
+    assert panel.settings.styles[1].where is None

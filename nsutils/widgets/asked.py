@@ -17,7 +17,6 @@ from nsutils.widgets.share import Share, weight_for
 from nsutils.widgets.styles import Styles
 
 OWN = "nsutils"  # among the presets
-SHAPES = ("laplacian_weight", "similarity_weight", "protection", "mask_colors")
 TERMS = {
     "content": "Content",
     "style": "Style",
@@ -29,14 +28,20 @@ TERMS = {
 
 class Asked(widgets.VBox):
     """`settings(mask)` are what the controls say. `moved(name)` is called when one has been moved, with the setting's
-    name, or with content, styles, preset.
+    name, or with content, styles, preset. `marked()` hands over a mask that was painted, as the place of a style.
     """
 
-    def __init__(self, given: Settings, uploads: Path, moved: Callable[[str], None]):
+    def __init__(
+        self,
+        given: Settings,
+        uploads: Path,
+        moved: Callable[[str], None],
+        marked: Callable[[], str | None] = lambda: None,
+    ):
         self.given, self.moved = given, moved
         self._made, self._weights = partial(replace, given), given.weights
         self.content = Picker("Content", samples("content"), given.content, uploads)
-        self.styles = Styles(samples("style"), given.styles, uploads)
+        self.styles = Styles(samples("style"), given.styles, uploads, marked)
         self.shares = {name: Share(f"{words}, share") for name, words in TERMS.items()}
         self.preset = widgets.Dropdown(
             options=(OWN, *RECIPES, *PRESETS),
@@ -146,7 +151,7 @@ class Asked(widgets.VBox):
         c, s = self.controls, self.shares
         layers = widgets.VBox([c["style_layers"], c["content_layers"]])
         shapes = [c["laplacian_weight"], s["laplacian"], c["similarity_weight"], s["similarity"]]
-        faces = widgets.VBox([*shapes, c["protection"], c["mask_colors"]])
+        faces = widgets.VBox([*shapes, c["tv_form"], c["protection"], c["mask_colors"]])
         self.children = [
             *(heading("For the next run"), self.content, self.styles, self.preset),
             *(c["encoder"], c["size"]),

@@ -14,7 +14,7 @@ NAMED = {"description_width": "112px"}
 # What may be changed while a run plays.
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
-    *("laplacian_weight", "similarity_weight", "protection", "mask_colors"),
+    *("laplacian_weight", "similarity_weight", "tv_form", "protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
 # What will be seen when a slider is moved.
@@ -28,6 +28,7 @@ TIPS = {
     "original_colors": "0: the style's colours; 1: those of your picture, in the style's strokes",
     "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
+    "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
 }
@@ -67,6 +68,16 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "original_colors": share("original_colors", "Original colours"),
         "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
         "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
+        "tv_form": widgets.Dropdown(
+            options={
+                "everywhere": "squares" if settings.tv_form == "edges" else settings.tv_form,
+                "between edges": "edges",
+            },
+            value=settings.tv_form,
+            description="Smooth",
+            tooltip=tips["tv_form"],
+            **slider,
+        ),
         "protection": share("protection", "Protection"),
         "mask_colors": share("mask_colors", "Own colours"),
         "style_layers": Layers(
@@ -115,6 +126,8 @@ def put(controls: dict[str, widgets.Widget], name: str, asked: Any) -> None:
         controls["style_layers"].weights = dict(asked)
     elif isinstance(control := controls[name], Weight):
         control.put(asked)
+    elif name == "tv_form" and asked != "edges":
+        control.value = dict(control.options)["everywhere"]
     else:
         control.value = asked
 

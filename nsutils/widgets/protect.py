@@ -10,6 +10,7 @@ from PIL import Image
 from nsutils import faces, pictures
 from nsutils.sources import opened_mask
 from nsutils.widgets.brush import Brush
+from nsutils.widgets.picker import complaint
 
 
 class Protect(widgets.VBox):
@@ -17,8 +18,16 @@ class Protect(widgets.VBox):
 
     def __init__(self, uploads: Path):
         self.uploads, self.brush = uploads, Brush()
-        self.said = widgets.HTML().add_class("note")
-        super().__init__([self.said, self.brush])
+        self._one = threading.Lock()
+        self.said, self.problem = widgets.HTML().add_class("note"), widgets.HTML()
+        self.path = widgets.Text(
+            placeholder="or the path of a mask, a grey picture",
+            continuous_update=False,
+            tooltip="path of a picture, white where yours is to be protected, then Enter",
+            layout={"width": "auto"},
+        )
+        super().__init__([self.said, self.brush, self.path, self.problem])
+        self.path.observe(lambda change: self._typed(change["new"].strip()), "value")
 
     def show(self, picture: str) -> None:
         """Puts a picture below the brush, and soon proposes a face that is found in it."""
@@ -66,10 +75,24 @@ class Protect(widgets.VBox):
             return None
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(file, data)
+        with self._one:  # the forecast asks as well, in its thread
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pictures.write(file, data)
         return str(file)
+
+    def take(self) -> str | None:
+        """The file of the mask, which is taken away."""
+        file, self.brush.mask = self.file, b""
+        return file
+
+    def _typed(self, path: str) -> None:
+        self.problem.value = ""
+        if path:
+            try:
+                self.lay(str(Path(path.strip("\"'")).expanduser()))
+            except ValueError as error:
+                self.problem.value = complaint(error)
 
     def lay(self, mask: str | None) -> None:
         """Puts a mask's file on the brush, or takes the mask away."""

@@ -1,6 +1,6 @@
 """The style pictures: one or several, each with a share and a scale."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,14 @@ class Styles(widgets.VBox):
 
     value = traitlets.Tuple()
 
-    def __init__(self, known: dict[str, Path], styles: Iterable[Style], uploads: Path):
-        self.known, self.uploads = known, uploads
+    def __init__(
+        self,
+        known: dict[str, Path],
+        styles: Iterable[Style],
+        uploads: Path,
+        marked: Callable[[], str | None],
+    ):
+        self.known, self.uploads, self.marked = known, uploads, marked
         self.add = widgets.Button(
             description="Another style",
             icon="plus",
@@ -38,8 +44,8 @@ class Styles(widgets.VBox):
         for row, name in zip(self.rows, names or (), strict=False):
             row.picker.choose(row.style.picture, name)
         several = len(self.rows) > 1
-        for row in self.rows:
-            row.weight.layout.display = row.remove.layout.display = "" if several else "none"
+        for part in (part for row in self.rows for part in (row.weight, row.buttons)):
+            part.layout.display = "" if several else "none"
         self.children = [*self.rows, self.add]
         self.read()
 
@@ -60,7 +66,7 @@ class Row(widgets.VBox):
     """One style: its picture, its share among several, its scale."""
 
     def __init__(self, styles: Styles, style: Style):
-        self.style = style
+        self.styles, self.style = styles, style
         self.picker = Picker("Style", styles.known, style.picture, styles.uploads)
         slider = {"style": NAMED, "layout": {"width": "auto"}}
         self.weight = Weight(
@@ -80,13 +86,33 @@ class Row(widgets.VBox):
             tooltip="right: larger strokes; left: finer ones; 1: as large beside the picture as they are painted",
             **slider,
         )
+        self.place = widgets.Button(layout={"width": "auto"})
         self.remove = widgets.Button(
             description="Remove", tooltip="takes this style away", layout={"width": "auto"}
         )
-        super().__init__([self.picker, self.scale, self.weight, self.remove])
+        self.buttons = widgets.HBox([self.place, self.remove])
+        super().__init__([self.picker, self.scale, self.weight, self.buttons])
+        self._say_place()
         self.remove.on_click(lambda _: styles.drop(self))
+        self.place.on_click(
+            lambda _: self._put_where(None if self.style.where else styles.marked())
+        )
         for control in (self.picker, self.weight, self.scale):
             control.observe(lambda _: styles.read(), "value")
+
+    def _put_where(self, mask: str | None) -> None:
+        """Lets the style act within a mask alone, or everywhere."""
+        self.style = replace(self.style, where=mask)
+        self._say_place()
+        self.styles.read()
+
+    def _say_place(self) -> None:
+        self.place.description = "Everywhere again" if self.style.where else "Only where marked"
+        self.place.tooltip = (
+            "lets this style act in the whole picture"
+            if self.style.where
+            else "mark a part under Protect, then press: this style acts there, and the mark is free again"
+        )
 
     @property
     def value(self) -> Style:
