@@ -56,7 +56,7 @@ class Player:
         self.previewing = False
         self.shares: dict[str, float] = {}
         self.face: Image.Image | None = None
-        self.word, self._watch, self._told = "", None, set()
+        self.word, self._told = "", set()
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
         self.forecast: Forecast | None = None
@@ -387,7 +387,8 @@ class Player:
 
     def _made(self, encoder: Encoder) -> Iterator[Step]:
         run, steps = self.run, self._steps(self._follow(self._number))
-        self._watch = self._watch or Watch(run.settings, self.face)
+        strangest = max((row["style"] for row in run.metrics), default=0.0)
+        watch = Watch(run.settings, self.face, strangest)
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         self.seconds, begun = 0.0, time.monotonic()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already
@@ -406,7 +407,7 @@ class Player:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
             self._clock(time.monotonic() - begun)
-            self.word = self._watch.see(step)
+            self.word = watch.see(step)
             run.record(step, before + self.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)

@@ -38,18 +38,19 @@ ALIKE, TINGED, PATCHES = (
 class Watch:
     """Looks at the steps of a run of these settings. `word` is what to say of it now, a sentence or nothing.
 
-    `face` is a place to look after where no mask says one, a grey image, white there.
+    `face` is a place to look after where no mask says one, a grey image, white there. `strangest` is the most style
+    loss that the run had before.
     """
 
-    def __init__(self, settings: Settings, face: Image.Image | None = None):
+    def __init__(self, settings: Settings, face: Image.Image | None = None, strangest: float = 0.0):
         self.content = pictures.to_tensor(content_of(settings))
         self.face, self.word = face, ""
-        self._most_strange, self._past = 0.0, []
+        self._strangest, self._past = strangest, []
         self._preview: Step | None = None
 
     def see(self, step: Step) -> str:
         """Takes notice of a step; the word."""
-        self._most_strange = max(self._most_strange, step.losses["style"])
+        self._strangest = max(self._strangest, step.losses["style"])
         if max(step.shape) <= PREVIEW:
             self._preview = step
         if step.number % EACH == 0 or step.number == step.settings.steps:
@@ -75,7 +76,7 @@ class Watch:
     def strange(self, step: Step) -> str:
         """Whether the style has not come though most steps are made."""
         late = step.number > LATE * step.settings.steps
-        if late and step.losses["style"] > STRANGE * self._most_strange:
+        if late and step.losses["style"] > STRANGE * self._strangest:
             return "The style has hardly come yet: move Style weight up, or Content weight down."
         return ""
 

@@ -93,3 +93,13 @@ def test_a_picture_that_is_not_its_preview_is_said(settings, content):
 
     assert end(image) == ""
     assert "another than its small preview" in end((image + 0.15).clamp(0, 1))
+
+
+def test_a_run_that_is_gone_on_with_is_no_stranger(settings, encoder, tmp_path):
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 9:
+            break
+    player.close()
+    again = Player(player.run, encoder)
+    assert [again.word for _ in again][-1] == ""
