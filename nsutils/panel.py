@@ -37,6 +37,7 @@ from nsutils.widgets.seen import Seen
 from nsutils.widgets.tiles import Tiles
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
+SLOW_SHARE = 30  # times as long as the last took, between two drawings
 LIVE_EDGE = 720  # pixels
 MOST_TILES = 10
 WEIGHING = 0.1  # of the time goes into finding the gradient's shares
@@ -403,10 +404,11 @@ class Panel:
             self.tiles.fill("result", self._image(step))
             self.tiles.settle()
             self.seen.keep([*player.run.images])
-        if step and (halted or now - self._slow_at > SLOW_SECONDS):
-            self._slow_at = now
+        if step and (halted or now > self._slow_at):
             self._draw_curves()
             self._keep()
+            drawn = time.monotonic()  # what takes long, as after thousands of steps, is done more rarely
+            self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
         self._enable(player.status)
