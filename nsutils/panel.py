@@ -407,7 +407,9 @@ class Panel:
         if step and (halted or now > self._slow_at):
             self._draw_curves()
             self._keep()
-            drawn = time.monotonic()  # what takes long, as after thousands of steps, is done more rarely
+            drawn = (
+                time.monotonic()
+            )  # what takes long, as after thousands of steps, is done more rarely
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)

@@ -141,14 +141,13 @@ RECIPES = {
     "portrait": {"laplacian_weight": 0.15, "similarity_weight": 0.2, "protection": 0.45},
     # What statistics can give of an animated film: its palette and smooth shading between clean edges.
     "film": {
-        "style_layers": ("pixels", "relu2_1", "relu3_1"),
-        "content_weight": 0.2,
-        "laplacian_weight": 0.3,
+        "style_layers": ("pixels", "relu2_1", "relu3_1", "relu4_1"),
+        "laplacian_weight": 0.1,
         "laplacian_pools": (4, 8),
-        "similarity_weight": 0.3,
+        "similarity_weight": 0.1,
         "tv_form": "edges",
         "tv_weight": 0.05,
-        "protection": 0.45,
+        "protection": 0.25,
     },
 }
 
