@@ -26,6 +26,7 @@ SEEN, NEARLY_ALL = (
     2.5 / 255,
     0.98,
 )  # a change of light that is just seen; of the pixels, that change less
+MOST = 16  # pictures remembered for that
 STILL = 40  # steps without such a change, after which it is said
 PREVIEW = 192  # pixels: the long edge of a preview, at most
 ALIKE, TINGED, PATCHES = (
@@ -83,10 +84,15 @@ class Watch:
     def still(self, step: Step) -> str:
         """Whether the picture has stopped changing visibly, at its last size."""
         seen = light(step.image, small(step.image, 2 * EDGE))
-        self._past = [(n, old) for n, old in self._past if old.shape == seen.shape]
-        self._past.append((step.number, seen))
-        alike = [n for n, old in self._past if (old - seen).abs().quantile(NEARLY_ALL) < SEEN]
-        if (since := step.number - alike[0]) < STILL:
+        alike = [
+            (number, old)
+            for number, old in self._past
+            if old.shape == seen.shape and (old - seen).abs().quantile(NEARLY_ALL) < SEEN
+        ]
+        # The first counts; of the others enough to go on from when it is left behind.
+        self._past = [*alike[:: 1 + (len(alike) > MOST)], (step.number, seen)]
+        since = step.number - self._past[0][0]
+        if since < STILL:
             return ""
         return (
             f"The last {since} steps changed the picture by less than a person sees: more iterations "

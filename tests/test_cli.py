@@ -411,7 +411,7 @@ def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capf
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "a face was found" in capfd.readouterr().out
     run = Run(tmp_path / "run")
-    assert run.settings.laplacian_weight > 0 and run.settings.styles[0].scale < 1
+    assert run.settings.laplacian_weight > 0 and run.settings.similarity_weight > 0
     mask = pictures.to_tensor(pictures.opened(run.settings.mask))[0, 0]
     height, width = mask.shape
     assert mask[int(0.23 * height), int(0.44 * width)] == 1 and mask[0, 0] == mask[-1, -1] == 0
