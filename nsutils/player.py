@@ -247,7 +247,8 @@ class Player:
             )
             bar.total = self.settings.steps
             bar.update(self.step.number - bar.n)
-        if (kind := re.sub(r"\d+", "", self.word)) not in self._told | {""}:
+        kind = re.sub(r"\d+", "", self.word)
+        if kind not in self._told | {""} and not bar.disable:
             bar.write(self.word)
             self._told.add(kind)
 

@@ -26,6 +26,8 @@ SMALL = {
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
     "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
     "07_can_it_keep_a_face": {"size": 64, "steps": 4, "kept_in": "runs"},
+    "08_which_layers_make_the_style": {"size": 64, "steps": 2, "kept_in": "runs"},
+    "09_how_does_the_picture_get_there": {"size": 64, "steps": 8, "every": 4, "kept_in": "runs"},
     "10_how_do_the_weights_trade": {
         "size": 64,
         "steps": 2,
@@ -33,6 +35,7 @@ SMALL = {
         "style_weights": (0.2, 1.0),
         "kept_in": "runs",
     },
+    "11_two_styles_scales_colours": {"size": 64, "steps": 2, "kept_in": "runs"},
 }
 
 
