@@ -29,6 +29,11 @@ class Ellipse:
     half_height: float
     degrees: float = 0.0
 
+    def __post_init__(self):
+        if min(self.half_width, self.half_height) <= 0:
+            axes = f"{self.half_width:g} x {self.half_height:g}"
+            raise ValueError(f"an ellipse with half axes {axes}; give both above 0, as 0.2")
+
 
 def available() -> bool:
     """Whether scikit-image is installed, which brings the detector (`pip install 'nsutils[faces]'`)."""

@@ -78,3 +78,8 @@ def test_masks_of_two_are_their_union_and_of_none_are_black():
     assert (np.asarray(mask_of(pair, (64, 48))) == np.maximum(one, other)).all()
     assert mask_of([], (8, 8)).getextrema() == (0, 0)
     assert isinstance(mask_of(pair, (8, 8)), Image.Image)
+
+
+def test_an_ellipse_has_an_inside():
+    with pytest.raises(ValueError, match="half axes 0 x 0.2"):
+        Ellipse(0.5, 0.5, 0, 0.2)
