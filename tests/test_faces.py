@@ -81,5 +81,5 @@ def test_masks_of_two_are_their_union_and_of_none_are_black():
 
 
 def test_an_ellipse_has_an_inside():
-    with pytest.raises(ValueError, match="half axes 0 x 0.2"):
+    with pytest.raises(ValueError, match=r"half axes 0 x 0\.2"):
         Ellipse(0.5, 0.5, 0, 0.2)

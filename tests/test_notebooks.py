@@ -26,7 +26,12 @@ SMALL = {
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
     "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
     "07_can_it_keep_a_face": {"size": 64, "steps": 4, "kept_in": "runs"},
-    "08_which_layers_make_the_style": {"size": 64, "steps": 2, "kept_in": "runs"},
+    "08_which_layers_make_the_style": {
+        "size": 64,
+        "steps": 2,
+        "style_weights": (1, 10),
+        "kept_in": "runs",
+    },
     "09_how_does_the_picture_get_there": {"size": 64, "steps": 8, "every": 4, "kept_in": "runs"},
     "10_how_do_the_weights_trade": {
         "size": 64,
