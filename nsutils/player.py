@@ -28,10 +28,8 @@ from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
 
 SMALLER = 0.8  # of the edge that did not fit
-PREVIEW, MORE = (
-    128,
-    12,
-)  # pixels: the least long edge of a preview; steps that follow a change of it
+PREVIEW = 128  # pixels: the least long edge of a preview
+MORE = 10  # steps that follow a change while it is held; a slider of whole tens shows them
 GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.

@@ -51,9 +51,7 @@ class Protect(widgets.VBox):
             words = "No face was found; mark what is to stay with the brush."
         else:
             words = "Mark what is to stay; with pip install 'nsutils[faces]' faces are proposed."
-        self.said.value = (
-            f"{words} The picture is searched on this machine and leaves it for nowhere."
-        )
+        self.said.value = f"{words} Nothing leaves this machine."
 
     @property
     def face(self) -> Image.Image | None:
@@ -67,6 +65,7 @@ class Protect(widgets.VBox):
         if face := self.face:
             self.brush.take(face)
             self.brush.ellipse = []
+            self.said.value = "The face that was found is protected; the brush corrects it."
 
     @property
     def file(self) -> str | None:
