@@ -17,23 +17,16 @@ WINDOW, FLAT = 7, 0.02  # pixels of a neighbourhood; a contrast below which it h
 # Of what is protected, and of the whole picture, too little structure. Measured on three people in five styles: of 104
 # pictures all whose person was lost were below the first a third of the way, and two whose person was not.
 LOST, LOST_ALL = 0.75, 0.45
-EARLY, LATE = (
-    0.3,
-    0.6,
-)  # of the steps: shapes come and go before; noise has some, and style has come, after
+# Of the steps: before the first shapes come and go; after the second noise has some, and the style has come.
+EARLY, LATE = 0.3, 0.6
 STRANGE = 0.5  # of the most style loss there was: above it, the style has not come
-SEEN, NEARLY_ALL = (
-    2.5 / 255,
-    0.98,
-)  # a change of light that is just seen; of the pixels, that change less
+# A change of light that is just seen, and of the pixels, that change less.
+SEEN, NEARLY_ALL = 2.5 / 255, 0.98
 MOST = 16  # pictures remembered for that
 STILL = 40  # steps without such a change, after which it is said
 PREVIEW = 192  # pixels: the long edge of a preview, at most
-ALIKE, TINGED, PATCHES = (
-    0.75,
-    24 / 255,
-    12,
-)  # of a picture and its preview: structure, colour of 12 x 12 patches
+# Of a picture and its preview: structure, difference of colour, and of how many patches a side.
+ALIKE, TINGED, PATCHES = 0.75, 24 / 255, 12
 
 
 class Watch:
