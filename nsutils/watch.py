@@ -26,7 +26,7 @@ MOST = 16  # pictures remembered for that
 STILL = 40  # steps without such a change, after which it is said
 PREVIEW = 192  # pixels: the long edge of a preview, at most
 # Of a picture and its preview: structure, difference of colour, and of how many patches a side.
-ALIKE, TINGED, PATCHES = 0.75, 24 / 255, 12
+ALIKE, TINGED, PATCHES = 0.65, 30 / 255, 12
 
 
 class Watch:

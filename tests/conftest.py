@@ -2,8 +2,11 @@
 
 import os
 
-# Tests share the machine with browsers and kernels: threads wait for each other asleep.
-os.environ.setdefault("GOMP_SPINCOUNT", "100")
+# Tests share the machine with browsers and kernels, and their pictures are too small to be worth a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "100"
+)  # where a test asks for more, they wait for each other asleep
 
 import pytest
 import torch

@@ -44,6 +44,12 @@ CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
 BYTES = """async selector => {
   const bytes = new Uint8Array(await (await fetch(document.querySelector(selector).src)).arrayBuffer());
   return bytes.join() }"""
+NAMELESS = """() => {
+  const words = e => [e.getAttribute("aria-label"), e.labels?.[0]?.textContent, e.textContent, e.title, e.placeholder];
+  const named = e => words(e).some(found => found?.trim());
+  const controls = ".nsutils-panel :is(button, input, select, [role=slider], [tabindex='0'])";
+  const shown = [...document.querySelectorAll(controls)].filter(e => e.checkVisibility());
+  return shown.filter(e => !named(e)).map(e => e.outerHTML) }"""
 OTHER_BYTES = f"async ([selector, old]) => await ({BYTES})(selector) !== old"
 TOO_WIDE = """() => {
   const panel = document.querySelector(".nsutils-panel"), output = panel.closest(".jp-OutputArea-output");
@@ -225,6 +231,36 @@ def test_letters_on_a_slider_are_no_commands(page):
     playwright.expect(handle).not_to_have_attribute("aria-valuetext", "1")
     assert page.evaluate(CELLS) == cells
     handle.press("ArrowLeft")
+
+
+def test_every_control_has_a_name_and_lets_no_letter_through(page):
+    cells = page.evaluate(CELLS)
+    for fold in ("Faces and shapes", "Layers"):
+        button(page, fold).press("Enter")
+        assert page.evaluate(NAMELESS) == []
+    controls = [
+        slider(page, "weight of relu1_1"),
+        page.get_by_role("checkbox", name="relu1_1").first,
+        page.get_by_role("checkbox", name="Wait at the preview"),
+        page.get_by_role("tab", name="Losses"),
+        button(page, "Pin"),
+    ]
+    for control in controls:
+        for letter in "bxaddm":
+            control.press(letter)
+    assert page.evaluate(CELLS) == cells
+    button(page, "Layers").press("Enter")
+
+
+def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
+    run(page)
+    bar, handle = slider(page, "Style, share"), slider(page, "Style weight")
+    playwright.expect(bar).to_be_enabled()
+    before = float(reads(handle))
+    for _ in range(3):
+        bar.press("ArrowRight")
+    playwright.expect(handle).not_to_have_attribute("aria-valuetext", f"{before:g}")
+    assert float(reads(handle)) > before
 
 
 @pytest.mark.parametrize("width", [1366, 900])

@@ -15,7 +15,7 @@ TINY = {"width": 4, "classes": 6, "pictures": 96, "batch": 8}
 
 
 def test_training_lowers_the_loss_and_writes_an_encoder(tmp_path, capsys):
-    train(tmp_path / "slim.safetensors", **TINY | {"pictures": 8 * 800})
+    train(tmp_path / "slim.safetensors", **TINY | {"batch": 4, "pictures": 4 * 800})
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     losses = [float(words[words.index("loss") + 1]) for words in said]
     assert len(losses) == 4
