@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from nsutils import colours, pictures
 from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves
-from nsutils.player import Player, clock
+from nsutils.player import PREVIEW, Player, clock
 from nsutils.presets import RECIPES
 from nsutils.recipe import plain
 from nsutils.replay import fork, settings_at
@@ -128,7 +129,14 @@ class Panel:
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
-        self._play(lambda: Run.new(self.settings, self.folder))
+        self._play(lambda: Run.new(self._begun_with(), self.folder))
+
+    def _begun_with(self) -> Settings:
+        """What the controls say; what is to be held small begins large enough to be judged."""
+        settings = self.settings
+        if self.hold.value:
+            settings = replace(settings, smallest=max(PREVIEW, settings.smallest))
+        return settings
 
     def _play(self, made: Callable[[], Run]) -> None:
         """Ends the run in hand and plays another."""

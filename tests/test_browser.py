@@ -263,7 +263,7 @@ def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
     assert float(reads(handle)) > before
 
 
-@pytest.mark.parametrize("width", [1366, 900])
+@pytest.mark.parametrize("width", [1366, 900, 700])
 def test_nothing_is_wider_than_the_output(page, width):
     page.set_viewport_size({"width": width, "height": 1000})
     layers = button(page, "Layers")

@@ -555,7 +555,7 @@ def test_layers_have_weights_and_sets_to_choose(playing):
 
 def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(settings, content, tmp_path):
     pictures.to_image(colourful(120, 160, 1)).save(content)
-    settings = replace(settings, size=160, smallest=128, scale_steps=(6,), steps=9)
+    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
     panel = Panel(settings, tmp_path / "runs")
     panel.hold.value = True
     panel.run_button.click()
