@@ -24,6 +24,7 @@ transfer     stylize, the optimisation, yields a Step after each iteration
 watch        what a person should be told while a run goes
 cost         what a run will cost: seconds and memory
 origin       the machine, the versions and the process a run is made by
+steering     what may change while a run plays, and the record of it
 run          a folder that keeps settings, losses, pictures and the last step
 parcel       a run as JSON, its pictures inside
 player       plays a run: pause, steer, undo, stop, go on

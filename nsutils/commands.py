@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nsutils.presets import preset
 from nsutils.settings import NOTES, Settings, Style
 
-STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png"
+STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
 STYLE_LISTS = {
     "style_blend_weights": "each style's share among several, as 3,7 (equal)",
     "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
@@ -366,7 +366,7 @@ def styles_of(asked: Namespace) -> tuple[Style, ...]:
                 f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
             )
         lists[name] = given if len(given) == len(files) else given * len(files)
-    places = asked.style_where or [None] * len(files)
+    places = [None if name == "-" else name for name in asked.style_where or "-" * len(files)]
     if len(places) != len(files):
         raise ValueError(
             f"style_where has {len(places)} masks for {len(files)} styles; give one for each"

@@ -28,7 +28,7 @@ from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
 from nsutils.widgets.asked import Asked
-from nsutils.widgets.controls import NAMED, STEERED, buttons, put, same
+from nsutils.widgets.controls import NAMED, STEERED, buttons, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.neighbours import Neighbours
@@ -103,6 +103,7 @@ class Panel:
         self._static: list = []
         self._quiet, self._cut_off = False, None
         self._failed: Exception | None = None
+        self._chosen: list[str] = []  # as the run's styles
         self._one_run = threading.Lock()
         self._connect()
         self._preview()
@@ -175,11 +176,9 @@ class Panel:
     def go_on(self) -> None:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
         player = self.player
-        asked = self.asked.steered(self.asked.encoder == player.settings.encoder)
         self.problem.value = ""
         try:
-            known = player.settings
-            player.steer(**{n: v for n, v in asked.items() if not same(v, getattr(known, n))})
+            player.steer(**self.asked.steered(player.settings, self._chosen))
             if not player.steps_left:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             made = player.step.number if player.step else -1
@@ -264,7 +263,7 @@ class Panel:
             self.protect.show(self.asked.content.value)
         if name == "preset" and self.asked.preset.value in RECIPES:
             self.protect.use()  # a face was found: the recipe protects it
-        if name in STEERED or name == "mask":
+        if name in (*STEERED, "mask", "styles"):
             self._steer(name)
         if self.player is None or not self.player.playing:
             self.foreseen.follow(lambda: self.settings)
@@ -274,9 +273,9 @@ class Panel:
         player = self.player
         if player is None or not (player.playing or name in (*AT_ONCE, "mask")):
             return
-        asked = self.asked.steered(self.asked.encoder == player.settings.encoder)
-        asked["mask"] = self.protect.brush.image
         try:
+            asked = self.asked.steered(player.settings, self._chosen)
+            asked["mask"] = self.protect.brush.image
             if name in asked:
                 player.steer(**{name: asked[name]})
             if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
@@ -315,8 +314,7 @@ class Panel:
         if self.player is None:
             return
         run, before = self.run, settings_at(self.run, step)
-        asked = self.asked.steered(self.asked.encoder == before.encoder)
-        changes = {n: v for n, v in asked.items() if not same(v, getattr(before, n))}
+        changes = self.asked.steered(before, self._chosen)
         if before.mask or self.protect.brush.image:
             changes["mask"] = self.protect.brush.image
         self._play(lambda: fork(run, step, **changes))
@@ -366,6 +364,7 @@ class Panel:
         self._lay(images, self.asked.given)
 
     def _begin(self, settings: Settings) -> None:
+        self._chosen = [style.picture for style in self.asked.styles.value]
         names = {"content": settings.content, "style": settings.styles[0].picture}
         self._lay({n: shown(path) for n, path in names.items()}, settings)
         self._live_at = self._slow_at = 0.0

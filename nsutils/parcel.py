@@ -13,15 +13,16 @@ import numpy as np
 from PIL import Image
 
 from nsutils import pictures
-from nsutils.run import Run, masked, with_pictures
+from nsutils.run import Run, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, style_of
+from nsutils.steering import renamed
 from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
 BEGUN_WITH = ("encoder", "precision", "whole", "threads")  # found out once for a run
-PICTURED = {"size", "side", "enlarge", "rounding", "resampling"}
+PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]
 
 
@@ -40,7 +41,7 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
         "format": FORMAT,
         "name": run.folder.name,
         "settings": json.loads((run.folder / "settings.json").read_text()),
-        "steering": [masked(line, run.relative) for line in run.steering],
+        "steering": [renamed(line, run.relative) for line in run.steering],
         "steps": steps_made(run),
         "meta": meta,
         "result": result(run),
@@ -141,7 +142,7 @@ def unpacked(
         run = Run.create(folder, settings, **begun, remade_from=origin)
         for line in parcel["steering"]:
             asked = {name: value for name, value in line.items() if name != "step"}
-            run.steered(line["step"], masked(asked, lambda name: run.add_mask(placed[name])))
+            run.steered(line["step"], renamed(asked, lambda name: run.add_mask(placed[name])))
     return run
 
 

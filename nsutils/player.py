@@ -21,9 +21,10 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import circumstances, now
-from nsutils.run import Run, masked, steered
-from nsutils.settings import FIXED, Settings
+from nsutils.run import Run
+from nsutils.settings import Settings
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
+from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
 
@@ -96,12 +97,14 @@ class Player:
         return self._thread is not None and not self._ended.is_set()
 
     def steer(self, **changes: Any) -> None:
-        """Changes settings from the next step on; ValueError if one cannot be so."""
-        if pictured := FIXED & set(changes):
-            raise ValueError(f"{pictured.pop()} belongs to the run; begin a new one to change it")
-        changes = masked(changes, self.run.add_mask)
+        """Changes settings from the next step on; ValueError if one cannot be so.
+
+        Of `styles` their weights, scales and places may change, the pictures not.
+        """
+        check(self.settings, changes)
+        changes = renamed(changes, self.run.add_mask)
         with self._lock:
-            self.settings = replace(self.settings, **changes)
+            self.settings = steered(self.settings, changes)
         self._moved.set()
 
     def _read_the_record(self) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nsutils.presets import PRESETS, preset
-from nsutils.run import Run, changes, masked, steered, with_pictures
+from nsutils.run import Run, with_pictures
 from nsutils.settings import Settings, Style
+from nsutils.steering import changes, renamed, steered
 
 MAIN = (
     *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
@@ -33,7 +34,9 @@ def steering(run: Run) -> list[tuple[int, str]]:
 
 
 def changes_in_words(line: dict[str, Any]) -> str:
-    said = masked(changes(line), lambda name: Path(name).name)
+    said = renamed(changes(line), lambda name: Path(name).name)
+    for number, style in enumerate(said.pop("styles", ()), 1):
+        said |= {f"style {number}'s {name}": value for name, value in style.items()}
     words = ", ".join(f"{name} = {plain(value)}" for name, value in said.items())
     return f"undone: {words}" if line.get("undo") else words
 
@@ -90,8 +93,8 @@ def styles_in_python(styles: Sequence[Style]) -> str:
 
 def odd(style: Style) -> list[str]:
     """What of it is not as a style has it by default, as Python's arguments."""
-    numbers = {"weight": style.weight, "scale": style.scale}
-    return [f"{name}={number!r}" for name, number in numbers.items() if number != 1]
+    known = vars(Style(style.picture))
+    return [f"{name}={value!r}" for name, value in vars(style).items() if value != known[name]]
 
 
 def command_line(run: Run) -> str:
@@ -103,6 +106,8 @@ def command_line(run: Run) -> str:
         numbers = [getattr(style, name) for style in settings.styles]
         if set(numbers) != {1.0}:
             words += [f"--style-{option}", in_a_word(numbers)]
+    if any(style.where for style in settings.styles):
+        words += ["--style-where", in_a_word([style.where or "-" for style in settings.styles])]
     if base:
         words += ["--preset", base]
     for name, value in given.items():

@@ -13,9 +13,10 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, resolved
 from nsutils.recipe import named
-from nsutils.run import Run, masked, new_folder, steered, vacant
+from nsutils.run import Run, new_folder, vacant
 from nsutils.samples import runs_folder
-from nsutils.settings import FIXED, Settings
+from nsutils.settings import Settings
+from nsutils.steering import check, renamed, steered
 from nsutils.targets import small_picture
 from nsutils.transfer import same_objective
 
@@ -33,12 +34,11 @@ def fork(
     step = end if step is None else step
     if not 0 <= step <= end:
         raise ValueError(f"no step {step} to fork from; {run.folder.name!r} has 0 to {end}")
-    if fixed := FIXED & set(changes):
-        raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
     before = settings_at(run, step)
-    steered(before, masked(changes, str))  # checked by being made
+    check(before, changes)
+    steered(before, renamed(changes, str))  # checked by being made
     meta = run.meta
-    told = masked(
+    told = renamed(
         changes, lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted"
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
@@ -49,8 +49,8 @@ def fork(
     for line in run.steering:
         if line["step"] < step:
             asked = {name: line[name] for name in line if name != "step"}
-            new.steered(line["step"], masked(asked, new.add_mask))
-    changes = masked(changes, new.add_mask)
+            new.steered(line["step"], renamed(asked, new.add_mask))
+    changes = renamed(changes, new.add_mask)
     if changes:
         new.steered(step, changes)
     if state := known_state(run, step, same_objective(before, steered(before, changes))):

@@ -28,6 +28,7 @@ from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
 from nsutils.sources import Sources, content_of, mask_of, opened_mask
+from nsutils.steering import renamed
 from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
 
@@ -200,13 +201,15 @@ class Run:
     def steering(self) -> list[dict[str, Any]]:
         """What was changed while it ran: {"step": after which, the setting's name: its new value, ...}.
 
-        A line with "undo" takes the last change back that was not yet.
+        A line with "undo" takes the last change back that was not yet (`nsutils.steering`).
         """
         lines = [json.loads(line) for line in self._lines("steering.jsonl")]
-        return [masked(line, lambda name: str(self.folder / name)) for line in lines]
+        return [renamed(line, lambda name: str(self.folder / name)) for line in lines]
 
     def add_mask(self, mask: str | Path | Image.Image) -> str:
-        """Keeps another mask among the inputs; its path."""
+        """Keeps another mask among the inputs, if it is not one of them; its path."""
+        if isinstance(mask, str | Path) and self.folder in Path(mask).parents:
+            return str(mask)
         image = mask.convert("L") if isinstance(mask, Image.Image) else opened_mask(str(mask))
         data = pictures.png(image, {})
         role = f"mask_{pictures.sha256(data)[:8]}"
@@ -283,7 +286,9 @@ class Run:
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
-        self._append("steering.jsonl", json.dumps({"step": step, **masked(changes, self.relative)}))
+        self._append(
+            "steering.jsonl", json.dumps({"step": step, **renamed(changes, self.relative)})
+        )
 
     def relative(self, name: str) -> str:
         """A file's name as the run's own files have it."""
@@ -403,21 +408,6 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, self.relative)
-
-
-def changes(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a line of the steering record."""
-    return {name: value for name, value in line.items() if name not in ("step", "undo")}
-
-
-def masked(line: Mapping[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
-    """The line with its mask, if it has one, renamed."""
-    return {**line, "mask": renamed(line["mask"])} if line.get("mask") else dict(line)
-
-
-def steered(settings: Settings, line: Mapping[str, Any]) -> Settings:
-    """The settings after a line of the steering record."""
-    return replace(settings, **changes(line))
 
 
 def thumbnail(file: Path, height: int = 160) -> str:

@@ -34,7 +34,7 @@ HOW = (
     *("weights", "precision", "pooling", "pooling_gain", "ceil_mode", "padding"),
     *("pixel_range", "feature_scale"),
 )
-FIXED = {"content", "styles", "init", "noise", "noise_scale", "encoder", *HOW}
+FIXED = {"content", "init", "noise", "noise_scale", "encoder", *HOW}
 STARTS = ("content", "noise", "style", "grey")
 CHOICES = {
     "side": ("long", "short", "width"),

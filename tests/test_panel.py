@@ -647,3 +647,21 @@ def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
     assert first.where is None and pictures.opened(second.where).getpixel((5, 5)) == (255,) * 3
     panel.asked.styles.rows[1].place.click()
     assert panel.settings.styles[1].where is None
+
+
+def test_a_style_may_be_changed_while_it_plays_and_the_change_taken_back(playing):
+    styles = playing.asked.styles
+    styles.add.click()
+    styles.rows[1].weight.value = 3.0
+    assert playing.player.settings.styles == playing.run.settings.styles, (
+        "another one is for the next run"
+    )
+    playing.play()
+    until(playing, lambda: playing.player.step and playing.player.step.number >= 1)
+    styles.rows[1].weight.value, styles.rows[1].scale.value = 1.0, 0.5
+    changed = len(playing.run.metrics) + 2
+    until(playing, lambda: playing.player.step.number >= changed)
+    shares = [(style.weight, style.scale) for style in playing.player.step.settings.styles]
+    assert shares == [(1.0, 1.0), (1.0, 0.5)]
+    playing.undo_button.click()
+    assert (styles.rows[1].weight.value, styles.rows[1].scale.value) != (1.0, 0.5)

@@ -1,6 +1,6 @@
 """What is asked for: pictures, a preset, and a control for each setting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,10 +8,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nsutils import pictures
 from nsutils.presets import PRESETS, RECIPES, preset
 from nsutils.samples import samples
-from nsutils.settings import ENCODERS, PIXELS, Settings
-from nsutils.widgets.controls import NAMED, STEERED, controls, put, value
+from nsutils.settings import ENCODERS, PIXELS, Settings, Style
+from nsutils.widgets.controls import NAMED, STEERED, controls, put, same, value
 from nsutils.widgets.picker import Picker
 from nsutils.widgets.share import Share, weight_for
 from nsutils.widgets.styles import Styles
@@ -77,10 +78,18 @@ class Asked(widgets.VBox):
         asked = {name: value(self.controls, name) for name in names}
         return self._made(**pictured, **asked, **self._network)
 
-    def steered(self, own: bool) -> dict[str, Any]:
-        """What the controls say of the settings that a run may change; of its layers only if they are its `own`."""
+    def steered(self, begun: Settings, chosen: Sequence[str]) -> dict[str, Any]:
+        """What the controls say otherwise than a run's settings, as far as it may change.
+
+        Of its layers only if the encoder is its own, of its styles if their pictures are those `chosen` for it.
+        """
+        own = self.encoder == begun.encoder
         names = [name for name in STEERED if own or "layer" not in name]
-        return {name: value(self.controls, name) for name in names}
+        asked = {name: value(self.controls, name) for name in names}
+        if [style.picture for style in self.styles.value] == [*chosen]:
+            pairs = zip(begun.styles, self.styles.value, strict=True)
+            asked["styles"] = tuple(steered_style(*pair) for pair in pairs)
+        return {name: v for name, v in asked.items() if not same(v, getattr(begun, name))}
 
     def take(self, settings: Settings, inputs: dict[str, dict[str, str]] | None = None) -> None:
         """Makes the controls anew for these settings; `inputs` are a run's, for the pictures' old names."""
@@ -99,6 +108,7 @@ class Asked(widgets.VBox):
 
     def put(self, settings: Settings) -> None:
         """Moves the controls to what a run's settings now are."""
+        self.styles.put(settings.styles)
         for name in STEERED:
             put(self.controls, name, getattr(settings, name))
 
@@ -153,8 +163,8 @@ class Asked(widgets.VBox):
         shapes = [c["laplacian_weight"], s["laplacian"], c["similarity_weight"], s["similarity"]]
         faces = widgets.VBox([*shapes, c["tv_form"], c["protection"], c["mask_colors"]])
         self.children = [
-            *(heading("For the next run"), self.content, self.styles, self.preset),
-            *(c["encoder"], c["size"]),
+            *(heading("Pictures"), self.content, self.styles),
+            *(heading("For the next run"), self.preset, c["encoder"], c["size"]),
             *(heading("At any time, also while it runs"), c["steps"]),
             *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
             *(c["tv_weight"], s["tv"], c["original_colors"]),
@@ -164,6 +174,19 @@ class Asked(widgets.VBox):
             if name != "encoder":  # it outlives the others
                 control.observe(lambda _, name=name: self.moved(name), "value")
         c["style_layers"].observe(lambda _: self.moved("layer_weights"), "weights")
+
+
+def steered_style(known: Style, asked: Style) -> Style:
+    """A run's style as the controls say it; a mask that is the same picture is the run's own copy."""
+    wheres = [
+        style.where and pictures.sha256(Path(style.where).read_bytes()) for style in (known, asked)
+    ]
+    where = known.where if wheres[0] == wheres[1] else asked.where
+    numbers = {
+        n: getattr(known if same(getattr(asked, n), getattr(known, n)) else asked, n)
+        for n in ("weight", "scale")
+    }
+    return replace(known, where=where, **numbers)
 
 
 def heading(words: str) -> widgets.HTML:

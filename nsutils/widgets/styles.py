@@ -49,6 +49,11 @@ class Styles(widgets.VBox):
         self.children = [*self.rows, self.add]
         self.read()
 
+    def put(self, styles: Iterable[Style]) -> None:
+        """Moves the sliders to what a run's styles now are."""
+        for row, style in zip(self.rows, styles, strict=False):
+            row.put(style)
+
     def read(self) -> None:
         self.value = tuple(row.value for row in self.rows)
 
@@ -74,7 +79,7 @@ class Row(widgets.VBox):
             -2,
             1,
             description="Share",
-            tooltip="how much this style counts among the styles, from the next Run on",
+            tooltip="right: more of this style, less of the others",
             **slider,
         )
         self.scale = widgets.FloatSlider(
@@ -99,6 +104,11 @@ class Row(widgets.VBox):
         )
         for control in (self.picker, self.weight, self.scale):
             control.observe(lambda _: styles.read(), "value")
+
+    def put(self, style: Style) -> None:
+        self.weight.put(style.weight)
+        self.scale.value = style.scale
+        self._put_where(style.where)
 
     def _put_where(self, mask: str | None) -> None:
         """Lets the style act within a mask alone, or everywhere."""

@@ -1,0 +1,64 @@
+"""What may be changed while a run plays, and the lines of the record that tell of it.
+
+A line has the settings' new values by name, `step`, after which they came into force, and `undo` where they take back
+an earlier line's. Of the styles it has all but the pictures, which belong to the run.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from nsutils.settings import FIXED, Settings, Style
+from nsutils.targets import is_target
+
+Line = Mapping[str, Any]
+
+
+def changes(line: Line) -> dict[str, Any]:
+    """The settings in a line."""
+    return {name: value for name, value in line.items() if name not in ("step", "undo")}
+
+
+def renamed(line: Line, name_of: Callable[[Any], str]) -> dict[str, Any]:
+    """The line with its masks renamed, the one of what is protected and those where styles act."""
+    line = dict(line)
+    if line.get("mask"):
+        line["mask"] = name_of(line["mask"])
+    if "styles" in line:
+        line["styles"] = [unpictured(style, name_of) for style in line["styles"]]
+    return line
+
+
+def unpictured(style: Style | Mapping[str, Any], name_of: Callable[[Any], str]) -> dict[str, Any]:
+    """What may be changed of a style, its mask renamed."""
+    known = vars(style) if isinstance(style, Style) else style
+    place = {"where": name_of(known["where"])} if known.get("where") else {}
+    return {name: value for name, value in known.items() if name != "picture"} | place
+
+
+def steered(settings: Settings, line: Line) -> Settings:
+    """The settings after a line."""
+    asked = changes(line)
+    if "styles" in asked:
+        pairs = zip(settings.styles, asked["styles"], strict=True)
+        asked["styles"] = tuple(replace(style, **changed) for style, changed in pairs)
+    return replace(settings, **asked)
+
+
+def check(settings: Settings, asked: Line) -> None:
+    """ValueError if a run that plays under these settings cannot be changed so."""
+    if fixed := FIXED & set(asked):
+        raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
+    if "styles" not in asked:
+        return
+    if len(asked["styles"]) != len(settings.styles):
+        raise ValueError(
+            f"{len(asked['styles'])} styles for a run that has {len(settings.styles)}; begin a new one to change them"
+        )
+    for known, style in zip(settings.styles, asked["styles"], strict=True):
+        given = {"picture": known.picture, "scale": known.scale}
+        given |= vars(style) if isinstance(style, Style) else style
+        if given["picture"] != known.picture:
+            raise ValueError("a style's picture belongs to the run; begin a new one to change it")
+        if is_target(known.picture) and given["scale"] != known.scale:
+            raise ValueError(f"{known.picture!r} is a style target: its scale belongs to the run")
