@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from nsutils import vgg
 from nsutils.settings import HOW, PIXELS, Settings
+from nsutils.targets import Known
 from nsutils.vgg import Normalisation
 
 SLIM_FILE = Path(__file__).parent / "weights" / "slim.safetensors"
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
         spread = torch.tensor([pixel_range * std for std in normalisation.std])
         self.register_buffer("std", spread.view(1, 3, 1, 1))
         self.requires_grad_(False)
-        self.statistics: dict[tuple, Any] = {}  # of styles, as `nsutils.objective` keeps them
+        self.statistics = Known()  # of styles
 
     @property
     def layers(self) -> tuple[str, ...]:

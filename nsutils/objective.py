@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,6 @@ from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
 EVERYWHERE = Regions()
-REMEMBERED = 16  # statistics of styles that an encoder keeps: four styles' at four scales
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -368,14 +368,16 @@ def style_statistics(
     settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None = None
 ) -> Octaves:
     """A style picture's statistics in so many octaves. Runs that share an encoder share them as well."""
-    asked = [*made_with(settings, encoder).values(), settings.style_layers, divisible(settings)]
-    picture = style.shape, pictures.sha256(style.cpu().numpy().tobytes())
-    key, known = (*asked, *picture, str(style.device), count, whole), encoder.statistics
-    if key not in known:
-        while len(known) >= REMEMBERED:
-            known.pop(next(iter(known)), None)
-        known[key] = computed_statistics(settings, encoder, style, count, whole)
-    return dict(known[key])
+    asked = [*made_with(settings, encoder).values(), divisible(settings)]
+    picture = tuple(style.shape), pictures.sha256(style.cpu().numpy().tobytes())
+
+    def made(layers: tuple[str, ...]) -> Octaves:
+        asked = replace(settings, style_layers=layers)
+        return computed_statistics(asked, encoder, style, count, whole)
+
+    key = (*asked, *picture, str(style.device), count, whole)
+    found = encoder.statistics.octaves(key, settings.style_layers, made)
+    return {layer: statistics.to(style.device) for layer, statistics in found.items()}
 
 
 @torch.no_grad()

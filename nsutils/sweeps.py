@@ -1,6 +1,7 @@
 """Many runs by one call: one after the other here, or in a pool of processes, or on a cluster."""
 
 import os
+import shutil
 import socket
 import threading
 import time
@@ -24,7 +25,9 @@ from nsutils.recipe import plain
 from nsutils.run import Run, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.sources import scale_of, scales
+from nsutils.targets import Known
 
+SHARED = ".styles"  # the folder of what the workers have found of the styles
 SIGN = ".sweep"  # the file that names the sweep in charge of a folder; without it its jobs stop
 LOOK, PATIENCE = 0.5, 60.0  # seconds between two looks at the folders; for jobs to stop
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
@@ -68,8 +71,8 @@ def sweep(
     the processor's cores divided by the jobs that its machine plays at a time; dask plays one for each thread of a
     worker, so one (`threads_per_worker=1`) is sensible.
     Give each worker a graphics card of its own: `dask_cuda.LocalCUDACluster` does; in a pool, let an `initializer`
-    set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder and
-    what it has found of their styles: the same statistics are not computed twice.
+    set CUDA_VISIBLE_DEVICES. Within a process the runs share the encoder, and on a machine what is found of their
+    styles: the same statistics are not computed again.
 
     The same sweep in the same folder goes on where it was cut off: what is done is yielded at once, what is half done
     is resumed. A worker's death does the same to its run; a dask cluster tries again by itself, a process pool is
@@ -112,9 +115,12 @@ def sweep(
                     yield run
                 bar.look()
     finally:
-        if in_charge(sign, charge):
+        mine = in_charge(sign, charge)
+        if mine:
             sign.unlink()
         withdraw(jobs, ended)
+        if mine:
+            shutil.rmtree(folder / SHARED, ignore_errors=True)
         if broken:
             executor.shutdown()  # until its other workers are gone, and their runs can be gone on with
         if own:
@@ -189,7 +195,8 @@ def play(
     asked = {"name": settings.encoder} | {name: getattr(settings, name) for name in HOW}
     asked |= resolved(run) | ({"device": device} if device else {})
     try:
-        player = Player(run, encoder_for(charge, tuple(asked.items())))
+        shared = sign.with_name(SHARED)
+        player = Player(run, encoder_for(charge, tuple(asked.items()), shared))
     except Exception as error:  # what fails later, the player writes down
         run.note(status="failed", error=f"{type(error).__name__}: {error}")
         raise
@@ -200,9 +207,15 @@ def play(
 
 
 @lru_cache(maxsize=2)
-def encoder_for(charge: str, asked: tuple[tuple[str, Any], ...]) -> Encoder:
-    """The encoder that the runs of a sweep share in a process."""
-    return encoders.load(**dict(asked))
+def encoder_for(charge: str, asked: tuple[tuple[str, Any], ...], shared: Path) -> Encoder:
+    """The encoder that the runs of a sweep share in a process, and with other processes what it finds of styles.
+
+    Rounding differs between machines and between numbers of threads: what is shared could not be found again there.
+    """
+    encoder = encoders.load(**dict(asked))
+    maker = charge, asked, encoder.precision, socket.gethostname(), torch.get_num_threads()
+    encoder.statistics = Known(shared, maker)
+    return encoder
 
 
 def cores() -> int:

@@ -1,16 +1,17 @@
-"""A style's statistics as a file, to be used again without its picture."""
+"""A style's statistics kept: as a file, to be used again without its picture, and for runs that share them."""
 
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from nsutils import pictures
@@ -18,9 +19,9 @@ from nsutils import pictures
 SUFFIX = ".safetensors"
 FAR = 1.4  # how much larger or smaller a target may be than what is asked for
 SMALL = 256  # pixels: the long edge of the picture inside, which is there to be looked at
-Octaves = dict[
-    str, Tensor
-]  # (octaves, C, K) by layer: statistics of the style, its half, its quarter ...
+REMEMBERED = 96  # statistics of a layer: four styles' at four scales and six layers
+# (octaves, C, K) by layer: statistics of the style, its half, its quarter ...
+Octaves = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,15 @@ class Target:
                 for key in sorted(file.keys()):
                     edge, layer = key.split("/")
                     sizes.setdefault(int(edge), {})[layer] = file.get_tensor(key)
-            made_with, picture = (
-                dict(json.loads(facts["made_with"])),
-                small_picture(facts["picture"]),
-            )
+            made_with = dict(json.loads(facts["made_with"]))
+            picture = small_picture(facts["picture"])
             layers = {(*octaves,) for octaves in sizes.values()}
             whole = len(layers) == 1 and all(
                 len({*map(len, octaves.values())}) == 1 for octaves in sizes.values()
             )
         except Exception as error:  # whatever a file that is none, or a damaged one, brings up
-            reason = (
-                str(error).splitlines()[0]
-                if isinstance(error, OSError)
-                else "it is none, or damaged"
-            )
+            told = isinstance(error, OSError)
+            reason = str(error).splitlines()[0] if told else "it is none, or damaged"
             raise ValueError(
                 f"no style target {str(path)!r}: {reason}; make one with nsutils target"
             ) from error
@@ -117,6 +113,46 @@ class Target:
                     f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves)}"
                 )
         return octaves
+
+
+class Known:
+    """Statistics of styles that were found before, the last ones in memory.
+
+    With a `folder`, all of them are files there as well, for other processes that are alike in what `maker` says.
+    """
+
+    def __init__(self, folder: Path | None = None, maker: Any = None):
+        self.folder, self.maker = folder, maker
+        self.memory: dict[tuple, Tensor] = {}
+
+    def octaves(
+        self, key: tuple, layers: tuple[str, ...], made: Callable[[tuple[str, ...]], Octaves]
+    ) -> Octaves:
+        """The statistics of layers under a key, those that are not known made."""
+        found = {layer: self._found((*key, layer)) for layer in layers}
+        if missing := tuple(layer for layer in layers if found[layer] is None):
+            for layer, statistics in made(missing).items():
+                found[layer] = statistics
+                self._remember((*key, layer), statistics)
+                if self.folder:
+                    data = save({"statistics": statistics.cpu().contiguous()})
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    pictures.write(self._file((*key, layer)), data)
+        return found
+
+    def _found(self, key: tuple) -> Tensor | None:
+        if key not in self.memory and self.folder:
+            with suppress(FileNotFoundError):
+                self._remember(key, load(self._file(key).read_bytes())["statistics"])
+        return self.memory.get(key)
+
+    def _remember(self, key: tuple, statistics: Tensor) -> None:
+        while len(self.memory) >= REMEMBERED:
+            self.memory.pop(next(iter(self.memory)), None)
+        self.memory[key] = statistics
+
+    def _file(self, key: tuple) -> Path:
+        return self.folder / pictures.sha256(repr((self.maker, key)).encode())[:16]
 
 
 def is_target(path: str | Path) -> bool:

@@ -11,7 +11,8 @@ import torch
 
 from nsutils import Player, Run, Settings, encoders, sweep, vary
 from nsutils.run import PLAYED
-from nsutils.sweeps import Unfinished, cores, play, prepared
+from nsutils.sweeps import SHARED, Unfinished, cores, play, prepared
+from nsutils.targets import Known
 
 quietly = {"threads": 1, "progress": False}
 
@@ -196,7 +197,7 @@ def test_runs_that_share_an_encoder_compute_a_styles_statistics_once(three, tmp_
     # The first also finds out what a step costs here; the last has to look at the style again.
     for n, each in enumerate([three[0], three[1], three[1]]):
         if n == 2:
-            encoder.statistics.clear()
+            encoder.statistics.memory.clear()
         run = Run.create(tmp_path / str(n), each, threads=1, forecast={}, whole=None)
         seen.clear()
         list(Player(run, encoder))
@@ -204,6 +205,25 @@ def test_runs_that_share_an_encoder_compute_a_styles_statistics_once(three, tmp_
         found.append(losses(run))
     assert counts[1:] == [2 + 4, 2 + 2 + 4]
     assert found[1] == found[2] == alone(three[1], tmp_path / "alone")
+
+
+def test_what_a_process_finds_of_a_style_another_need_not(three, tmp_path, pool):
+    """After the first, at each scale the content is seen, and at each step the image, but not the style."""
+    counts, found = [], []
+    for each in three[:2]:
+        encoder, seen = encoders.of(each), []
+        encoder.statistics = Known(tmp_path / "known", "this machine")
+        encoder.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        run = Run.create(tmp_path / str(len(counts)), each, threads=1, forecast={}, whole=None)
+        list(Player(run, encoder))
+        counts.append(len(seen))
+        found.append(losses(run))
+    assert counts[1] == 2 + 4
+    assert found[1] == alone(three[1], tmp_path / "alone")
+    with closing(sweep(three, tmp_path / "runs", pool, **quietly)) as runs:
+        next(runs)
+        assert len([*(tmp_path / "runs" / SHARED).iterdir()]) == 2 * len(three[0].style_layers)
+    assert not (tmp_path / "runs" / SHARED).exists()
 
 
 class Plain:

@@ -1,13 +1,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from nsutils import Run, Style, stylize
 from nsutils.figures import contact_sheet
 from nsutils.player import Player
 from nsutils.sources import style_target
-from nsutils.targets import Target
+from nsutils.targets import Known, Target
 
 
 @pytest.fixture
@@ -71,3 +72,24 @@ def test_another_file_is_no_target(settings, tmp_path, encoder):
             ValueError, match=rf"^no style target '.*{file.name}'[^\n]*nsutils target$"
         ):
             Target.read(file)
+
+
+def test_what_is_known_of_a_layer_is_not_made_again(tmp_path):
+    asked = []
+
+    def made(layers):
+        asked.extend(layers)
+        return {layer: torch.full((1, 2, 3), float(layer[-1])) for layer in layers}
+
+    for folder, n in ((None, 1), (tmp_path, 1), (tmp_path, 2)):
+        known = Known(folder, "this machine")
+        for layers in (("relu1_1", "relu1_2"), ("relu1_2", "relu1_3")):
+            found = known.octaves(("picture", 256), layers, made)
+            assert {layer: s[0, 0, 0].item() for layer, s in found.items()} == {
+                layer: float(layer[-1]) for layer in layers
+            }
+        assert asked == (["relu1_1", "relu1_2", "relu1_3"] if n == 1 else [])
+        asked.clear()
+    known.octaves(("another", 256), ("relu1_1",), made)
+    Known(tmp_path, "another machine").octaves(("picture", 256), ("relu1_1",), made)
+    assert asked == ["relu1_1", "relu1_1"]
