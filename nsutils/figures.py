@@ -122,25 +122,27 @@ def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
 
 
-def grid(runs: Sequence[Run], edge: int = 200) -> Image.Image:
+def grid(
+    runs: Sequence[Run], edge: int = 200, down: str | None = None, across: str | None = None
+) -> Image.Image:
     """The runs' pictures, each in `edge` x `edge` pixels, in rows and columns by the settings in which they differ."""
-    return Grid(runs).image(edge)
+    return Grid(runs, down, across).image(edge)
 
 
 class Grid:
-    """Runs in rows and columns by the two settings of which there are most values; `cells[row, column]`.
+    """Runs in rows and columns by two settings; `cells[row, column]`.
 
+    `down` and `across` name the settings, by default those of which there are most values.
     A cell holds runs with what else they differ in. A notebook shows it as a table of links to the runs' folders,
     or their reports where there are some; `image` is one picture. `axes` are the two settings' names, or "".
     """
 
-    def __init__(self, runs: Sequence[Run]):
+    def __init__(self, runs: Sequence[Run], down: str | None = None, across: str | None = None):
         if not runs:
             raise ValueError("no runs to show; give some, as Grid(runs()[:9])")
         words = recipe.differing(runs)
         values = {name: sorted({each[name] for each in words}, key=rank) for name in words[0]}
-        most = sorted(values, key=lambda name: len(values[name]))[-2:]
-        self.axes = ("", *(name for name in values if name in most))[-2:] if most else ("", "")
+        self.axes = axes_of({name: len(values[name]) for name in values}, down, across)
         self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
         self.cells = {(row, column): [] for row in self.rows for column in self.columns}
         ordered = sorted(
@@ -216,6 +218,19 @@ class Grid:
 
     def _repr_jpeg_(self) -> bytes:
         return pictures.jpeg(self.image())
+
+
+def axes_of(counts: dict[str, int], down: str | None, across: str | None) -> tuple[str, str]:
+    """The settings of rows and of columns; as they come where they are not asked for, one alone across."""
+    for asked in filter(None, (down, across)):
+        if asked not in counts:
+            known = ", ".join(counts) or "nothing"
+            raise ValueError(f"the runs do not differ in {asked!r}; they differ in {known}")
+    free = [name for name in counts if name not in (down, across)]
+    wanted = 2 - bool(down) - bool(across)
+    most = sorted(free, key=counts.get)[max(0, len(free) - wanted) :]
+    left = [""] * wanted + [name for name in free if name in most]
+    return (down or left[-2 if not across else -1], across or left[-1])
 
 
 def linked(run: Run, rest: str, edge: int = 160) -> str:

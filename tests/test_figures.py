@@ -106,6 +106,12 @@ def test_a_grid_has_an_axis_for_each_setting_numbers_in_order_and_the_rest_benea
     one = Grid(trials[:2])
     assert (one.axes, one.rows, one.columns) == (("", "octaves"), [""], ["1", "2"])
     assert Grid(trials[:1]).axes == ("", "")
+    turned = Grid(trials, down=found.axes[1])
+    assert turned.axes == found.axes[::-1] and turned.rows == found.columns
+    assert Grid(trials, across=found.axes[0]).axes == turned.axes
+    assert Grid(trials, *found.axes).cells.keys() == found.cells.keys()
+    with pytest.raises(ValueError, match="do not differ in 'seed'; they differ in "):
+        Grid(trials, down="seed")
     assert repr(found) == "<Grid of 7 runs: style_weight x octaves>"
     with pytest.raises(ValueError, match="no runs to show"):
         Grid([])
