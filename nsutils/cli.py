@@ -360,6 +360,7 @@ READERS = {
     float: number,
     tuple[str, ...]: names,
     tuple[int, ...]: counts,
+    tuple[int, ...] | None: counts,
     tuple[float, ...]: numbers,
     Mapping[str, float]: shares,
 }

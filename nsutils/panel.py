@@ -212,6 +212,7 @@ class Panel:
         self.asked.put(self.player.settings)
         self._lay_mask(self.player.settings)
         self._quiet = False
+        self._enable(self.player.status)
         if not self.player.playing and self.player.step:
             self._show(self.player.step)
 
@@ -276,6 +277,9 @@ class Panel:
         try:
             asked = self.asked.steered(player.settings, self._chosen)
             asked["mask"] = self.protect.brush.image
+            if name == "steps" and player.step and asked.get(name, math.inf) <= player.step.number:
+                made = player.step.number
+                raise ValueError(f"{made} iterations are made already; press Stop to end here")
             if name in asked:
                 player.steer(**{name: asked[name]})
             if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
@@ -286,6 +290,7 @@ class Panel:
     def _recolour(self) -> None:
         """Puts the content's colours back into the finished picture, as much as is asked."""
         self.player.settle()
+        self._enable(self.player.status)
         if self.player.step:
             self._show(self.player.step)
             self.tiles.fill("result", self._image(self.player.step))
@@ -436,7 +441,8 @@ class Panel:
 
     def _enable(self, status: str) -> None:
         self.stop_button.disabled = ended = status in ENDED
-        self.pause_button.disabled = self.undo_button.disabled = self.report_button.disabled = False
+        self.pause_button.disabled = self.report_button.disabled = False
+        self.undo_button.disabled = not (self.player and self.player.undoable)
         words = "Go on" if ended else "Resume" if status == "paused" else "Pause"
         self.pause_button.description = words
         self.pause_button.icon = "pause" if words == "Pause" else "play"

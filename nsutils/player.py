@@ -127,6 +127,11 @@ class Player:
         else:
             self._undoable.append(before)
 
+    @property
+    def undoable(self) -> bool:
+        """Whether there is a change to take back."""
+        return bool(self._undoable) or self.settings != self._wanted
+
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
         with self._lock:
@@ -392,7 +397,8 @@ class Player:
         strangest = max((row["style"] for row in run.metrics), default=0.0)
         watch = Watch(run.settings, self.face, strangest)
         before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
-        self.seconds, begun = 0.0, time.monotonic()
+        self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()
+        self._moments.clear()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already
         sent, wait = None, CHECKPOINT_SECONDS
         while True:

@@ -55,6 +55,7 @@ CHOICES = {
     "returned": ("last", "best", "average"),
     "noise": ("normal", "uniform", "style", "mean"),
 }
+STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
@@ -141,8 +142,8 @@ class Settings:
     blend: str = "targets"
     tv_form: str = "squares"
 
-    steps: int = 110
-    scale_steps: tuple[int, ...] = (40, 25, 20)
+    steps: int = STEPS
+    scale_steps: tuple[int, ...] | None = None
     smallest: int = 96
     optimizer: str = "lbfgs"
     lbfgs_history: int = 10
@@ -187,7 +188,8 @@ class Settings:
             _set(self, name, _number(name, getattr(self, name)))
         for name in (f.name for f in fields(self) if f.type is bool):
             _switch(name, getattr(self, name))
-        steps = tuple(_whole("scale_steps", n, 1) for n in _items(self.scale_steps))
+        asked = coarse_steps(self.steps) if self.scale_steps is None else self.scale_steps
+        steps = tuple(_whole("scale_steps", n, 1) for n in _items(asked))
         _set(self, "scale_steps", steps)
         pools = tuple(_whole("laplacian_pools", n, 1) for n in _items(self.laplacian_pools))
         _set(self, "laplacian_pools", pools)
@@ -324,7 +326,8 @@ SUBJECTS = {
     },
     "descent": {
         "steps": "iterations over all scales; more only prolong the run",
-        "scale_steps": "iterations at each scale before the last, the coarsest first",
+        "scale_steps": "iterations at each scale before the last, the coarsest first; if none are given, 40,25,20 of "
+        "110 or more, and in proportion of fewer",
         "smallest": "size at the coarsest scale in pixels",
         "optimizer": "lbfgs or adam",
         "lbfgs_history": "steps that L-BFGS remembers",
@@ -350,6 +353,12 @@ SUBJECTS = {
     },
 }
 NOTES = {name: words for notes in SUBJECTS.values() for name, words in notes.items()}
+
+
+def coarse_steps(steps: int) -> tuple[int, ...]:
+    """By default the iterations before the last scale: most of the way is made where steps are cheap."""
+    counts = (round(count * min(1.0, steps / STEPS)) for count in COARSE)
+    return tuple(count for count in counts if count)
 
 
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:

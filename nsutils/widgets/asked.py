@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from nsutils import pictures
 from nsutils.presets import PRESETS, RECIPES, preset
 from nsutils.samples import samples
-from nsutils.settings import ENCODERS, PIXELS, Settings, Style
+from nsutils.settings import ENCODERS, PIXELS, Settings, Style, coarse_steps
 from nsutils.widgets.controls import NAMED, STEERED, controls, put, same, value
 from nsutils.widgets.picker import Picker
 from nsutils.widgets.share import Share, weight_for
@@ -76,6 +76,8 @@ class Asked(widgets.VBox):
         names = ("size", *STEERED)
         pictured = {"content": self.content.value, "styles": self.styles.value, "mask": mask}
         asked = {name: value(self.controls, name) for name in names}
+        if self.given.scale_steps == coarse_steps(self.given.steps):
+            asked["scale_steps"] = None  # they follow from the steps
         return self._made(**pictured, **asked, **self._network)
 
     def steered(self, begun: Settings, chosen: Sequence[str]) -> dict[str, Any]:
