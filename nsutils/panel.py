@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from weakref import WeakSet
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -36,6 +37,7 @@ from nsutils.widgets.picker import complaint
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import Seen
 from nsutils.widgets.tiles import Tiles
+from nsutils.widgets.viewer import LIVE
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 SLOW_SHARE = 30  # times as long as the last took, between two drawings
@@ -53,6 +55,8 @@ RECIPE = ("encoder", "size", *STEERED)
 ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
+TWICE = 0.5  # seconds within which a second press of Run is the same
+PLAYERS: WeakSet[Player] = WeakSet()  # that panels of this process have begun
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
@@ -99,9 +103,12 @@ class Panel:
             options=WATCHED, description="Watch", style=NAMED, layout={"width": "auto"}
         )
         self.tiles = Tiles(self._look_at)
+        self.seen.viewer.observe(lambda change: self._mark(change["new"]), "step")
         self.box = laid_out(self)
         self._static: list = []
-        self._quiet, self._cut_off = False, None
+        self._quiet = False
+        self._last: Player | Run | None = None
+        self._pressed = 0.0
         self._failed: Exception | None = None
         self._chosen: list[str] = []  # as the run's styles
         self._one_run = threading.Lock()
@@ -112,7 +119,7 @@ class Panel:
             self._lay_mask(settings)
         if kept:
             self.open(kept)
-        self._offer_cut_off()
+        self._offer_last()
 
     @property
     def run(self) -> Run | None:
@@ -132,9 +139,20 @@ class Panel:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
         self._play(lambda: Run.new(self._begun_with(), self.folder))
 
+    def _press_run(self) -> None:
+        """A double click begins one run."""
+        since = time.monotonic()
+        if since - self._pressed > TWICE or not (self.player and self.player.playing):
+            self.play()
+        self._pressed = time.monotonic()
+
     def _begun_with(self) -> Settings:
         """What the controls say; what is to be held small begins large enough to be judged."""
         settings = self.settings
+        if self.hold.value and settings.size and settings.size <= PREVIEW:
+            raise ValueError(
+                f"a picture of {settings.size} px is its own preview; choose a larger Size to wait at one"
+            )
         if self.hold.value:
             settings = replace(settings, smallest=max(PREVIEW, settings.smallest))
         return settings
@@ -155,22 +173,28 @@ class Panel:
             self._begin(self.player.settings)
             self._show_kept()
             self.player.listeners.append(self._follow)
+            PLAYERS.add(self.player)
             self.player.start()
 
     def open(self, run: Run) -> None:
         """Takes up a run that is there: its settings on the controls, its pictures below, ready to go on."""
         if self.player is not None:
             self.player.close()
-        player = Player(run, weigh=WEIGHING)
+        self._take_over(Player(run, weigh=WEIGHING))
+
+    def _take_over(self, player: Player) -> None:
+        """Makes a player this panel's own, where it stands."""
         self._quiet = True
-        self.asked.take(player.settings, run.meta["inputs"])
+        self.asked.take(player.settings, player.run.meta["inputs"])
         self._quiet = False
         self.protect.show(player.settings.content)
         self._lay_mask(player.settings)
         self.player = player
         self._begin(player.settings)
         self._show_kept()
+        self.hold.value = player.previewing
         player.listeners.append(self._follow)
+        PLAYERS.add(player)
         self._follow(player)
 
     def go_on(self) -> None:
@@ -243,12 +267,12 @@ class Panel:
         return None if self.player is None else self.player.wait()
 
     def _connect(self) -> None:
-        self.run_button.on_click(lambda _: self.play())
+        self.run_button.on_click(lambda _: self._press_run())
         self.pause_button.on_click(lambda _: self.pause())
         self.stop_button.on_click(lambda _: self.stop())
         self.undo_button.on_click(lambda _: self.undo())
         self.report_button.on_click(lambda _: self.report())
-        self.cut_button.on_click(lambda _: self._take_up())
+        self.cut_button.on_click(lambda _: self._take_last())
         self.hold.observe(lambda change: self._hold(change["new"]), "value")
         self.protect.brush.observe(lambda _: self._moved("mask"), "mask")
         self.watched.observe(lambda _: self._draw_curves(), "value")
@@ -328,8 +352,14 @@ class Panel:
         """A tile was clicked: it is seen at full size."""
         self.views.selected_index = 0
         if name in ("content", "style"):
-            return
-        self.seen.choose(None if name == "result" else name)
+            self.seen.look(self._images[name], name)
+        else:
+            self.seen.choose(None if name == "result" else name)
+        self.tiles.mark(name)
+
+    def _mark(self, step: int) -> None:
+        """Marks the tile of the step that is looked at, if it has one."""
+        self.tiles.mark("result" if step == LIVE else step)
 
     def _image(self, step: Step) -> Image.Image:
         settings = self.player.settings  # the latest: colours need no step
@@ -337,24 +367,38 @@ class Panel:
         return colours.finished(pictures.to_image(step.image), self._content, settings, mask)
 
     def _show(self, step: Step) -> None:
-        # Every scale at one size, so that the page stays where it is.
-        self.seen.show(self._image(step).resize(self._size), step.settings)
+        image = self._image(step)
+        # While it plays every scale comes in one size, quick to send.
+        large = step.shape[1] > self._size[0] and not self.player.playing
+        shown = image if large else image.resize(self._size)
+        self.seen.show(shown, step.settings, step.shape[1])
 
-    def _offer_cut_off(self) -> None:
-        """A button for the last run, if its process was ended in the middle of it."""
-        self._cut_off = None if self.player else cut_off(self.folder)
-        self.cut_button.layout.display = "" if self._cut_off else "none"
-        if run := self._cut_off:
+    def _offer_last(self) -> None:
+        """A button for the last run, if it is being painted out of sight, or was ended in the middle."""
+        self._last = None if self.player else being_painted(self.folder) or unfinished(self.folder)
+        self.cut_button.layout.display = "" if self._last else "none"
+        if last := self._last:
+            run = last.run if isinstance(last, Player) else last
             made = f"{len(run.metrics)} of {run.settings.steps} steps"
-            self.cut_button.description = f"Go on with the run that was cut off ({made})"
-            self.cut_button.tooltip = run.folder.name
+            cut = (
+                "Go on with the run that was cut off"
+                if run.status == "interrupted"
+                else "Go on with the last run"
+            )
+            words = "Show the run that is being painted" if isinstance(last, Player) else cut
+            self.cut_button.description, self.cut_button.tooltip = (
+                f"{words} ({made})",
+                run.folder.name,
+            )
 
-    def _take_up(self) -> None:
+    def _take_last(self) -> None:
+        """Goes on with the run that was offered, or shows it again."""
         try:
-            self.open(self._cut_off)
+            if isinstance(self._last, Player):
+                return self._take_over(self._last)
+            self.open(self._last)
         except (ValueError, OSError) as error:
             return self._complain(error)
-        self.cut_button.layout.display = "none"
         self.go_on()
 
     def _preview(self) -> None:
@@ -382,6 +426,7 @@ class Panel:
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], settings: Settings) -> None:
+        self._images = images
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
         self._content = images["content"].resize(self._size)
         self.seen.begin(self._content, settings, self.run)
@@ -406,7 +451,7 @@ class Panel:
             self._show(step)
             self.progress.value, self.said.value = step.number, pace(player)
             self.word.value = escape(player.word)
-            self.asked.weigh(player.shares)
+            self.asked.weigh(player.shares, player.shares_under)
         if step and player.settings.steps != self.progress.max:
             self._replan(player)
         if step and step.number in self.tiles.awaited:
@@ -471,12 +516,18 @@ def default() -> Settings:
     return Settings(sample("waterside"), (Style(sample("strokes")),))
 
 
-def cut_off(folder: Path) -> Run | None:
-    """The run in a folder that was written last, if its process is gone and it had steps to make."""
+def being_painted(folder: Path) -> Player | None:
+    """The player of a run in a folder that another panel of this process has begun, perhaps in a page that is gone."""
+    at_work = (p for p in PLAYERS if p.playing and p.run.folder.parent == folder)
+    return max(at_work, key=lambda player: player.run.folder.name, default=None)
+
+
+def unfinished(folder: Path) -> Run | None:
+    """The run in a folder that was written last, if it has steps to make and nobody plays it."""
     files = sorted(folder.glob("*/meta.json"), key=lambda file: file.stat().st_mtime)
     try:
         last = Run(files[-1].parent) if files else None
-        return last if last and last.status == "interrupted" and last.last else None
+        return last if last and last.status in ("interrupted", "stopped") and last.last else None
     except (ValueError, OSError):
         return None
 
@@ -515,7 +566,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
         panel.reported,
         panel.views,
     ]
-    columns = widgets.Box([panel.asked, widgets.VBox(main).add_class("views")])
+    columns = widgets.Box([widgets.VBox(main).add_class("views"), panel.asked])
     css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
     parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
@@ -544,4 +595,6 @@ def recipe_line(player: Player) -> str:
         if name in changed or name in ALWAYS
     )
     name = escape(player.run.folder.name)
-    return f"<p>Run <b>{name}</b>, {player.status}, {made}: {escape(recipe)}</p>"
+    return (
+        f"<p class='nsutils-kept'>Run <b>{name}</b>, {player.status}, {made}: {escape(recipe)}</p>"
+    )

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
+ADDRESSES = ("http:", "https:", "data:", "file:")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -40,6 +41,8 @@ def shape(path: str | Path) -> tuple[int, int]:
 @contextmanager
 def reading(path: str | Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it; what goes wrong meanwhile is a ValueError of one line."""
+    if str(path).startswith(ADDRESSES):
+        raise ValueError(f"no picture {path!r}: addresses are not fetched; save the file first")
     path = Path(path)
     if not path.exists():
         raise ValueError(f"no picture {str(path)!r}: there is no such file{_neighbours(path)}")

@@ -45,15 +45,16 @@ class Player:
     `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
     in the thread that plays, after each step and once at the end. `word` is a sentence on how it goes, if there is
     something to say (`nsutils.watch`); `face`, white there, is a place to look after where no mask is. `shares` are
-    the gradient's, as last found; `weigh` is how much of the time may go into that: 0 none, 1 at each step. While
-    `previewing` the run pauses at the end of the first scale of 128 pixels or more, and follows what is steered
-    with a few more steps there, until `resume()`.
+    the gradient's, as last found, under the settings `shares_under`; `weigh` is how much of the time may go into
+    that: 0 none, 1 at each step. While `previewing` the run pauses at the end of the first scale of 128 pixels or
+    more, and follows what is steered with a few more steps there, until `resume()`.
     """
 
     def __init__(self, run: Run, encoder: Encoder | None = None, weigh: float = 0.0):
         self.run, self.encoder, self.weigh = run, encoder, weigh
         self.previewing = False
         self.shares: dict[str, float] = {}
+        self.shares_under: Settings | None = None
         self.face: Image.Image | None = None
         self.word, self._told = "", set()
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
@@ -444,7 +445,7 @@ class Player:
         """Takes note of what the last step took, `seconds` after the first began."""
         took, self.seconds = seconds - self.seconds, seconds
         if self.step.shares:
-            self.shares = self.step.shares
+            self.shares, self.shares_under = self.step.shares, self.step.settings
             self._weighing += took
         else:
             self._took.setdefault(self.step.shape, []).append(took)

@@ -357,8 +357,15 @@ NOTES = {name: words for notes in SUBJECTS.values() for name, words in notes.ite
 
 def coarse_steps(steps: int) -> tuple[int, ...]:
     """By default the iterations before the last scale: most of the way is made where steps are cheap."""
-    counts = (round(count * min(1.0, steps / STEPS)) for count in COARSE)
+    counts = (count * min(steps, STEPS) // STEPS for count in COARSE)
     return tuple(count for count in counts if count)
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """The settings with changes; the iterations before the last scale follow `steps` where nobody chose them."""
+    if "steps" in changes and settings.scale_steps == coarse_steps(settings.steps):
+        changes = {"scale_steps": None} | changes
+    return replace(settings, **changes)
 
 
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
@@ -372,7 +379,7 @@ def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
             f"no setting {unknown.pop()!r}; there are {', '.join(f.name for f in fields(settings))}"
         )
     return [
-        replace(settings, **dict(zip(names, values, strict=True)))
+        changed(settings, **dict(zip(names, values, strict=True)))
         for values in product(*choices.values())
     ]
 

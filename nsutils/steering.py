@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nsutils.settings import FIXED, Settings, Style, coarse_steps
+from nsutils.settings import FIXED, Settings, Style, changed
 from nsutils.targets import is_target
 
 Line = Mapping[str, Any]
@@ -41,10 +41,8 @@ def steered(settings: Settings, line: Line) -> Settings:
     asked = changes(line)
     if "styles" in asked:
         pairs = zip(settings.styles, asked["styles"], strict=True)
-        asked["styles"] = tuple(replace(style, **changed) for style, changed in pairs)
-    if "steps" in asked and settings.scale_steps == coarse_steps(settings.steps):
-        asked.setdefault("scale_steps", None)  # they follow
-    return replace(settings, **asked)
+        asked["styles"] = tuple(replace(style, **parts) for style, parts in pairs)
+    return changed(settings, **asked)
 
 
 def check(settings: Settings, asked: Line) -> None:

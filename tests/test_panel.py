@@ -18,6 +18,7 @@ from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS
 from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
+from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
 
@@ -180,7 +181,7 @@ def test_stop_keeps_what_there_is(playing):
 
 def test_run_while_running_ends_the_old_and_begins_anew(playing):
     old = playing.run
-    playing.run_button.click()
+    playing.play()
     assert old.status == "stopped" and playing.run.folder != old.folder
     until(playing, lambda: playing.player.step and playing.player.step.number >= 3)
     assert playing.run.status == "playing" and playing.run.settings.steps == ENDLESS
@@ -529,6 +530,10 @@ def test_shares_are_shown_and_one_that_is_asked_for_moves_the_weight(playing):
     asked = playing.controls["style_weight"].weight
     assert asked / weight == pytest.approx(0.9 / 0.1 * (1 - now) / now, rel=1e-3)
     assert bars["style"].asked == -1 and playing.player.settings.style_weight == asked
+    assert bars["style"].share == pytest.approx(0.9, abs=5e-3)
+    assert sum(bar.share for bar in bars.values()) == pytest.approx(1, abs=0.01)
+    bars["style"].asked = 0.89
+    assert 0.8 * asked < playing.controls["style_weight"].weight < asked, "less was asked for"
 
 
 def test_the_weight_for_a_share_brings_it(settings, encoder):
@@ -607,8 +612,8 @@ def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
     tiles = list(around.tiles.tiles.values())
     assert len({shown(tile.children[0]).tobytes() for tile in tiles}) == 9
     tiles[0].children[1].click()
-    assert panel.settings.style_weight == pytest.approx(1 / 3, rel=1e-3)
-    assert panel.settings.content_weight == pytest.approx(0.1 / 3, rel=1e-3)
+    assert panel.settings.style_weight == pytest.approx(1 / FACTOR)
+    assert panel.settings.content_weight == pytest.approx(0.1 / FACTOR)
 
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
@@ -647,6 +652,70 @@ def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
     assert first.where is None and pictures.opened(second.where).getpixel((5, 5)) == (255,) * 3
     panel.asked.styles.rows[1].place.click()
     assert panel.settings.styles[1].where is None
+
+
+def test_a_double_click_begins_one_run(settings, tmp_path):
+    panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
+    panel.run_button.click()
+    panel.run_button.click()
+    panel.player.close()
+    assert len(list((tmp_path / "runs").glob("*/settings.json"))) == 1
+
+
+def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_stopped(
+    playing, settings, tmp_path
+):
+    again = Panel(settings, tmp_path / "runs")
+    assert "being painted" in again.cut_button.description
+    again.cut_button.click()
+    assert again.player is playing.player and again.settings.steps == ENDLESS
+    made = again.player.step.number
+    until(again, lambda: again.progress.value > made)
+    again.stop_button.click()
+    run = again.wait()
+    later = Panel(settings, tmp_path / "runs")
+    assert "Go on with the last run" in later.cut_button.description
+    later.cut_button.click()
+    until(later, lambda: len(run.metrics) > run.meta["steps"])
+    later.player.close()
+    assert later.run.folder == run.folder
+
+
+def test_any_tile_can_be_looked_at(panel):
+    panel.play()
+    panel.wait()
+    seen = panel.seen
+    for name in ("style", 6, "content", "result"):
+        panel.tiles.tiles[name].children[1].click()
+        marked = [
+            each for each, tile in panel.tiles.tiles.items() if "looked-at" in tile._dom_classes
+        ]
+        assert marked == [name]
+        expected = {"style": "style", "content": "content", 6: f"{panel.run.folder.name}, step 6"}
+        assert seen.viewer.caption == expected.get(name, panel.run.folder.name)
+        assert shown(seen.viewer).size == seen.image.size
+    assert seen.viewer.width == 64, "the picture's own pixels, whatever size it is shown in"
+
+
+def test_few_iterations_come_to_the_full_size_and_none_below_those_made_are_taken(
+    settings, tmp_path
+):
+    panel = Panel(replace(settings, steps=110, scale_steps=None), tmp_path / "runs")
+    panel.controls["steps"].value = 10
+    panel.play()
+    assert panel.wait().status == "done" and max(panel.player.step.shape) == 64
+    panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
+    panel.play()
+    until(panel, lambda: panel.player.step and panel.player.step.number > 20)
+    panel.controls["steps"].value = 10
+    assert "press Stop to end here" in panel.problem.value and panel.player.playing
+    panel.player.close()
+
+
+def test_a_place_needs_a_mark(panel):
+    panel.asked.styles.rows[0].place.click()
+    assert "nothing is marked" in panel.asked.styles.rows[0].picker.problem.value
+    assert panel.settings.styles[0].where is None
 
 
 def test_a_style_may_be_changed_while_it_plays_and_the_change_taken_back(playing):

@@ -82,3 +82,15 @@ def test_vary_gives_each_combination_the_last_choice_fastest():
     assert [(s.style_weight, s.size) for s in made] == [(1, 64), (1, 96), (2, 64), (2, 96)]
     with pytest.raises(ValueError, match="'colour'"):
         vary(Settings("a", "b"), colour=[1])
+
+
+def test_coarse_scales_take_most_steps_and_few_steps_reach_the_last():
+    assert Settings("a.png", "b.png").scale_steps == (40, 25, 20)
+    assert Settings("a.png", "b.png", steps=1000).scale_steps == (40, 25, 20)
+    for steps in range(1, 110):
+        counts = Settings("a.png", "b.png", steps=steps).scale_steps
+        assert sum(counts) < steps and len(counts) <= 3, steps
+    assert Settings("a.png", "b.png", steps=55).scale_steps == (20, 12, 10)
+    assert vary(Settings("a.png", "b.png"), steps=[55])[0].scale_steps == (20, 12, 10)
+    chosen = Settings("a.png", "b.png", scale_steps=(9,))
+    assert vary(chosen, steps=[55])[0].scale_steps == (9,)

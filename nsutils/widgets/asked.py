@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from nsutils import pictures
 from nsutils.presets import PRESETS, RECIPES, preset
 from nsutils.samples import samples
-from nsutils.settings import ENCODERS, PIXELS, Settings, Style, coarse_steps
+from nsutils.settings import ENCODERS, PIXELS, Settings, Style, changed
 from nsutils.widgets.controls import NAMED, STEERED, controls, put, same, value
 from nsutils.widgets.picker import Picker
 from nsutils.widgets.share import Share, weight_for
@@ -40,10 +40,11 @@ class Asked(widgets.VBox):
         marked: Callable[[], str | None] = lambda: None,
     ):
         self.given, self.moved = given, moved
-        self._made, self._weights = partial(replace, given), given.weights
+        self._made, self._weights = partial(changed, given), given.weights
         self.content = Picker("Content", samples("content"), given.content, uploads)
         self.styles = Styles(samples("style"), given.styles, uploads, marked)
         self.shares = {name: Share(f"{words}, share") for name, words in TERMS.items()}
+        self._weighed: tuple[dict[str, float], Settings] | None = None
         self.preset = widgets.Dropdown(
             options=(OWN, *RECIPES, *PRESETS),
             description="Settings of",
@@ -76,8 +77,6 @@ class Asked(widgets.VBox):
         names = ("size", *STEERED)
         pictured = {"content": self.content.value, "styles": self.styles.value, "mask": mask}
         asked = {name: value(self.controls, name) for name in names}
-        if self.given.scale_steps == coarse_steps(self.given.steps):
-            asked["scale_steps"] = None  # they follow from the steps
         return self._made(**pictured, **asked, **self._network)
 
     def steered(self, begun: Settings, chosen: Sequence[str]) -> dict[str, Any]:
@@ -96,7 +95,7 @@ class Asked(widgets.VBox):
     def take(self, settings: Settings, inputs: dict[str, dict[str, str]] | None = None) -> None:
         """Makes the controls anew for these settings; `inputs` are a run's, for the pictures' old names."""
         self.given, self._weights = settings, settings.weights
-        self._made = partial(replace, settings)
+        self._made = partial(changed, settings)
         names = {role: facts["name"] for role, facts in (inputs or {}).items()}
         self.content.choose(settings.content, names.get("content"))
         self.styles.take(
@@ -114,10 +113,10 @@ class Asked(widgets.VBox):
         for name in STEERED:
             put(self.controls, name, getattr(settings, name))
 
-    def weigh(self, shares: dict[str, float]) -> None:
-        """Shows the shares of the gradient."""
-        for name, bar in self.shares.items():
-            bar.share = round(shares.get(name, 0.0), 3) if shares else -1.0
+    def weigh(self, shares: dict[str, float], under: Settings | None = None) -> None:
+        """Shows the shares of the gradient that were found under some settings."""
+        self._weighed = (shares, under) if shares else None
+        self._show_shares()
         layers = {n.removeprefix("style/"): s for n, s in shares.items() if n.startswith("style/")}
         self.controls["style_layers"].shares = {n: round(s, 3) for n, s in layers.items()}
 
@@ -128,6 +127,21 @@ class Asked(widgets.VBox):
             "encoder": self.encoder,
             "weights": None if self.encoder == "slim" else self._weights,
         }
+
+    def _show_shares(self) -> None:
+        """The shares that were found, as the weights that have been moved since make them."""
+        if not self._weighed:
+            for bar in self.shares.values():
+                bar.share = -1.0
+            return
+        found, under = self._weighed
+        pulls = {}
+        for name in TERMS:
+            before, now = getattr(under, f"{name}_weight"), self.controls[f"{name}_weight"].weight
+            pulls[name] = found.get(name, 0.0) * (now / before if before else 1.0)
+        whole = sum(pulls.values()) or 1.0
+        for name, bar in self.shares.items():
+            bar.share = round(pulls[name] / whole, 3)
 
     def _balance(self, name: str, change: dict) -> None:
         """Moves a weight so that its loss has the share that is asked for."""
@@ -172,6 +186,8 @@ class Asked(widgets.VBox):
             *(c["tv_weight"], s["tv"], c["original_colors"]),
             widgets.Accordion([faces, layers], titles=("Faces and shapes", "Layers")),
         ]
+        for name in TERMS:
+            c[f"{name}_weight"].observe(lambda _: self._show_shares(), "value")
         for name, control in c.items():
             if name != "encoder":  # it outlives the others
                 control.observe(lambda _, name=name: self.moved(name), "value")

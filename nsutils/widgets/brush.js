@@ -246,7 +246,7 @@ function render({ model, el }) {
     let sum = 0;
     for (let at = 3; at < data.length; at += 4) sum += data[at];
     const share = Math.max(1, Math.round(100 * sum / 255 / (data.length / 4)));
-    const words = sum ? `${share} % of the picture is marked.` : "Nothing is marked: paint over what is to be protected.";
+    const words = sum ? `${share} % of the picture is marked.` : "Nothing is marked: paint over what is to be protected, or over the place of one of several styles.";
     view.setAttribute("aria-label", words);
     find("[data-act=undo]").setAttribute("aria-disabled", !past.length);
     find("[data-act=clear]").setAttribute("aria-disabled", !current.byteLength);

@@ -31,6 +31,18 @@ function showZero(handle, readout) {
   if (lowest && !typing && readout.textContent !== "0") readout.textContent = "0";
 }
 
+// ipywidgets labels a field with an empty word, which silences its title, and a slider's number with none.
+function nameFields(root) {
+  for (const field of root.querySelectorAll("input:not([aria-label])[title]:not([title=''])")) {
+    if (!field.labels?.[0]?.textContent) field.setAttribute("aria-label", field.title);
+  }
+  for (const number of root.querySelectorAll(".widget-readout[contenteditable=true]")) {
+    const label = number.closest(".jupyter-widgets")?.querySelector(".widget-label");
+    number.setAttribute("role", "textbox");
+    if (label) number.setAttribute("aria-label", `${label.textContent}, as a number`);
+  }
+}
+
 // An icon is a letter of a private alphabet: a button's name should be its word alone.
 function hideIcons(root) {
   for (const icon of root.querySelectorAll(`button i, ${FOLD} i`)) icon.setAttribute("aria-hidden", "true");
@@ -41,13 +53,15 @@ function openByKeys(root) {
   for (const fold of root.querySelectorAll(FOLD)) {
     fold.tabIndex = 0;
     fold.setAttribute("role", "button");
+    fold.setAttribute("aria-expanded", fold.parentElement.classList.contains("jp-mod-expanded")
+      || fold.parentElement.classList.contains("jupyter-widget-Collapse-open"));
   }
 }
 
 function render({ model, el }) {
   el.style.display = "none";
   let root, waiting;
-  const tend = () => [nameSliders, hideIcons, openByKeys].forEach(mend => mend(root));
+  const tend = () => [nameSliders, nameFields, hideIcons, openByKeys].forEach(mend => mend(root));
   const observer = new MutationObserver(tend);
   const attach = () => {
     root = el.closest("." + model.get("root"));

@@ -14,7 +14,7 @@ from nsutils.transfer import stylize
 from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
-FACTOR = 3.0  # between neighbours
+FACTOR = 10**0.5  # between neighbours: ten of a slider's places
 PREVIEW = 128  # pixels, the least long edge
 WEIGHTS = {
     "Style weight": "style_weight",
@@ -60,7 +60,7 @@ class Neighbours(widgets.VBox):
             return
         self.around = {caption(settings, self.names): settings for settings in around}
         self.tiles.lay(self.around, content_of(around[0]).size)
-        self.said.value = "Painting nine small pictures …"
+        self.said.value = f"Painting {len(around)} small pictures …"
         self._settled.clear()
         threading.Thread(
             target=self._paint, args=(self._turn,), name="nsutils neighbours", daemon=True
@@ -78,7 +78,8 @@ class Neighbours(widgets.VBox):
         try:
             around = dict(self.around)
             encoder = encoders.of(next(iter(around.values())))
-            for name, settings in around.items():
+            for number, (name, settings) in enumerate(around.items()):
+                self.said.value = f"Painting small pictures: {number} of {len(around)} done …"
                 steps = stylize(settings, encoder)
                 *_, last = itertools.takewhile(lambda _: turn == self._turn, steps)
                 if turn != self._turn:
@@ -86,7 +87,7 @@ class Neighbours(widgets.VBox):
                 image = pictures.to_image(last.image)
                 image = colours.finished(image, content_of(settings), settings, mask_of(settings))
                 self.tiles.fill(name, image)
-            self.said.value = "Each a third, or three times. A click on one takes its settings."
+            self.said.value = "Each a third of what is asked, or three times as much. A click takes one's settings."
         except (ValueError, OSError, FloatingPointError) as error:
             self.said.value = complaint(error)
         finally:

@@ -82,7 +82,9 @@ class Picker(widgets.VBox):
     def _typed(self, path: str) -> None:
         self.problem.value = ""
         if path:
-            self.choose(str(Path(path.strip("\"'")).expanduser()))
+            path = path.strip("\"'")
+            address = path.startswith(pictures.ADDRESSES)
+            self.choose(path if address else str(Path(path).expanduser()))
 
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
@@ -96,6 +98,7 @@ class Picker(widgets.VBox):
                 self.problem.value = complaint(error)
             if self.value != str(kept):
                 kept.unlink(missing_ok=True)
+                self.problem.value = self.problem.value.replace(escape(str(kept)), escape(name))
 
 
 def complaint(error: Exception) -> str:

@@ -41,7 +41,9 @@ class Seen(widgets.VBox):
         self.settings: Settings | None = None
         self.content = self.newest = Image.new("RGB", (3, 2), "grey")
         self.pinned: tuple[Image.Image, str, Settings | None] | None = None
-        self.viewer.observe(lambda _: self._draw(), "step")
+        self.looked: tuple[Image.Image, str] | None = None  # at, which is not of the run
+        self.width = 0  # of the newest picture's own pixels, however large it is shown
+        self.viewer.observe(lambda change: self.choose(change["new"]), "step")
         self.against.observe(lambda _: self._set_beside(), "value")
         self.pin.on_click(lambda _: self._pin())
         self.fork.on_click(lambda _: fork(self.viewer.step))
@@ -49,17 +51,18 @@ class Seen(widgets.VBox):
     def begin(self, content: Image.Image, settings: Settings, run: Run | None = None) -> None:
         """Another content, and a run whose steps are to come."""
         self.run, self.settings, self.content, self.newest = run, settings, content, content
+        self.looked, self.width = None, content.width
         self.viewer.steps, self.viewer.step = [], LIVE
         self._draw()
         self._set_beside()
 
-    def show(self, image: Image.Image, settings: Settings) -> None:
-        """The newest picture, made under these settings."""
-        self.newest = image
+    def show(self, image: Image.Image, settings: Settings, width: int) -> None:
+        """The newest picture, made under these settings, and how many pixels wide it was painted."""
+        self.newest, self.width = image, width
         if settings != self.settings:
             self.settings = settings
             self._set_beside()
-        if self.viewer.step == LIVE:
+        if self.viewer.step == LIVE and not self.looked:
             self._draw()
 
     def keep(self, steps: list[int]) -> None:
@@ -69,22 +72,34 @@ class Seen(widgets.VBox):
 
     def choose(self, step: int | None) -> None:
         """Looks at a kept step, or at the newest picture."""
-        self.viewer.step = LIVE if step is None else step
+        self.looked, self.viewer.step = None, LIVE if step is None else step
+        self._draw()
+
+    def look(self, image: Image.Image, name: str) -> None:
+        """Looks at another picture, until a step is chosen."""
+        self.looked = image, name
+        self._draw()
 
     @property
     def image(self) -> Image.Image:
         """The picture that is looked at."""
+        if self.looked:
+            return self.looked[0]
         file = self.run and self.run.images.get(self.viewer.step)
         return pictures.opened(file) if file else self.newest
 
     @property
     def caption(self) -> str:
+        if self.looked:
+            return self.looked[1]
         step, name = self.viewer.step, self.run.folder.name if self.run else "content"
         return f"{name}, step {step}" if step != LIVE else name
 
     def _draw(self) -> None:
-        self.viewer.show(self.image, self.caption)
-        self.fork.disabled = self.viewer.step == LIVE
+        image = self.image
+        own = self.width if image is self.newest else image.width
+        self.viewer.show(image, self.caption, own)
+        self.fork.disabled = self.viewer.step == LIVE or bool(self.looked)
 
     def _pin(self) -> None:
         self.pinned = self.image, self.caption, self.settings
@@ -102,7 +117,7 @@ class Seen(widgets.VBox):
         if self.against.value == PINNED:
             image, name, settings = self.pinned
         with self.viewer.hold_sync():
-            self.viewer.other = pictures.jpeg(image.convert("RGB").resize(self.content.size))
+            self.viewer.other = pictures.jpeg(image.convert("RGB"))
             self.viewer.other_caption = name
         if settings:
             self.differs.value = f"Pinned: {escape(name)}. {difference(settings, self.settings)}"

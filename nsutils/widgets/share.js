@@ -28,7 +28,7 @@ function render({ model, el }) {
     model.set("asked", bar.value / 100);
     model.save_changes();
   });
-  model.on("change:share", draw);
+  model.on("change:share change:asked", draw);
   draw();
 }
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import ipywidgets as widgets
 import traitlets
 
+from nsutils import pictures
 from nsutils.settings import Style
-from nsutils.widgets.picker import Picker
+from nsutils.widgets.picker import Picker, complaint
 from nsutils.widgets.weight import Weight
 
 NAMED = {"description_width": "60px"}
+SHAPE = 48  # pixels: the edge of a small picture of the place, shown at half of that
 
 
 class Styles(widgets.VBox):
@@ -95,13 +97,13 @@ class Row(widgets.VBox):
         self.remove = widgets.Button(
             description="Remove", tooltip="takes this style away", layout={"width": "auto"}
         )
-        self.buttons = widgets.HBox([self.place, self.remove])
+        self.shape = widgets.Image(format="png").add_class("shape")
+        self.buttons = widgets.HBox([self.place, self.shape, self.remove])
         super().__init__([self.picker, self.scale, self.weight, self.buttons])
+        self.add_class("style")
         self._say_place()
         self.remove.on_click(lambda _: styles.drop(self))
-        self.place.on_click(
-            lambda _: self._put_where(None if self.style.where else styles.marked())
-        )
+        self.place.on_click(lambda _: self._change_place())
         for control in (self.picker, self.weight, self.scale):
             control.observe(lambda _: styles.read(), "value")
 
@@ -109,6 +111,15 @@ class Row(widgets.VBox):
         self.weight.put(style.weight)
         self.scale.value = style.scale
         self._put_where(style.where)
+
+    def _change_place(self) -> None:
+        """Everywhere again, or where something is marked."""
+        mask = None if self.style.where else self.styles.marked()
+        if mask or self.style.where:
+            self._put_where(mask)
+        else:
+            words = "nothing is marked; paint the place in the tab Protect first, then press again"
+            self.picker.problem.value = complaint(ValueError(words))
 
     def _put_where(self, mask: str | None) -> None:
         """Lets the style act within a mask alone, or everywhere."""
@@ -123,6 +134,10 @@ class Row(widgets.VBox):
             if self.style.where
             else "mark a part under Protect, then press: this style acts there, and the mark is free again"
         )
+        self.shape.layout.display = "" if self.style.where else "none"
+        if self.style.where:
+            image = pictures.thumbnail(pictures.opened(self.style.where), SHAPE)
+            self.shape.value = pictures.png(image, {})
 
     @property
     def value(self) -> Style:

@@ -50,6 +50,11 @@ class Tiles(widgets.GridBox):
         tile.remove_class("empty")
         self.awaited.discard(name)
 
+    def mark(self, name: str | int) -> None:
+        """The tile that is being looked at."""
+        for each, tile in self.tiles.items():
+            (tile.add_class if each == name else tile.remove_class)("looked-at")
+
     def settle(self) -> None:
         """Takes away the tiles that nothing came for."""
         self.tiles = {name: tile for name, tile in self.tiles.items() if name not in self.awaited}

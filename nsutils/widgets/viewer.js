@@ -65,7 +65,8 @@ function render({ model, el }) {
 
   // Where the view is
 
-  const own = () => under.firstChild.naturalWidth / devicePixelRatio / (stage.clientWidth || 1); // the zoom of 100 %
+  const pixels = () => model.get("width") || under.firstChild.naturalWidth;
+  const own = () => pixels() / devicePixelRatio / (stage.clientWidth || 1); // the zoom of 100 %
   const most = () => CLOSEST * Math.max(1, own());
   const within = (low, value, high) => Math.min(Math.max(value, low), high);
 

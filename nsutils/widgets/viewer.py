@@ -19,6 +19,8 @@ class Viewer(anywidget.AnyWidget):
     # A JPEG or PNG, and what it is; nothing is shown while it is empty.
     picture = traitlets.CBytes().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
+    # How wide it is in pixels of its own, by which 100 % is told, if it was resized to be shown.
+    width = traitlets.Int(0).tag(sync=True)
     # What stands left of the divider, stretched to the same box; there is no divider while it is empty.
     other = traitlets.CBytes().tag(sync=True)
     other_caption = traitlets.Unicode().tag(sync=True)
@@ -26,8 +28,9 @@ class Viewer(anywidget.AnyWidget):
     steps = traitlets.List(traitlets.Int()).tag(sync=True)
     step = traitlets.Int(LIVE).tag(sync=True)
 
-    def show(self, image: Image.Image, caption: str = "") -> None:
-        """The picture, in its full size, and its caption, in one message."""
+    def show(self, image: Image.Image, caption: str = "", width: int = 0) -> None:
+        """The picture, its caption and its own width, in one message."""
         with self.hold_sync():
+            self.width = width
             self.picture = pictures.jpeg(image.convert("RGB"))
             self.caption = caption
