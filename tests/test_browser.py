@@ -293,7 +293,9 @@ def test_a_run_is_seen_steered_and_stopped(page, folder):
 def test_the_saved_notebook_holds_the_picture_and_no_widgets(page, folder):
     run(page)
     stop(page)
-    page.locator(".jp-OutputArea-output p", has_text=newest(folder).name).wait_for()
+    line = page.locator(".jp-OutputArea-output p", has_text=newest(folder).name)
+    line.wait_for(state="attached")
+    assert not line.is_visible(), "the panel shows the same"
     page.evaluate(COMMAND, "docmanager:save")
     saved = nbformat.read(folder / "panel.ipynb", as_version=4)
     assert "widgets" not in saved.metadata

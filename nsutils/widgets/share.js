@@ -24,6 +24,7 @@ function render({ model, el }) {
 
   bar.addEventListener("input", () => { held = true; write(); });
   bar.addEventListener("change", () => {
+    if (!held) return; // it was drawn anew, and then left
     held = false;
     model.set("asked", bar.value / 100);
     model.save_changes();
