@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -210,7 +211,8 @@ def encoded(image: Image.Image, format: str) -> bytes:
 
 def write(path: Path, data: bytes) -> None:
     """The bytes as a file that is there whole or not at all, even if the power fails."""
-    aside = path.with_name(f".{path.name}.aside")
+    # Its own for each writer: two may have the same to write.
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.aside")
     try:
         with aside.open("wb") as stream:
             stream.write(data)

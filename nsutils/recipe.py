@@ -9,7 +9,7 @@ from typing import Any
 
 from nsutils.presets import PRESETS, preset
 from nsutils.run import Run, with_pictures
-from nsutils.settings import STEPS, Settings, Style
+from nsutils.settings import Settings, Style, coarse_steps
 from nsutils.steering import changes, renamed, steered
 
 MAIN = (
@@ -138,8 +138,10 @@ def differences(base: str | None, settings: Settings) -> dict[str, Any]:
     """What must be asked of the kit's settings, or a preset's, to have these."""
     pair = settings.content, settings.styles
     if not base:
-        steps = {"steps": settings.steps} if settings.steps != STEPS else {}
-        return steps | Settings(*pair, **steps).differences(settings)
+        given = Settings(*pair).differences(settings)
+        if settings.scale_steps == coarse_steps(settings.steps):
+            given.pop("scale_steps", None)  # they follow
+        return given
     given = preset(base, *pair).differences(settings)
     # Some of a preset's settings follow from others.
     return given | preset(base, *pair, **given).differences(settings)

@@ -43,6 +43,7 @@ function render({ model, el }) {
     const box = line.querySelector("input");
     box.addEventListener("change", () => {
       const chosen = model.get("chosen").filter(other => other !== layer);
+      if (!chosen.length) return void (box.checked = true); // one has to count
       send("chosen", box.checked ? [...chosen, layer] : chosen);
     });
     if (!model.get("weighted")) return { line, box };
