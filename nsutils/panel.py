@@ -577,7 +577,8 @@ def pace(player: Player) -> str:
     height, width = player.step.image.shape[-2:]
     words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
     if player.status == "playing":
-        return f"{words}, {player.speed:.1f} steps/s, {clock(player.seconds_left)} left"
+        speed = f", {player.speed:.1f} steps/s" if player.speed else ""
+        return f"{words}{speed}, {clock(player.seconds_left)} left"
     if player.status == "paused" and player.previewing:
         return f"Preview: {words}. Move sliders and see; Resume goes on to the full size"
     status = player.run.status if player.status == "ready" else player.status

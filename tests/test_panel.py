@@ -5,6 +5,7 @@ import io
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -668,6 +669,7 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     again = Panel(settings, tmp_path / "runs")
     assert "being painted" in again.cut_button.description
     again.cut_button.click()
+    assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
     assert again.player is playing.player and again.settings.steps == ENDLESS
     made = again.player.step.number
     until(again, lambda: again.progress.value > made)

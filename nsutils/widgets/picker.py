@@ -64,9 +64,10 @@ class Picker(widgets.VBox):
             return
         self.problem.value = self.path.value = ""
         self.value = path
-        if path not in dict(self.list.options).values():
+        known = dict(self.list.options)
+        if path not in known.values() or (label and label not in known):
             label = label or Path(path).name
-            others = {stem: old for stem, old in dict(self.list.options).items() if stem != label}
+            others = {n: old for n, old in known.items() if n != label and old != path}
             self.list.options = {label: path} | others  # new options choose the first
         self.list.value = path
 
