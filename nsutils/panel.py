@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from weakref import WeakSet
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -32,6 +31,7 @@ from nsutils.widgets.asked import Asked
 from nsutils.widgets.controls import NAMED, STEERED, buttons, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
+from nsutils.widgets.left import AT_WORK, Left
 from nsutils.widgets.neighbours import Neighbours
 from nsutils.widgets.picker import complaint
 from nsutils.widgets.protect import Protect
@@ -56,7 +56,6 @@ ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said 
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
 TWICE = 0.5  # seconds within which a second press of Run is the same
-PLAYERS: WeakSet[Player] = WeakSet()  # that panels of this process have begun
 CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
@@ -84,7 +83,7 @@ class Panel:
         self.buttons = buttons()
         self.run_button, self.pause_button, self.stop_button, *later = self.buttons
         self.undo_button, self.report_button = later
-        self.cut_button = widgets.Button(icon="play", layout={"width": "auto"})
+        self.left = Left()
         self.hold = widgets.Checkbox(
             description="Wait at the preview",
             tooltip="hold the run while it is small: sliders act at once; then go on to the full size",
@@ -107,7 +106,6 @@ class Panel:
         self.box = laid_out(self)
         self._static: list = []
         self._quiet = False
-        self._last: Player | Run | None = None
         self._pressed = 0.0
         self._failed: Exception | None = None
         self._chosen: list[str] = []  # as the run's styles
@@ -119,7 +117,8 @@ class Panel:
             self._lay_mask(settings)
         if kept:
             self.open(kept)
-        self._offer_last()
+        if self.player is None:
+            self.left.offer(self.folder)
 
     @property
     def run(self) -> Run | None:
@@ -173,7 +172,7 @@ class Panel:
             self._begin(self.player.settings)
             self._show_kept()
             self.player.listeners.append(self._follow)
-            PLAYERS.add(self.player)
+            AT_WORK.add(self.player)
             self.player.start()
 
     def open(self, run: Run) -> None:
@@ -194,7 +193,7 @@ class Panel:
         self._show_kept()
         self.hold.value = player.previewing
         player.listeners.append(self._follow)
-        PLAYERS.add(player)
+        AT_WORK.add(player)
         self._follow(player)
 
     def go_on(self) -> None:
@@ -272,7 +271,7 @@ class Panel:
         self.stop_button.on_click(lambda _: self.stop())
         self.undo_button.on_click(lambda _: self.undo())
         self.report_button.on_click(lambda _: self.report())
-        self.cut_button.on_click(lambda _: self._take_last())
+        self.left.on_click(lambda _: self._take_last())
         self.hold.observe(lambda change: self._hold(change["new"]), "value")
         self.protect.brush.observe(lambda _: self._moved("mask"), "mask")
         self.watched.observe(lambda _: self._draw_curves(), "value")
@@ -373,30 +372,12 @@ class Panel:
         shown = image if large else image.resize(self._size)
         self.seen.show(shown, step.settings, step.shape[1])
 
-    def _offer_last(self) -> None:
-        """A button for the last run, if it is being painted out of sight, or was ended in the middle."""
-        self._last = None if self.player else being_painted(self.folder) or unfinished(self.folder)
-        self.cut_button.layout.display = "" if self._last else "none"
-        if last := self._last:
-            run = last.run if isinstance(last, Player) else last
-            made = f"{len(run.metrics)} of {run.settings.steps} steps"
-            cut = (
-                "Go on with the run that was cut off"
-                if run.status == "interrupted"
-                else "Go on with the last run"
-            )
-            words = "Show the run that is being painted" if isinstance(last, Player) else cut
-            self.cut_button.description, self.cut_button.tooltip = (
-                f"{words} ({made})",
-                run.folder.name,
-            )
-
     def _take_last(self) -> None:
         """Goes on with the run that was offered, or shows it again."""
         try:
-            if isinstance(self._last, Player):
-                return self._take_over(self._last)
-            self.open(self._last)
+            if isinstance(self.left.found, Player):
+                return self._take_over(self.left.found)
+            self.open(self.left.found)
         except (ValueError, OSError) as error:
             return self._complain(error)
         self.go_on()
@@ -422,7 +403,7 @@ class Panel:
         self.problem.value, self.reported.value, self.curves.value = "", "", NO_CURVES
         self.word.value = ""
         self.asked.weigh({})
-        self.cut_button.layout.display = "none"
+        self.left.hide()
         self._enable("playing")
 
     def _lay(self, images: dict[str, Image.Image], settings: Settings) -> None:
@@ -516,22 +497,6 @@ def default() -> Settings:
     return Settings(sample("waterside"), (Style(sample("strokes")),))
 
 
-def being_painted(folder: Path) -> Player | None:
-    """The player of a run in a folder that another panel of this process has begun, perhaps in a page that is gone."""
-    at_work = (p for p in PLAYERS if p.playing and p.run.folder.parent == folder)
-    return max(at_work, key=lambda player: player.run.folder.name, default=None)
-
-
-def unfinished(folder: Path) -> Run | None:
-    """The run in a folder that was written last, if it has steps to make and nobody plays it."""
-    files = sorted(folder.glob("*/meta.json"), key=lambda file: file.stat().st_mtime)
-    try:
-        last = Run(files[-1].parent) if files else None
-        return last if last and last.status in ("interrupted", "stopped") and last.last else None
-    except (ValueError, OSError):
-        return None
-
-
 def shortest_path(file: Path) -> str:
     """The path from the working folder, if that is the shorter one."""
     return min(str(file), os.path.relpath(file), key=len)
@@ -555,7 +520,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
         titles=("Picture", "Losses", "Protect", "Around"),
     )
     main = [
-        panel.cut_button,
+        panel.left,
         widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"}),
         panel.hold,
         panel.progress,

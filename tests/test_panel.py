@@ -453,12 +453,12 @@ def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
             break
     player.run.note(status="playing", pid=2**22 + 1)
     panel = Panel(settings, tmp_path / "runs")
-    assert panel.player is None and panel.cut_button.layout.display == ""
-    assert "6 of 12 steps" in panel.cut_button.description
-    panel.cut_button.click()
+    assert panel.player is None and panel.left.layout.display == ""
+    assert "6 of 12 steps" in panel.left.description
+    panel.left.click()
     assert panel.wait().status == "done" and len(panel.run.metrics) == 12
-    assert panel.cut_button.layout.display == "none"
-    assert Panel(settings, tmp_path / "runs").cut_button.layout.display == "none"
+    assert panel.left.layout.display == "none"
+    assert Panel(settings, tmp_path / "runs").left.layout.display == "none"
 
 
 def test_undo_moves_the_slider_back(playing):
@@ -667,8 +667,8 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     playing, settings, tmp_path
 ):
     again = Panel(settings, tmp_path / "runs")
-    assert "being painted" in again.cut_button.description
-    again.cut_button.click()
+    assert "being painted" in again.left.description
+    again.left.click()
     assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
     assert again.player is playing.player and again.settings.steps == ENDLESS
     made = again.player.step.number
@@ -676,8 +676,8 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     again.stop_button.click()
     run = again.wait()
     later = Panel(settings, tmp_path / "runs")
-    assert "Go on with the last run" in later.cut_button.description
-    later.cut_button.click()
+    assert "Go on with the last run" in later.left.description
+    later.left.click()
     until(later, lambda: len(run.metrics) > run.meta["steps"])
     later.player.close()
     assert later.run.folder == run.folder
