@@ -343,6 +343,8 @@ class Panel:
             return
         run, before = self.run, settings_at(self.run, step)
         changes = self.asked.steered(before, self._chosen)
+        if before.size and self.controls["size"].value != before.size:
+            changes["size"] = self.controls["size"].value
         if before.mask or self.protect.brush.image:
             changes["mask"] = self.protect.brush.image
         self._play(lambda: fork(run, step, **changes))

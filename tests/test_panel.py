@@ -592,6 +592,11 @@ def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
     assert run.meta["parent"]["step"] == 6 and run.steering == [{"step": 6, "style_weight": 4.0}]
     assert run.metrics[:6] == first.metrics[:6]
     assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+    panel.seen.choose(6)
+    panel.controls["size"].value = 52
+    panel.seen.fork.click()
+    assert panel.wait().steering[-1]["size"] == 52
+    assert max(panel.player.step.shape) == 58, "no step is coarser than the one it leaves"
 
 
 def test_a_second_style_is_blended_in_with_its_share_and_scale(panel, style):

@@ -1,6 +1,7 @@
 """Nine small pictures around the settings in hand: two of them lower, as they are, and higher."""
 
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
 FACTOR = 10**0.5  # between neighbours: ten of a slider's places
-PREVIEW = 128  # pixels, the least long edge
+PREVIEW, LARGEST = 128, 192  # pixels, the long edge
+FEWER = 0.6  # of the steps at such a size: nine pictures are waited for
 WEIGHTS = {
     "Style weight": "style_weight",
     "Content weight": "content_weight",
@@ -102,15 +104,15 @@ def neighbours(settings: Settings, down: str, across: str) -> list[Settings]:
     """The settings with two of them at a third, as they are, and three times, made as small as a preview."""
     ladder = scales(settings, pictures.shape(settings.content))
     last = next((n for n, shape in enumerate(ladder) if max(shape) >= PREVIEW), len(ladder) - 1)
-    counts = settings.scale_steps
+    ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
+    counts = [b - a for a, b in itertools.pairwise([0, *(min(n, settings.steps) for n in ends)])]
+    *before, count = [math.ceil(FEWER * count) for count in counts[: last + 1] if count]
     small = replace(
         settings,
-        size=max(ladder[last]),
+        size=min(max(ladder[last]), LARGEST),
         side="long",
-        scale_steps=counts[:last],
-        steps=min(
-            settings.steps, sum(counts[: last + 1]) if last < len(counts) else settings.steps
-        ),
+        scale_steps=tuple(before),
+        steps=sum(before) + count,
     )
 
     def around(name: str) -> list[float]:
