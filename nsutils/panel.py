@@ -37,7 +37,7 @@ from nsutils.widgets.picker import complaint
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import Seen
 from nsutils.widgets.tiles import Tiles
-from nsutils.widgets.viewer import LIVE
+from nsutils.widgets.viewer import LIVE, OTHER
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 SLOW_SHARE = 30  # times as long as the last took, between two drawings
@@ -165,8 +165,9 @@ class Panel:
             except (ValueError, OSError) as error:
                 self._failed = error
                 return self._complain(error)
-            if self.player is not None:
-                self.player.close()
+            for other in (self.player, self.left.found):
+                if isinstance(other, Player):
+                    other.close()
             self.player = Player(run, weigh=WEIGHING)
             self.player.previewing, self.player.face = self.hold.value, self.protect.face
             self._begin(self.player.settings)
@@ -201,10 +202,11 @@ class Panel:
         player = self.player
         self.problem.value = ""
         try:
-            player.steer(**self.asked.steered(player.settings, self._chosen))
-            if not player.steps_left:
-                raise ValueError("all its iterations are made; move Iterations up to go on")
+            asked = self.asked.steered(player.settings, self._chosen)
             made = player.step.number if player.step else -1
+            if asked.get("steps", player.settings.steps) <= made:
+                raise ValueError("all its iterations are made; move Iterations up to go on")
+            player.steer(**asked)
             self.tiles.plan(kept_steps(player.settings), self._size, after=made)
             self._enable("playing")
             player.start()
@@ -360,7 +362,8 @@ class Panel:
 
     def _mark(self, step: int) -> None:
         """Marks the tile of the step that is looked at, if it has one."""
-        self.tiles.mark("result" if step == LIVE else step)
+        if step != OTHER:
+            self.tiles.mark("result" if step == LIVE else step)
 
     def _image(self, step: Step) -> Image.Image:
         settings = self.player.settings  # the latest: colours need no step
@@ -416,6 +419,7 @@ class Panel:
         self.tiles.plan(kept_steps(settings), self._size)
         for name, image in images.items():
             self.tiles.fill(name, image)
+        self.tiles.mark("result" if self.run else "content")
 
     def _show_kept(self) -> None:
         """Fills the tiles of steps that were made before."""

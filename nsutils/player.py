@@ -178,8 +178,9 @@ class Player:
         self.run.finish(replace(self.step, settings=masked))
 
     def pause(self) -> None:
-        """Holds before the next step."""
-        self._go.clear()
+        """Holds before the next step, if there is to be one."""
+        if not self._stop.is_set():
+            self._go.clear()
 
     def resume(self) -> None:
         """Goes on after a pause, from a preview to the scales that follow."""

@@ -684,15 +684,19 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     assert "Go on with the last run" in later.left.description
     later.left.click()
     until(later, lambda: len(run.metrics) > run.meta["steps"])
-    later.player.close()
     assert later.run.folder == run.folder
+    last = Panel(settings, tmp_path / "runs")
+    assert "being painted" in last.left.description
+    last.play()
+    assert not later.player.playing, "the one that was out of sight makes room"
+    last.player.close()
 
 
 def test_any_tile_can_be_looked_at(panel):
     panel.play()
     panel.wait()
     seen = panel.seen
-    for name in ("style", 6, "content", "result"):
+    for name in ("style", "result", "content", 6, "style", "result"):
         panel.tiles.tiles[name].children[1].click()
         marked = [
             each for each, tile in panel.tiles.tiles.items() if "looked-at" in tile._dom_classes
@@ -723,6 +727,31 @@ def test_a_place_needs_a_mark(panel):
     panel.asked.styles.rows[0].place.click()
     assert "nothing is marked" in panel.asked.styles.rows[0].picker.problem.value
     assert panel.settings.styles[0].where is None
+    half_masked(panel)
+    panel.asked.styles.rows[0].place.click()
+    assert panel.settings.styles[0].where and not panel.asked.styles.rows[0].picker.problem.value
+
+
+def test_what_is_refused_leaves_no_trace(panel):
+    panel.play()
+    run = panel.wait()
+    panel.controls["steps"].value = 10
+    panel.go_on()
+    panel.controls["original_colors"].value = 0.5
+    assert "move Iterations up" in panel.problem.value or not panel.problem.value
+    assert [set(line) for line in run.steering] == [{"step", "original_colors"}]
+    panel.controls["steps"].value = 14
+    panel.go_on()
+    assert panel.wait().status == "done" and panel.player.step.number == 14
+
+
+def test_a_pause_that_comes_after_stop_does_not_hold_the_run_when_it_goes_on(playing):
+    playing.player.stop()
+    playing.player.pause()
+    playing.wait()
+    made = playing.player.step.number
+    playing.go_on()
+    until(playing, lambda: playing.player.step.number > made + 2)
 
 
 def test_a_style_may_be_changed_while_it_plays_and_the_change_taken_back(playing):

@@ -87,8 +87,9 @@ class Asked(widgets.VBox):
         own = self.encoder == begun.encoder
         names = [name for name in STEERED if own or "layer" not in name]
         asked = {name: value(self.controls, name) for name in names}
-        if [style.picture for style in self.styles.value] == [*chosen]:
-            pairs = zip(begun.styles, self.styles.value, strict=True)
+        styles = self.styles.value[: len(chosen)]  # more may have been added for the next run
+        if [style.picture for style in styles] == [*chosen]:
+            pairs = zip(begun.styles, styles, strict=True)
             asked["styles"] = tuple(steered_style(*pair) for pair in pairs)
         return {name: v for name, v in asked.items() if not same(v, getattr(begun, name))}
 

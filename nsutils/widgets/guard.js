@@ -67,7 +67,7 @@ function render({ model, el }) {
     root = el.closest("." + model.get("root"));
     if (!root) return void (waiting = setTimeout(attach, 50)); // not in the page yet
     root.addEventListener("keydown", keepLetters);
-    observer.observe(root, { subtree: true, childList: true, characterData: true });
+    observer.observe(root, { subtree: true, childList: true, characterData: true, attributeFilter: ["class"] });
     tend();
   };
   attach();

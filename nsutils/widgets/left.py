@@ -33,7 +33,8 @@ class Left(widgets.Button):
         self.tooltip, self.layout.display = run.folder.name, ""
 
     def hide(self) -> None:
-        self.layout.display = "none"
+        """Withdraws the offer."""
+        self.found, self.layout.display = None, "none"
 
 
 def being_painted(folder: Path) -> Player | None:

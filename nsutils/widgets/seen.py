@@ -11,7 +11,7 @@ from nsutils import pictures
 from nsutils.recipe import plain
 from nsutils.run import Run
 from nsutils.settings import Settings
-from nsutils.widgets.viewer import LIVE, Viewer
+from nsutils.widgets.viewer import LIVE, OTHER, Viewer
 
 NOTHING, CONTENT, PINNED = "nothing", "the content", "the pinned picture"
 BORROWED = ("content", "styles", "mask", "init")  # settings that name files
@@ -41,9 +41,9 @@ class Seen(widgets.VBox):
         self.settings: Settings | None = None
         self.content = self.newest = Image.new("RGB", (3, 2), "grey")
         self.pinned: tuple[Image.Image, str, Settings | None] | None = None
-        self.looked: tuple[Image.Image, str] | None = None  # at, which is not of the run
+        self.looked: tuple[Image.Image, str] | None = None  # the OTHER picture, and what it is
         self.width = 0  # of the newest picture's own pixels, however large it is shown
-        self.viewer.observe(lambda change: self.choose(change["new"]), "step")
+        self.viewer.observe(lambda _: self._draw(), "step")
         self.against.observe(lambda _: self._set_beside(), "value")
         self.pin.on_click(lambda _: self._pin())
         self.fork.on_click(lambda _: fork(self.viewer.step))
@@ -51,7 +51,7 @@ class Seen(widgets.VBox):
     def begin(self, content: Image.Image, settings: Settings, run: Run | None = None) -> None:
         """Another content, and a run whose steps are to come."""
         self.run, self.settings, self.content, self.newest = run, settings, content, content
-        self.looked, self.width = None, content.width
+        self.width = content.width
         self.viewer.steps, self.viewer.step = [], LIVE
         self._draw()
         self._set_beside()
@@ -62,7 +62,7 @@ class Seen(widgets.VBox):
         if settings != self.settings:
             self.settings = settings
             self._set_beside()
-        if self.viewer.step == LIVE and not self.looked:
+        if self.viewer.step == LIVE:
             self._draw()
 
     def keep(self, steps: list[int]) -> None:
@@ -72,25 +72,24 @@ class Seen(widgets.VBox):
 
     def choose(self, step: int | None) -> None:
         """Looks at a kept step, or at the newest picture."""
-        self.looked, self.viewer.step = None, LIVE if step is None else step
-        self._draw()
+        self.viewer.step = LIVE if step is None else step
 
     def look(self, image: Image.Image, name: str) -> None:
         """Looks at another picture, until a step is chosen."""
-        self.looked = image, name
+        self.looked, self.viewer.step = (image, name), OTHER
         self._draw()
 
     @property
     def image(self) -> Image.Image:
         """The picture that is looked at."""
-        if self.looked:
+        if self.viewer.step == OTHER:
             return self.looked[0]
         file = self.run and self.run.images.get(self.viewer.step)
         return pictures.opened(file) if file else self.newest
 
     @property
     def caption(self) -> str:
-        if self.looked:
+        if self.viewer.step == OTHER:
             return self.looked[1]
         step, name = self.viewer.step, self.run.folder.name if self.run else "content"
         return f"{name}, step {step}" if step != LIVE else name
@@ -99,10 +98,11 @@ class Seen(widgets.VBox):
         image = self.image
         own = self.width if image is self.newest else image.width
         self.viewer.show(image, self.caption, own)
-        self.fork.disabled = self.viewer.step == LIVE or bool(self.looked)
+        self.fork.disabled = self.viewer.step < 0
 
     def _pin(self) -> None:
-        self.pinned = self.image, self.caption, self.settings
+        made_under = None if self.viewer.step == OTHER else self.settings
+        self.pinned = self.image, self.caption, made_under
         self.against.options = (NOTHING, CONTENT, PINNED)
         self.against.value = PINNED
         self._set_beside()

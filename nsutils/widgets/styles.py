@@ -1,6 +1,6 @@
 """The style pictures: one or several, each with a share and a scale."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,10 +51,11 @@ class Styles(widgets.VBox):
         self.children = [*self.rows, self.add]
         self.read()
 
-    def put(self, styles: Iterable[Style]) -> None:
-        """Moves the sliders to what a run's styles now are."""
-        for row, style in zip(self.rows, styles, strict=False):
-            row.put(style)
+    def put(self, styles: Sequence[Style]) -> None:
+        """Moves the sliders to what a run's styles now are, if there are as many."""
+        if len(self.rows) == len(styles):
+            for row, style in zip(self.rows, styles, strict=True):
+                row.put(style)
 
     def read(self) -> None:
         self.value = tuple(row.value for row in self.rows)
@@ -123,7 +124,7 @@ class Row(widgets.VBox):
 
     def _put_where(self, mask: str | None) -> None:
         """Lets the style act within a mask alone, or everywhere."""
-        self.style = replace(self.style, where=mask)
+        self.style, self.picker.problem.value = replace(self.style, where=mask), ""
         self._say_place()
         self.styles.read()
 

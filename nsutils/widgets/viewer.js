@@ -179,12 +179,14 @@ function render({ model, el }) {
     steps.hidden = !kept.length;
     scrubber.max = kept.length;
     scrubber.value = step < 0 ? kept.length : kept.filter(each => each < step).length;
-    const words = step < 0 ? "newest" : `step ${step}`;
+    const words = { "-1": "newest", "-2": "–" }[step] ?? `step ${step}`;
     scrubber.setAttribute("aria-valuetext", find(".said").textContent = words);
   }
 
   function scrub() {
-    model.set("step", model.get("steps")[scrubber.value] ?? -1);
+    const step = model.get("steps")[scrubber.value] ?? -1;
+    if (step === model.get("step")) return;
+    model.set("step", step);
     pending ??= requestAnimationFrame(() => {
       pending = undefined;
       model.save_changes();
@@ -195,7 +197,7 @@ function render({ model, el }) {
   el.addEventListener("keydown", key);
   find(".zoom").addEventListener("click", event => ACTS[event.target.dataset.act]?.());
   divider.addEventListener("input", divide);
-  scrubber.addEventListener("input", scrub);
+  for (const name of ["input", "click", "keyup"]) scrubber.addEventListener(name, scrub); // even to where it stands
   const resized = new ResizeObserver(() => look(view));
   resized.observe(stage);
   const heard = {

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nsutils import pictures
 
-LIVE = -1  # the step that stands for the newest picture
+LIVE, OTHER = -1, -2  # stand for the newest picture, and for one that is not of the run
 
 
 class Viewer(anywidget.AnyWidget):
@@ -24,7 +24,7 @@ class Viewer(anywidget.AnyWidget):
     # What stands left of the divider, stretched to the same box; there is no divider while it is empty.
     other = traitlets.CBytes().tag(sync=True)
     other_caption = traitlets.Unicode().tag(sync=True)
-    # The kept steps, rising, and the chosen one of them, or LIVE; there is no slider while there are none.
+    # The kept steps, rising, and the chosen one of them, or LIVE or OTHER; there is no slider while there are none.
     steps = traitlets.List(traitlets.Int()).tag(sync=True)
     step = traitlets.Int(LIVE).tag(sync=True)
 
