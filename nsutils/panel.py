@@ -373,7 +373,7 @@ class Panel:
     def _show(self, step: Step) -> None:
         image = self._image(step)
         # While it plays every scale comes in one size, quick to send.
-        large = step.shape[1] > self._size[0] and not self.player.playing
+        large = step.shape[1] > self._size[0] and self.player.status != "playing"
         shown = image if large else image.resize(self._size)
         self.seen.show(shown, step.settings, step.shape[1])
 
@@ -423,9 +423,11 @@ class Panel:
 
     def _show_kept(self) -> None:
         """Fills the tiles of steps that were made before."""
-        for number, file in self.run.images.items():
+        kept = self.run.images
+        for number, file in kept.items():
             if number in self.tiles.awaited:
                 self.tiles.fill(number, pictures.opened(file))
+        self.seen.keep([*kept])
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""

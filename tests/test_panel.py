@@ -676,6 +676,7 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     again.left.click()
     assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
     assert again.player is playing.player and again.settings.steps == ENDLESS
+    assert again.seen.viewer.steps[0] == 0
     made = again.player.step.number
     until(again, lambda: again.progress.value > made)
     again.stop_button.click()
@@ -770,3 +771,13 @@ def test_a_style_may_be_changed_while_it_plays_and_the_change_taken_back(playing
     assert shares == [(1.0, 1.0), (1.0, 0.5)]
     playing.undo_button.click()
     assert (styles.rows[1].weight.value, styles.rows[1].scale.value) != (1.0, 0.5)
+
+
+def test_a_large_picture_is_seen_by_its_own_pixels_at_the_end(tmp_path):
+    pictures.to_image(colourful(500, 800, 1)).save(tmp_path / "large.png")
+    picture = str(tmp_path / "large.png")
+    few = {"style_layers": "pixels", "content_layers": "relu1_1", "octaves": 1}
+    panel = Panel(Settings(picture, picture, size=800, steps=1, **few), tmp_path / "runs")
+    panel.play()
+    panel.wait()
+    assert shown(panel.seen.viewer).width == panel.seen.viewer.width == 800
