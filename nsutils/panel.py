@@ -183,7 +183,11 @@ class Panel:
         self._take_over(Player(run, weigh=WEIGHING))
 
     def _take_over(self, player: Player) -> None:
-        """Makes a player this panel's own, where it stands."""
+        """Makes a player this panel's own, where it stands; another panel that showed it does so no more."""
+        others = [
+            told for told in player.listeners if getattr(told, "__func__", 0) is Panel._follow
+        ]
+        player.listeners = [told for told in player.listeners if told not in others]
         self._quiet = True
         self.asked.take(player.settings, player.run.meta["inputs"])
         self._quiet = False
@@ -307,6 +311,7 @@ class Panel:
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             if name in asked:
                 player.steer(**{name: asked[name]})
+                self.undo_button.disabled = False
             if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
                 self._recolour()
         except (ValueError, OSError) as error:
@@ -379,6 +384,8 @@ class Panel:
 
     def _take_last(self) -> None:
         """Goes on with the run that was offered, or shows it again."""
+        if self.left.found is None:  # pressed twice
+            return
         try:
             if isinstance(self.left.found, Player):
                 return self._take_over(self.left.found)

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
-ADDRESSES = ("http:", "https:", "data:", "file:")
+ADDRESSES = ("http:", "https:", "ftp:", "data:", "file:")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -39,10 +39,14 @@ def shape(path: str | Path) -> tuple[int, int]:
         return image.size if turned else image.size[::-1]
 
 
+def is_address(path: str) -> bool:
+    return path.lower().startswith(ADDRESSES)
+
+
 @contextmanager
 def reading(path: str | Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it; what goes wrong meanwhile is a ValueError of one line."""
-    if str(path).startswith(ADDRESSES):
+    if is_address(str(path)):
         raise ValueError(f"no picture {path!r}: addresses are not fetched; save the file first")
     path = Path(path)
     if not path.exists():

@@ -677,8 +677,10 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
     assert again.player is playing.player and again.settings.steps == ENDLESS
     assert again.seen.viewer.steps[0] == 0
+    drawn = playing.progress.value
     made = again.player.step.number
     until(again, lambda: again.progress.value > made)
+    assert playing.progress.value == drawn, "one panel draws it"
     again.stop_button.click()
     run = again.wait()
     later = Panel(settings, tmp_path / "runs")

@@ -6,6 +6,7 @@ from weakref import WeakSet
 import ipywidgets as widgets
 
 from nsutils.player import Player
+from nsutils.recipe import in_force
 from nsutils.run import Run
 
 AT_WORK: WeakSet[Player] = WeakSet()  # the players that panels of this process have begun
@@ -29,7 +30,7 @@ class Left(widgets.Button):
             run = self.found
             last = "the run that was cut off" if run.status == "interrupted" else "the last run"
             words = f"Go on with {last}"
-        self.description = f"{words} ({len(run.metrics)} of {run.settings.steps} steps)"
+        self.description = f"{words} ({len(run.metrics)} of {in_force(run).steps} steps)"
         self.tooltip, self.layout.display = run.folder.name, ""
 
     def hide(self) -> None:

@@ -84,7 +84,7 @@ class Picker(widgets.VBox):
         self.problem.value = ""
         if path:
             path = path.strip("\"'")
-            address = path.startswith(pictures.ADDRESSES)
+            address = pictures.is_address(path)
             self.choose(path if address else str(Path(path).expanduser()))
 
     def _sent(self, files: tuple[dict, ...]) -> None:

@@ -76,7 +76,8 @@ class Row(widgets.VBox):
     def __init__(self, styles: Styles, style: Style):
         self.styles, self.style = styles, style
         self.picker = Picker("Style", styles.known, style.picture, styles.uploads)
-        slider = {"style": NAMED, "layout": {"width": "auto"}}
+        # Each change has the style looked at anew: not while the slider is on its way.
+        slider = {"style": NAMED, "layout": {"width": "auto"}, "continuous_update": False}
         self.weight = Weight(
             style.weight,
             -2,
