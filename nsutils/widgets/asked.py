@@ -149,7 +149,7 @@ class Asked(widgets.VBox):
         bar, control = self.shares[name], self.controls[f"{name}_weight"]
         if change["new"] >= 0:
             if 0 < bar.share < 1:
-                control.put(weight_for(change["new"], control.weight, bar.share))
+                control.put_towards(weight_for(change["new"], control.weight, bar.share))
             bar.asked = -1.0
 
     def _ask(self) -> None:

@@ -25,9 +25,17 @@ class Weight(widgets.FloatLogSlider):
         self.add_class("from-zero")
 
     def put(self, weight: float) -> None:
-        """Moves the slider there, or to its end if the weight lies beyond."""
-        lowest, highest = self.base**self.min, self.base**self.max
-        self.value = min(max(weight, lowest), highest)
+        """Moves the slider to the nearest of its places, where the page would put it too, but a moment later."""
+        exponent = math.log10(weight) if weight else self.min
+        place = round((min(max(exponent, self.min), self.max) - self.min) / self.step)
+        self.value = self.base ** min(self.min + place * self.step, self.max)
+
+    def put_towards(self, weight: float) -> None:
+        """Moves the slider to the nearest place, and at least to the next one."""
+        before = self.value
+        self.put(weight)
+        if math.isclose(self.value, before, rel_tol=1e-6):
+            self.put(before * self.base ** math.copysign(self.step, weight - before))
 
     @property
     def weight(self) -> float:
