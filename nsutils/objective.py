@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from nsutils.losses import (
     statistic_of,
     unlike,
 )
+from nsutils.matching import Features, averaged, gathered, grid_of, matched
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions, shrunk
 from nsutils.settings import PIXELS, Settings
@@ -34,11 +35,23 @@ EVERYWHERE = Regions()
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
+class Goal(NamedTuple):
+    """Features that a layer's own are to come near to, averaged to a `grid` of so many pixels before.
+
+    `place` is the style's by which pixels are weighed, None the content's.
+    """
+
+    layer: str
+    features: Tensor
+    grid: int
+    place: int | None = None
+
+
 class Objective:
     """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
 
     total = content_weight * content + style_weight * style + tv_weight * tv + laplacian_weight * laplacian
-    + similarity_weight * similarity, where
+    + similarity_weight * similarity + swap_weight * swap, where
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
       (Gatys et al. 2015, eq. 1);
@@ -53,8 +66,11 @@ class Objective:
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
-      (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now.
-      Both are only computed where their weights are above 0.
+      (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now;
+    - swap is as content, but in the swap layers and against the features of those places of the style that are
+      most like the content's (`nsutils.matching`): each part is painted as the style paints such a part. Style
+      targets (files) have no places and take no part.
+      The last three are only computed where their weights are above 0.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
@@ -81,29 +97,59 @@ class Objective:
         weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
         self.style_shares = portions(weights)
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
+        self.swap_shares = portions(dict.fromkeys(settings.swap_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
         self.depth = min(settings.octaves, *(octaves_of(picture) for picture in (content, *styles)))
         octaves = shares({n: 0.5**n for n in range(self.depth)})
         self.octaves = torch.tensor([*octaves.values()], device=encoder.device)
         with torch.no_grad():
             self.picture = encoder.inward(content)
-            self.content = seen(encoder, self.picture, settings.content_layers, whole)
+            self.swapping = self.swaps(styles)
+            self.goals, self.likeness = self.wanted(self.picture)
             self.spread = {
-                layer: full(features).var() + FLOOR if settings.relative else 1.0
-                for layer, features in self.content.items()
+                name: full(goal.features).var() + FLOOR if settings.relative else 1.0
+                for name, goal in self.goals.items()
             }
             if settings.tv_form == "edges":
                 self.variation = partial(self.variation, guide=self.picture)
             self.roughness = self.variation(self.picture) + FLOOR
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
-            self.likeness = self.likeness_of(self.content)
             self.style = self.targets([self.statistics_of(style) for style in styles])
 
-    def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How like each other the places of the content are, by layer, if that counts."""
-        if not self.settings.similarity_weight:
-            return {}
-        return {layer: self_similarity(features) for layer, features in content.items()}
+    def wanted(self, picture: Tensor) -> tuple[dict[str, Goal], dict[str, Tensor]]:
+        """What the content asks for, as content/LAYER and swap/LAYER; and how like each other its places are."""
+        settings, swapped = self.settings, self.settings.swap_layers if self.swapping else ()
+        layers = dict.fromkeys((*settings.content_layers, *swapped))
+        found = seen(self.encoder, picture, layers, self.whole)
+        goals = {
+            f"content/{layer}": Goal(layer, found[layer], stride_of(layer))
+            for layer in settings.content_layers
+        }
+        if swapped:
+            goals |= self.swapped({layer: found[layer] for layer in swapped})
+        counts = settings.content_layers if settings.similarity_weight else ()
+        return goals, {layer: self_similarity(found[layer]) for layer in counts}
+
+    def swapped(self, content: Features) -> dict[str, Goal]:
+        """The content's features told in those of each place's styles."""
+        here, grid = gathered(self.encoder, content), grid_of(content)
+        return {
+            f"swap/{keyed(layer, place)}": Goal(layer, features.to(content[layer]), grid, place)
+            for place, (parts, weights) in self.swapping.items()
+            for layer, features in matched(here, parts, weights).items()
+        }
+
+    def swaps(self, styles: list[Tensor | Target]) -> dict[int, tuple[list[Features], list[float]]]:
+        """For each place of styles their features where they are swapped, and their shares, if that counts."""
+        found: dict[int, tuple[list[Features], list[float]]] = {}
+        for style, weight, place in zip(styles, self.blend, self.regions.places, strict=True):
+            if self.settings.swap_weight and weight and isinstance(style, Tensor):
+                inward = self.encoder.inward(style)
+                features = seen(self.encoder, inward, self.settings.swap_layers, self.whole)
+                parts, weights = found.setdefault(place, ([], []))
+                parts.append(gathered(self.encoder, features))
+                weights.append(weight)
+        return found
 
     @property
     def pools(self) -> list[int]:
@@ -127,19 +173,17 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        wanted, likeness, rolled, regions = self.content, self.likeness, image, self.regions
+        goals, likeness, rolled, regions = self.goals, self.likeness, image, self.regions
         if any(shift):
             rolled, regions = image.roll(shift, (-2, -1)), regions.rolled(shift)
             with torch.no_grad():
-                picture = self.picture.roll(shift, (-2, -1))
-                wanted = seen(self.encoder, picture, self.content, self.whole)
-                likeness = self.likeness_of(wanted)
+                goals, likeness = self.wanted(self.picture.roll(shift, (-2, -1)))
         octaves = [
             measured(
                 self.settings,
                 self.encoder,
                 F.avg_pool2d(rolled, 2**n),
-                {} if n else wanted,
+                {} if n else goals,
                 {} if n else likeness,
                 regions.octave(n),
                 self.whole,
@@ -147,7 +191,8 @@ class Objective:
             )
             for n in range(self.depth)
         ]
-        content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
+        apart = {name: octaves[0][name] / self.spread[name] for name in goals}
+        content = {layer: apart[f"content/{layer}"] for layer in self.content_shares}
         style = self.style_losses(octaves)
         tv = self.variation(image)
         return {
@@ -155,9 +200,19 @@ class Objective:
             "style": sum(self.style_shares[layer] * loss for layer, loss in style.items()),
             "tv": tv / self.roughness if self.settings.relative else tv,
             **self.shape_losses(image, octaves[0]),
+            **self.swap_losses(apart),
             **{f"content/{layer}": loss for layer, loss in content.items()},
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
+
+    def swap_losses(self, apart: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How far the swap layers are from the style's features, if that counts."""
+        shares = {
+            f"swap/{keyed(layer, place)}": sum(weights) * share
+            for place, (_, weights) in self.swapping.items()
+            for layer, share in self.swap_shares.items()
+        }
+        return {"swap": sum(part * apart[name] for name, part in shares.items())} if shares else {}
 
     def shape_losses(self, image: Tensor, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those that hold the content's shapes, as far as they count."""
@@ -189,6 +244,9 @@ class Objective:
         if name.startswith("content/"):
             share = self.content_shares[name.removeprefix("content/")]
             return Pull.apply(features, self.settings.content_weight * share)
+        if name.startswith("swap/"):
+            share = self.swap_shares[self.goals[name].layer]
+            return Pull.apply(features, self.settings.swap_weight * share)
         share = self.octaves[octave].item() * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
@@ -217,6 +275,7 @@ class Objective:
             + settings.tv_weight * losses["tv"]
             + settings.laplacian_weight * losses.get("laplacian", 0.0)
             + settings.similarity_weight * losses.get("similarity", 0.0)
+            + settings.swap_weight * losses.get("swap", 0.0)
         )
 
     def slope(
@@ -247,6 +306,7 @@ class Objective:
             "tv": settings.tv_weight,
             "laplacian": settings.laplacian_weight,
             "similarity": settings.similarity_weight,
+            "swap": settings.swap_weight,
         } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}
         pulls = {
             name: torch.autograd.grad(weight * losses[name], image, retain_graph=True)[0]
@@ -266,32 +326,33 @@ def measured(
     settings: Settings,
     encoder: Encoder,
     octave: Tensor,
-    content: dict[str, Tensor] | None = None,
+    goals: dict[str, Goal] | None = None,
     likeness: dict[str, Tensor] | None = None,
     regions: Regions = EVERYWHERE,
     whole: int | None = None,
     pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
 ) -> dict[str, Tensor]:
-    """An octave's raw statistic at each style layer, and as content/LAYER its squared distance from `content`.
+    """An octave's raw statistic at each style layer, and its squared distance from each of the goals, by their names.
 
     A style that has a place has statistics of its own there, as NUMBER:LAYER; the first's is LAYER alone.
     As similarity/LAYER how differently its places are like each other from `likeness`.
     Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
     """
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
-    content, size = content or {}, octave.shape[-2:]
-    names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
+    goals, size = goals or {}, octave.shape[-2:]
+    layers = (*(goal.layer for goal in goals.values()), *settings.style_layers)
+    names = dict.fromkeys(name for name in layers if name != PIXELS)
     held, free = regions.held, regions.free
 
-    def at(weights: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
-        """The weights of the pixels that a layer sees."""
+    def at(weights: Tensor | None, stride: int, piece: Piece | None) -> Tensor | None:
+        """The weights of the pixels that a layer of that stride sees."""
         if weights is None:
             return None
-        small = shrunk(weights, encoder.size_at(layer, size))
-        return piece.place(small, stride_of(layer)) if piece else small
+        small = shrunk(weights, encoder.size_at(stride, size))
+        return piece.place(small, stride) if piece else small
 
     def amount(weights: Tensor | None, layer: str) -> float:
-        shape = encoder.size_at(layer, size)
+        shape = encoder.size_at(stride_of(layer), size)
         return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
 
     def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
@@ -300,11 +361,13 @@ def measured(
             features[PIXELS] = palette(pixels)
         if piece:
             features = {name: piece.core(x, stride_of(name)) for name, x in features.items()}
-        for layer, wanted in content.items():
-            name, count = f"content/{layer}", wanted.numel()
-            wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
-            features_ = pulled(name, features[layer])
-            found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
+        for name, goal in goals.items():
+            wanted, count = goal.features, goal.features.numel()
+            wanted = piece.place(wanted, goal.grid) if piece else wanted
+            near = pulled(name, features[goal.layer])
+            near = averaged(encoder, near, goal.grid // stride_of(goal.layer))
+            weights = held if goal.place is None else free[goal.place]
+            found[name] = squared_distance(near, wanted, count, at(weights, goal.grid, piece))
         for layer, wanted in (likeness or {}).items():
             found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
         for layer in settings.style_layers:
@@ -312,7 +375,7 @@ def measured(
             for place in dict.fromkeys(regions.places):
                 weights = free[place]
                 found[keyed(layer, place)] = statistic.of(
-                    features_, amount(weights, layer), at(weights, layer, piece)
+                    features_, amount(weights, layer), at(weights, stride_of(layer), piece)
                 )
         return found
 

@@ -133,7 +133,7 @@ def unpacked(
             facts["file"]: str(place(facts, role, files.get(role), Path(aside)))
             for role, facts in needed(parcel, files)
         }
-        settings = Settings.from_dict(parcel["settings"])
+        settings = Settings.kept(parcel["settings"])
         settings = with_pictures(settings, lambda name: placed[name])
         if weights:
             settings = replace(settings, weights=weights)

@@ -101,7 +101,7 @@ class Run:
     def settings(self) -> Settings:
         """The recipe, its pictures found in the folder."""
         whole = "put a whole copy in its place; result.png has one inside"
-        return self._located(Settings.from_dict(self._read("settings.json", whole)))
+        return self._located(Settings.kept(self._read("settings.json", whole)))
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -56,9 +56,11 @@ CHOICES = {
     "noise": ("normal", "uniform", "style", "mean"),
 }
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
+NEWER = {"swap_weight": 0.0}  # without effect, for runs that are older
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
+    "swap_weight",
     "learning_rate",
     *(
         "original_colors",
@@ -133,6 +135,8 @@ class Settings:
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
+    swap_weight: float = 0.3
+    swap_layers: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")
     mask: str | None = None
     protection: float = 0.5
     mask_colors: float = 0.0
@@ -224,6 +228,7 @@ class Settings:
     def _check_layers(self) -> None:
         known = ENCODERS[self.encoder]
         _set(self, "content_layers", _known("content_layers", self.content_layers, known))
+        _set(self, "swap_layers", _known("swap_layers", self.swap_layers, known))
         _set(self, "style_layers", _known("style_layers", self.style_layers, (PIXELS, *known)))
         weights = {
             _known("layer_weights", name, (PIXELS, *known))[0]: _number(
@@ -259,7 +264,12 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        return cls.from_dict(json.loads(text))
+        return cls.kept(json.loads(text))
+
+    @classmethod
+    def kept(cls, values: Mapping[str, Any]) -> "Settings":
+        """From what a run kept; a setting that it does not name is newer and had no effect."""
+        return cls.from_dict(NEWER | dict(values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
@@ -314,6 +324,9 @@ SUBJECTS = {
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
+        "swap_weight": "how much each part of the content is painted as that part of the style which is most like it "
+        "(Chen and Schmidt 2016; Kolkin et al. 2022)",
+        "swap_layers": "layers by which parts are compared and painted, on the grid of the deepest",
         "mask": "a grey picture of any size, white where the content is to be protected, as on a face",
         "protection": "how much it is protected there: 0 not at all, 1 wholly",
         "mask_colors": "how much of the content's colours is kept there, 0 to 1, by luminance",

@@ -14,6 +14,9 @@ from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
 from nsutils.transfer import start
 
+SHAPES = {"laplacian_weight": 2.0, "laplacian_pools": (1, 4), "similarity_weight": 3.0}
+TERMS = ("content", "style", "tv", "laplacian", "similarity", "swap")
+
 
 def resized(path, shape):
     """The picture in a file, (1, 3, *shape)."""
@@ -38,15 +41,12 @@ def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(
 
 
 def test_total_is_the_weighted_sum(settings, encoder):
-    settings = replace(settings, content_weight=2.0, style_weight=3.0, tv_weight=5.0)
+    weights = dict(zip(TERMS, (2.0, 3.0, 5.0, 7.0, 11.0, 13.0), strict=True))
+    settings = replace(settings, **{f"{name}_weight": weight for name, weight in weights.items()})
     made = objective(settings, encoder)
     losses = made.losses(torch.rand(1, 3, 40, 64))
-    assert torch.isclose(
-        made.total(losses), 2 * losses["content"] + 3 * losses["style"] + 5 * losses["tv"]
-    )
-
-
-SHAPES = {"laplacian_weight": 2.0, "laplacian_pools": (1, 4), "similarity_weight": 3.0}
+    wanted = sum(weight * losses[name] for name, weight in weights.items())
+    assert torch.isclose(made.total(losses), wanted)
 
 
 def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(settings, encoder):
@@ -54,8 +54,7 @@ def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(
     (step,) = stylize(settings, encoder)
     assert step.losses["laplacian"] == 0 and step.losses["similarity"] == pytest.approx(0, abs=1e-6)
     (step,) = stylize(replace(settings, init="noise"), encoder)
-    weights = ("content", "style", "tv", "laplacian", "similarity")
-    parts = [getattr(settings, f"{name}_weight") * step.losses[name] for name in weights]
+    parts = [getattr(settings, f"{name}_weight") * step.losses[name] for name in TERMS]
     assert min(parts) > 0 and sum(parts) == pytest.approx(step.losses["total"], rel=1e-5)
 
 
@@ -241,10 +240,9 @@ def test_the_first_step_of_lbfgs_has_a_set_length_and_none_is_longer_than_allowe
 def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encoder):
     settings = replace(settings, **SHAPES, tv_weight=0.1)
     image = torch.rand(1, 3, 40, 64, generator=torch.Generator().manual_seed(4))
-    weights = ("content", "style", "tv", "laplacian", "similarity")
 
     def alone(name, **changes):
-        others = {f"{other}_weight": 0.0 for other in weights if other != name}
+        others = {f"{other}_weight": 0.0 for other in TERMS if other != name}
         return (
             objective(replace(settings, **others | changes), encoder).slope(image)[0].norm().item()
         )
@@ -252,8 +250,8 @@ def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encode
     made = objective(settings, encoder)
     slope, _, shares = made.slope(image, weighed=True)
     assert torch.equal(slope, made.slope(image)[0]), "they change no picture"
-    lengths = {name: alone(name) for name in weights}
-    for name in weights:
+    lengths = {name: alone(name) for name in TERMS}
+    for name in TERMS:
         assert shares[name] == pytest.approx(lengths[name] / sum(lengths.values()), rel=1e-3)
     layers = {
         layer: alone("style", layer_weights={n: float(n == layer) for n in settings.style_layers})
