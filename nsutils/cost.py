@@ -38,6 +38,7 @@ PATIENCE, TRIES = 2.5, 5.0  # seconds for all of them; steps' worth that one tak
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "pooling", "padding", "normalize_gradients", "roll", "swap_layers"),
+    "preconditioned",
 )
 OPTIONAL = ("laplacian_weight", "similarity_weight", "swap_weight")  # computed where above 0
 

@@ -33,6 +33,7 @@ COMMON = {
     "pixel_range": 255.0,
     "lbfgs_history": 100,
     "bounded": False,
+    "preconditioned": False,
     "betas": (0.9, 0.999),
     "clamp": False,
     "noise": "mean",

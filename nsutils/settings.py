@@ -56,7 +56,7 @@ CHOICES = {
     "noise": ("normal", "uniform", "style", "mean"),
 }
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
-NEWER = {"swap_weight": 0.0}  # without effect, for runs that are older
+NEWER = {"swap_weight": 0.0, "preconditioned": False}  # without effect, for runs that are older
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
@@ -135,7 +135,7 @@ class Settings:
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
-    swap_weight: float = 0.3
+    swap_weight: float = 0.0
     swap_layers: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")
     mask: str | None = None
     protection: float = 0.5
@@ -152,6 +152,7 @@ class Settings:
     optimizer: str = "lbfgs"
     lbfgs_history: int = 10
     bounded: bool = True
+    preconditioned: bool = True
     learning_rate: float = 0.02
     betas: tuple[float, ...] = (0.9, 0.99)
     clamp: bool = True
@@ -345,6 +346,7 @@ SUBJECTS = {
         "optimizer": "lbfgs or adam",
         "lbfgs_history": "steps that L-BFGS remembers",
         "bounded": "L-BFGS's first step has a set length, and none is longer than allowed",
+        "preconditioned": "L-BFGS moves broad light first and fine colour last, as pictures are: no coloured fringes",
         "learning_rate": "Adam's step, in units of pixel_range",
         "betas": "Adam's two rates of forgetting",
         "clamp": "Adam's picture stays between black and white",

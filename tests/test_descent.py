@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 import torch
 
-from nsutils import stylize
+from nsutils import optimizers, stylize
 from nsutils.objective import Objective
 from nsutils.optimizers import LBFGS, Adam
 from nsutils.sources import Sources
@@ -128,7 +128,8 @@ def test_an_optimizer_moves_as_pytorchs_own(settings, mine, theirs):
         return (stretch * x.square()).sum() + x.roll(1, -1).mul(x).sum().sin()
 
     x, y = start.clone(), start.clone().requires_grad_()
-    own, other = mine(replace(settings, lbfgs_history=4), {}), theirs([y])
+    plain = replace(settings, lbfgs_history=4, preconditioned=False)
+    own, other = mine(plain, {}), theirs([y])
 
     def evaluate():
         other.zero_grad()
@@ -140,3 +141,39 @@ def test_an_optimizer_moves_as_pytorchs_own(settings, mine, theirs):
         x = x.detach() + own.move(torch.autograd.grad(loss(x), x)[0])
         other.step(evaluate)
         assert torch.allclose(x, y, rtol=1e-6, atol=1e-9)
+
+
+def test_natural_moves_are_plain_ones_of_a_picture_written_in_natural_waves(settings, monkeypatch):
+    """With x = R z, R R = natural, a plain step in z is a preconditioned one in x (Nocedal and Wright 2006, 5.38)."""
+    chance = torch.Generator().manual_seed(1)
+    stretch = torch.rand(1, 3, 6, 8, generator=chance, dtype=torch.float64) + 0.1
+    z = torch.randn(1, 3, 6, 8, generator=chance, dtype=torch.float64)
+
+    def slope_at(x):
+        x = x.detach().requires_grad_()
+        loss = 1e-3 * ((stretch * x.square()).sum() + x.roll(1, -1).mul(x).sum().sin())
+        return torch.autograd.grad(loss, x)[0]
+
+    def root(x):
+        with monkeypatch.context() as patch:
+            patch.setattr(optimizers, "FADING", {n: p / 2 for n, p in optimizers.FADING.items()})
+            return optimizers.natural(x)
+
+    x = root(z)
+    natural, plain = (LBFGS(replace(settings, preconditioned=p), {}) for p in (True, False))
+    for _ in range(15):
+        x = x + natural.move(slope_at(x))
+        z = z + plain.move(root(slope_at(root(z))))
+        assert torch.allclose(x, root(z), rtol=1e-6, atol=1e-9)
+
+
+def test_waves_fade_by_their_length_and_colour_before_light():
+    """An even field stays; a wave of f cycles a pixel is left to 1 / (1 + f / 0.05), to the power of its kind."""
+    even = torch.ones(1, 3, 16, 16)
+    assert torch.allclose(optimizers.natural(even), even, atol=1e-6)
+    for number in (1, 8, 15):
+        light = even * torch.cos(torch.pi * number * (torch.arange(16) + 0.5) / 16)
+        colour = light * torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
+        kept = 1 / (1 + number / 32 / 0.05)
+        assert torch.allclose(optimizers.natural(light), kept**0.5 * light, atol=1e-5)
+        assert torch.allclose(optimizers.natural(colour), kept**1.5 * colour, atol=1e-5)

@@ -15,6 +15,11 @@ LAYERS = ("relu1_2", "relu2_1")
 
 
 @pytest.fixture
+def settings(settings):
+    return replace(settings, swap_weight=0.3)
+
+
+@pytest.fixture
 def places():
     """Features of 6 x 5 places in two layers."""
     chance = torch.Generator().manual_seed(5)
