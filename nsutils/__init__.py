@@ -17,6 +17,7 @@ samples      the pictures that come with the kit
 matching     the content in the features of the style's likest places
 pieces       an image seen piece by piece
 regions      masks as weights of pixels
+measures     the statistics of an image in one octave, and its distances from goals
 objective    the targets and losses of one size
 sources      content and styles at the size of each scale
 optimizers   L-BFGS and Adam

@@ -17,7 +17,8 @@ from torch import Tensor
 from nsutils import encoders, machine, pictures
 from nsutils.descent import Descent
 from nsutils.encoders import Encoder, stride_of
-from nsutils.objective import Objective, divisible
+from nsutils.measures import divisible
+from nsutils.objective import Objective
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
 from nsutils.sources import Shape, larger, scales

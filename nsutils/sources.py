@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder
-from nsutils.objective import THINNEST, made_with, octaves_of, style_statistics
+from nsutils.measures import THINNEST, made_with, octaves_of, style_statistics
 from nsutils.regions import Regions
 from nsutils.settings import STARTS, Settings, Style
 from nsutils.targets import Target, is_target

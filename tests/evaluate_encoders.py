@@ -8,6 +8,7 @@ grid `pairs.jpg`, a row a pair, and `scores.csv`. Lower is better for style, hig
 - style: sliced Wasserstein distance of 5 x 5 pixel patches at four octaves, and the distance of the oriented
   band energies and their correlations over scales (after Portilla and Simoncelli 2000, with derivatives of
   Gaussians for the steerable pyramid);
+- fringes: how much colour there is in the finest grain beside its light, in parts of the style's own; 1 is right;
 - content: correlation of the gradients' strengths, and structural similarity of the grey pictures.
 """
 
@@ -107,6 +108,7 @@ def scores(result: Tensor, content: Tensor, style: Tensor) -> dict[str, float]:
     return {
         "patches": patch_distance(result, style),
         "bands": (bands(result) - bands(style)).square().mean().sqrt().item(),
+        "fringes": grain_colour(result) / grain_colour(style),
         "gradients": gradient_correlation(result, content),
         "structure": structural_similarity(grey(result), grey(content)),
     }
@@ -146,6 +148,13 @@ def bands(picture: Tensor, orientations: int = 4, octaves: int = 4) -> Tensor:
 
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).div(8)
 SOBEL = torch.stack((SOBEL, SOBEL.T))[:, None]
+
+
+def grain_colour(picture: Tensor) -> float:
+    """Of what is finer than 5 x 5 pixels: the strength of its colour in parts of its light's."""
+    grain = picture - F.avg_pool2d(picture, 5, 1, 2, count_include_pad=False)
+    light = grain.mean(1, keepdim=True)
+    return ((grain - light).square().mean() / light.square().mean()).sqrt().item()
 
 
 def gradient_correlation(one: Tensor, other: Tensor) -> float:

@@ -283,8 +283,9 @@ def test_a_run_is_seen_steered_and_stopped(page, folder):
     given = Settings("content.png", "style.png").content_weight
     assert settings["content_weight"] == pytest.approx(given, rel=1e-9)  # not rounded by the page
     slider(page, "Content weight").press("ArrowRight")
-    until(page, lambda: (newest(folder) / "steering.jsonl").exists())
-    (line,) = (newest(folder) / "steering.jsonl").read_text().splitlines()
+    record = newest(folder) / "steering.jsonl"
+    until(page, lambda: record.exists() and record.read_text().endswith("\n"))
+    (line,) = record.read_text().splitlines()
     assert json.loads(line)["content_weight"] == pytest.approx(given * 10**0.05, rel=1e-3)
     stop(page)
     assert json.loads((newest(folder) / "meta.json").read_text())["status"] == "stopped"

@@ -7,7 +7,8 @@ import torch
 
 from nsutils import encoders, matching, stylize
 from nsutils.matching import compared, gathered, grid_of, matched
-from nsutils.objective import Objective, seen
+from nsutils.measures import seen
+from nsutils.objective import Objective
 from nsutils.settings import Style
 from nsutils.sources import Sources
 

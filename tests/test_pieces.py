@@ -5,7 +5,8 @@ import torch
 
 from nsutils import encoders
 from nsutils.encoders import stride_of
-from nsutils.objective import Objective, seen
+from nsutils.measures import seen
+from nsutils.objective import Objective
 from nsutils.pieces import pieces, spans
 from nsutils.settings import Settings
 

@@ -1,0 +1,180 @@
+"""What is measured of an image in one octave, whole or in pieces: statistics of style layers, distances from goals."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nsutils import pictures
+from nsutils.encoders import Encoder, stride_of
+from nsutils.losses import counted, self_similarity, squared_distance, statistic_of, unlike
+from nsutils.matching import averaged
+from nsutils.pieces import Piece, pieces, summed
+from nsutils.regions import Regions, shrunk
+from nsutils.settings import PIXELS, Settings
+from nsutils.targets import Octaves, Target
+
+EVERYWHERE = Regions()
+THINNEST = 32  # pixels: the short edge that the deepest layer needs
+
+
+class Goal(NamedTuple):
+    """Features that a layer's own are to come near to, averaged to a `grid` of so many pixels before.
+
+    `place` is the style's by which pixels are weighed, None the content's.
+    """
+
+    layer: str
+    features: Tensor
+    grid: int
+    place: int | None = None
+
+
+def measured(
+    settings: Settings,
+    encoder: Encoder,
+    octave: Tensor,
+    goals: dict[str, Goal] | None = None,
+    likeness: dict[str, Tensor] | None = None,
+    regions: Regions = EVERYWHERE,
+    whole: int | None = None,
+    pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
+) -> dict[str, Tensor]:
+    """An octave's raw statistic at each style layer, and its squared distance from each of the goals, by their names.
+
+    A style that has a place has statistics of its own there, as NUMBER:LAYER; the first's is LAYER alone.
+    As similarity/LAYER how differently its places are like each other from `likeness`.
+    Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
+    """
+    statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
+    goals, size = goals or {}, octave.shape[-2:]
+    layers = (*(goal.layer for goal in goals.values()), *settings.style_layers)
+    names = dict.fromkeys(name for name in layers if name != PIXELS)
+    held, free = regions.held, regions.free
+
+    def at(weights: Tensor | None, stride: int, piece: Piece | None) -> Tensor | None:
+        """The weights of the pixels that a layer of that stride sees."""
+        if weights is None:
+            return None
+        small = shrunk(weights, encoder.size_at(stride, size))
+        return piece.place(small, stride) if piece else small
+
+    def amount(weights: Tensor | None, layer: str) -> float:
+        shape = encoder.size_at(stride_of(layer), size)
+        return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
+
+    def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
+        features, found = encoder(pixels, names), {}
+        if PIXELS in settings.style_layers:
+            features[PIXELS] = palette(pixels)
+        if piece:
+            features = {name: piece.core(x, stride_of(name)) for name, x in features.items()}
+        for name, goal in goals.items():
+            wanted, count = goal.features, goal.features.numel()
+            wanted = piece.place(wanted, goal.grid) if piece else wanted
+            near = pulled(name, features[goal.layer])
+            near = averaged(encoder, near, goal.grid // stride_of(goal.layer))
+            weights = held if goal.place is None else free[goal.place]
+            found[name] = squared_distance(near, wanted, count, at(weights, goal.grid, piece))
+        for layer, wanted in (likeness or {}).items():
+            found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
+        for layer in settings.style_layers:
+            features_ = pulled(layer, features[layer])
+            for place in dict.fromkeys(regions.places):
+                weights = free[place]
+                found[keyed(layer, place)] = statistic.of(
+                    features_, amount(weights, layer), at(weights, stride_of(layer), piece)
+                )
+        return found
+
+    if not whole or math.prod(size) <= whole or not divisible(settings):
+        return measure(octave)
+    return summed(octave, measure, pieces(size, whole, encoder.reach(names)))
+
+
+def keyed(layer: str, place: int) -> str:
+    return f"{place}:{layer}" if place else layer
+
+
+def divisible(settings: Settings) -> bool:
+    """Whether the losses can be added up over the pieces of an image."""
+    additive = statistic_of(settings.style_statistic).additive
+    return additive and not settings.normalize_gradients and not settings.similarity_weight
+
+
+def seen(
+    encoder: Encoder, image: Tensor, layers: Iterable[str], whole: int | None
+) -> dict[str, Tensor]:
+    """The features of the whole image, seen piece by piece if it has more pixels than `whole`."""
+    size = image.shape[-2:]
+    if not whole or math.prod(size) <= whole:
+        return encoder(image, layers)
+    found = {layer: encoder.blank(layer, size) for layer in layers}
+    for piece in pieces(size, whole, encoder.reach(layers)):
+        for layer, features in encoder(piece.of(image), layers).items():
+            stride = stride_of(layer)
+            piece.place(found[layer], stride).copy_(piece.core(features, stride))
+    return found
+
+
+def stacked(settings: Settings, octaves: list[dict[str, Tensor]], place: int = 0) -> Octaves:
+    """The statistic at each style layer, (octaves, C, K)."""
+    return {
+        layer: torch.cat([octave[keyed(layer, place)] for octave in octaves])
+        for layer in settings.style_layers
+    }
+
+
+def style_statistics(
+    settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None = None
+) -> Octaves:
+    """A style picture's statistics in so many octaves. Runs that share an encoder share them as well."""
+    asked = [*made_with(settings, encoder).values(), divisible(settings)]
+    picture = tuple(style.shape), pictures.sha256(style.cpu().numpy().tobytes())
+
+    def made(layers: tuple[str, ...]) -> Octaves:
+        asked = replace(settings, style_layers=layers)
+        return computed_statistics(asked, encoder, style, count, whole)
+
+    key = (*asked, *picture, str(style.device), count, whole)
+    found = encoder.statistics.octaves(key, settings.style_layers, made)
+    return {layer: statistics.to(style.device) for layer, statistics in found.items()}
+
+
+@torch.no_grad()
+def computed_statistics(
+    settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None
+) -> Octaves:
+    inward = encoder.inward(style)
+    octaves = [F.avg_pool2d(inward, 2**n) for n in range(count)]
+    return stacked(
+        settings, [measured(settings, encoder, octave, whole=whole) for octave in octaves]
+    )
+
+
+def octaves_of(picture: Tensor | Target) -> int:
+    """How often it can be halved and still be wide enough for the deepest layer, and once more."""
+    if isinstance(picture, Target):
+        return picture.depth
+    return max(1, (min(picture.shape[-2:]) // THINNEST).bit_length())
+
+
+def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
+    """All that a style's statistics depend on, but for its picture and its size."""
+    names = ("style_statistic", "gram_divisor", "pixel_range", "octaves")
+    network = {"encoder": encoder.name, "pooling": encoder.pooling, "padding": encoder.padding}
+    more = ("ceil_mode", "gain", "feature_scale")
+    return (
+        {name: getattr(settings, name) for name in names}
+        | network
+        | {name: getattr(encoder, name) for name in more}
+    )
+
+
+def palette(image: Tensor) -> Tensor:
+    """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
+    return torch.cat((image, F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)), 1)
