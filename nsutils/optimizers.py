@@ -12,7 +12,7 @@ from torch import Tensor
 from nsutils.settings import Settings
 
 COARSE = 0.05  # cycles a pixel: waves much longer than this are moved all alike
-FADING = {"light": 0.5, "colour": 1.5}  # powers by which shorter ones are moved less
+FADING = {"light": 0.5, "colour": 1.0}  # powers by which shorter ones are moved less
 
 
 class LBFGS:
