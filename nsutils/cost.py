@@ -38,8 +38,8 @@ SMALL, LARGE = (96, 192), (512, 448, 384, 320, 256)  # pixels: edges of the squa
 PATIENCE, TRIES = 2.5, 5.0  # seconds for all of them; steps' worth that one takes
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
-    *("lbfgs_history", "pooling", "padding", "normalize_gradients", "roll", "swap_layers"),
-    "preconditioned",
+    *("lbfgs_history", "preconditioned", "pooling", "padding", "normalize_gradients", "roll"),
+    "swap_layers",
 )
 OPTIONAL = ("laplacian_weight", "similarity_weight", "swap_weight")  # computed where above 0
 

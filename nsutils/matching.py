@@ -47,7 +47,7 @@ def matched(content: Features, styles: list[Features], shares: list[float]) -> F
     places = {layer: chosen([style[layer] for style in styles], shares) for layer in content}
     here = {layer: x[0].flatten(1).T for layer, x in content.items()}
     known, asked = compared(places), compared(here)
-    nearest = torch.cat([(some @ known.T).argmax(1) for some in asked.split(AT_ONCE)])
+    nearest = torch.cat([(part @ known.T).argmax(1) for part in asked.split(AT_ONCE)])
     return {
         layer: found[nearest].T.reshape(content[layer].shape) for layer, found in places.items()
     }
@@ -55,25 +55,20 @@ def matched(content: Features, styles: list[Features], shares: list[float]) -> F
 
 def chosen(styles: list[Tensor], shares: list[float]) -> Tensor:
     """Places of the styles, (n, C), in parts as the shares are, always the same."""
-    counts = [style[0, 0].numel() for style in styles]
-    whole = min(count / share for count, share in zip(counts, shares, strict=True) if share)
+    places = [style[0].flatten(1).T for style in styles]
+    whole = min(len(own) / share for own, share in zip(places, shares, strict=True))
     whole = min(whole, MOST / sum(shares))
-    return torch.cat(
-        [
-            some(style[0].flatten(1).T, int(share * whole))
-            for style, share in zip(styles, shares, strict=True)
-        ]
-    )
+    parts = zip(places, shares, strict=True)
+    return torch.cat([thinned(own, round(share * whole)) for own, share in parts])
 
 
-def some(places: Tensor, count: int) -> Tensor:
+def thinned(places: Tensor, count: int) -> Tensor:
     """So many of the places, in their order."""
     if count >= len(places):
         return places
     chance = torch.Generator().manual_seed(len(places))
-    return places[
-        torch.randperm(len(places), generator=chance)[:count].sort().values.to(places.device)
-    ]
+    kept = torch.randperm(len(places), generator=chance)[:count].sort().values
+    return places[kept.to(places.device)]
 
 
 def compared(places: Features) -> Tensor:

@@ -69,9 +69,10 @@ class LBFGS:
 def natural(slope: Tensor) -> Tensor:
     """A gradient (1, 3, H, W) shaped as pictures are: its fine waves smaller than its coarse ones, in colour most.
 
-    Symmetric and positive, so it changes the way down and not where that ends. Pictures have little colour in their
-    finest grain (Field 1987; Ruderman et al. 1998). Moves that know nothing of it leave some there that no loss asks
-    for, and it is seen: as fringes along every line. By a cosine transform, so that borders are no edges.
+    Symmetric and positive, so it changes the way down and not what is minimised. Pictures' waves are the fainter the
+    shorter they are (Field 1987), and their colour varies less than their light (Ruderman et al. 1998). Moves that
+    know nothing of it leave colour in the finest grain that no loss asks for, and it is seen as fringes along lines;
+    the powers are those that leave about as much as styles have. By a cosine transform, so that borders are no edges.
     """
     down, across = (cosines(side, slope.dtype, slope.device) for side in slope.shape[-2:])
     waves = down @ slope @ across.T

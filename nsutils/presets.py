@@ -21,7 +21,6 @@ COMMON = {
     "style_layers": FIRST_LAYERS,
     "layer_weights": {},
     "style_statistic": "gram",
-    "swap_weight": 0.0,
     "octaves": 1,
     "relative": False,
     "reduction": "sum",

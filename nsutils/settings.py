@@ -56,7 +56,7 @@ CHOICES = {
     "noise": ("normal", "uniform", "style", "mean"),
 }
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
-NEWER = {"swap_weight": 0.0, "preconditioned": False}  # without effect, for runs that are older
+NEWER = {"preconditioned": False}  # on by default, but not in runs that are older
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
@@ -269,7 +269,7 @@ class Settings:
 
     @classmethod
     def kept(cls, values: Mapping[str, Any]) -> "Settings":
-        """From what a run kept; a setting that it does not name is newer and had no effect."""
+        """From what a run kept; a setting that it does not name is newer and had no effect then."""
         return cls.from_dict(NEWER | dict(values))
 
     @classmethod
@@ -346,7 +346,7 @@ SUBJECTS = {
         "optimizer": "lbfgs or adam",
         "lbfgs_history": "steps that L-BFGS remembers",
         "bounded": "L-BFGS's first step has a set length, and none is longer than allowed",
-        "preconditioned": "L-BFGS moves broad light first and fine colour last, as pictures are: no coloured fringes",
+        "preconditioned": "L-BFGS moves broad light first and fine colour last, as pictures are: against fringes",
         "learning_rate": "Adam's step, in units of pixel_range",
         "betas": "Adam's two rates of forgetting",
         "clamp": "Adam's picture stays between black and white",

@@ -85,13 +85,16 @@ def test_a_rolled_content_still_has_no_content_loss(settings, encoder):
 
 def test_normalized_gradients_have_their_weights_as_length(settings, encoder):
     asked = {"normalize_gradients": True, "content_weight": 3.0, "tv_weight": 0.0}
+    asked |= {"swap_weight": 0.4}  # of two layers
     settings = replace(settings, **asked, style_weight=0.0, octaves=1)
     content, styles = Sources(settings).at((40, 64), encoder.device)
     made = Objective(settings, encoder, content, styles)
-    features = encoder(torch.rand(1, 3, 40, 64), ("relu2_2",))["relu2_2"].requires_grad_()
-    pulled = made.pulled(0, "content/relu2_2", features)
-    (slope,) = torch.autograd.grad((7 * pulled.square()).sum(), features)
-    assert slope.abs().sum().item() == pytest.approx(3.0, rel=1e-4)
+    for name, length in {"content/relu2_2": 3.0, "swap/relu2_1": 0.4 / 2}.items():
+        layer = name.split("/")[1]
+        features = encoder(torch.rand(1, 3, 40, 64), (layer,))[layer].requires_grad_()
+        pulled = made.pulled(0, name, features)
+        (slope,) = torch.autograd.grad((7 * pulled.square()).sum(), features)
+        assert slope.abs().sum().item() == pytest.approx(length, rel=1e-4)
 
 
 def test_the_encoder_cannot_be_steered(settings, encoder):
@@ -144,7 +147,7 @@ def test_an_optimizer_moves_as_pytorchs_own(settings, mine, theirs):
 
 
 def test_natural_moves_are_plain_ones_of_a_picture_written_in_natural_waves(settings, monkeypatch):
-    """With x = R z, R R = natural, a plain step in z is a preconditioned one in x (Nocedal and Wright 2006, 5.38)."""
+    """With x = R z, R R = natural, a plain step in z is a preconditioned one in x."""
     chance = torch.Generator().manual_seed(1)
     stretch = torch.rand(1, 3, 6, 8, generator=chance, dtype=torch.float64) + 0.1
     z = torch.randn(1, 3, 6, 8, generator=chance, dtype=torch.float64)

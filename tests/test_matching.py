@@ -10,7 +10,7 @@ from nsutils.matching import compared, gathered, grid_of, matched
 from nsutils.measures import seen
 from nsutils.objective import Objective
 from nsutils.settings import Style
-from nsutils.sources import Sources
+from nsutils.sources import Sources, style_target
 
 LAYERS = ("relu1_2", "relu2_1")
 
@@ -28,10 +28,6 @@ def places():
         "relu1_2": torch.rand(1, 4, 6, 5, generator=chance),
         "relu2_1": torch.rand(1, 8, 6, 5, generator=chance),
     }
-
-
-def gradient_of(made, image):
-    return made.slope(image)[0]
 
 
 def test_a_style_that_is_the_content_shuffled_gives_the_content_back(places):
@@ -100,10 +96,13 @@ def test_it_counts_where_its_style_acts(settings, encoder):
     assert slope[..., :24].abs().min() > 0 and slope[..., 40:].abs().max() == 0
 
 
-def test_without_a_picture_nothing_is_swapped(settings, encoder):
-    off = replace(settings, swap_weight=0.0, steps=1)
-    (step,) = stylize(off, encoder)
+def test_without_a_weight_or_a_picture_nothing_is_swapped(settings, encoder, tmp_path):
+    (step,) = stylize(replace(settings, swap_weight=0.0, steps=1), encoder)
     assert "swap" not in step.losses
+    style_target(settings, encoder).write(file := tmp_path / "style.safetensors")
+    statistics = replace(settings, styles=(Style(str(file)),), steps=1)
+    (step,) = stylize(statistics, encoder)
+    assert "swap" not in step.losses and step.losses["style"] > 0
 
 
 def test_a_rolled_image_is_compared_with_a_rolled_content(settings, encoder):
