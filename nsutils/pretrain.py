@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from nsutils.crops import Crops
 from nsutils.drawings import Textures
-from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.encoders import DRAWINGS, Encoder, quickest
 from nsutils.samples import samples
 
 BLOCKS = (2, 2, 4, 4, 1)
@@ -69,6 +69,7 @@ class School(nn.Module):
 
     def __init__(self, width: int, classes: int, seed: int, device: str):
         super().__init__()
+        self.precision = quickest(torch.device(device))
         self.textures = Textures(classes, seed=seed, device=device)
         files = (*samples("content").values(), *samples("style").values())
         self.crops = Crops(files, device=device)
@@ -92,7 +93,8 @@ class School(nn.Module):
 
     def graded(self, picture: Tensor, names: Tensor, places: Tensor | None) -> tuple[Tensor, float]:
         """The loss over textures and, if there are crops behind them, their places; the share named rightly."""
-        with torch.autocast(picture.device.type, dtype=torch.bfloat16):
+        half = self.precision == "bfloat16"
+        with torch.autocast(picture.device.type, dtype=torch.bfloat16, enabled=half):
             near, far = self.student(picture.contiguous(memory_format=torch.channels_last))
             scores = self.texture(near[: len(names)], far[: len(names)])
             loss = F.cross_entropy(scores.float(), names)
@@ -172,7 +174,8 @@ def keep(state: Path, school: School, descent: Optimizer, chance: Generator, ste
     """Writes all that `resumed` needs, whole or not at all."""
     aside = state.with_suffix(".aside")
     parts = {"school": school.state_dict(), "descent": descent.state_dict()}
-    torch.save(parts | {"chance": chance.get_state(), "step": step}, aside)
+    parts |= {"precision": school.precision, "chance": chance.get_state(), "step": step}
+    torch.save(parts, aside)
     os.replace(aside, state)
 
 
@@ -180,6 +183,7 @@ def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) 
     """Puts everything back as it was kept; the number of the step to go on with."""
     saved = torch.load(state, weights_only=True)
     school.load_state_dict(saved["school"])
+    school.precision = saved["precision"]
     descent.load_state_dict(saved["descent"])
     chance.set_state(saved["chance"])
     return saved["step"]

@@ -20,7 +20,7 @@ SMALL = {
     "04_what_does_it_cost": {
         "sizes": (64, 96),
         "ran": (64, 64, 96),
-        "steps": 90,
+        "steps": 12,
         "kept_in": "runs",
     },
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
