@@ -14,7 +14,6 @@ paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
-matching     the content in the features of the style's likest places
 pieces       an image seen piece by piece
 regions      masks as weights of pixels
 measures     the statistics of an image in one octave, and its distances from goals

@@ -39,9 +39,8 @@ PATIENCE, TRIES = 2.5, 5.0  # seconds for all of them; steps' worth that one tak
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "preconditioned", "pooling", "padding", "normalize_gradients", "roll"),
-    "swap_layers",
 )
-OPTIONAL = ("laplacian_weight", "similarity_weight", "swap_weight")  # computed where above 0
+OPTIONAL = ("laplacian_weight", "similarity_weight")  # computed where above 0
 
 
 @dataclass(frozen=True)
@@ -164,13 +163,8 @@ class Cost:
     @property
     def layers(self) -> tuple[str, ...]:
         """All that are seen, but for the pixels."""
-        every = (*self.settings.content_layers, *self.swapped, *self.settings.style_layers)
-        return tuple(dict.fromkeys(name for name in every if name != PIXELS))
-
-    @property
-    def swapped(self) -> tuple[str, ...]:
-        """The layers that are swapped, if that counts."""
-        return self.settings.swap_layers if self.settings.swap_weight else ()
+        both = (*self.settings.content_layers, *self.settings.style_layers)
+        return tuple(dict.fromkeys(name for name in both if name != PIXELS))
 
     def memory(self, shape: Shape, steps: int, whole: int | None = None) -> int:
         """Bytes that steps on an image of that shape take, beside what the process has before."""
@@ -179,7 +173,7 @@ class Cost:
         images = 12 * pixels * held[settings.optimizer]
         octaves = sum(0.25**n for n in range(settings.octaves))
         at_once = min(pixels, whole) if whole else octaves * pixels
-        wanted = pixels * self.per_pixel((*settings.content_layers, *self.swapped), only=True)
+        wanted = pixels * self.per_pixel(settings.content_layers, only=True)
         features = at_once * self.per_pixel(self.layers)
         holes = 0.2 * features if whole else (HOLES - 1) * features + min(SMALL_HOLES, features)
         return int(images + features + holes + wanted) + LIBRARIES

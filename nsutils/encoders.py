@@ -113,15 +113,16 @@ class Encoder(nn.Module):
                 features[name] = x if self.feature_scale == 1 else self.feature_scale * x
         return features
 
-    def size_at(self, stride: int, size: tuple[int, int]) -> tuple[int, int]:
-        """How high and wide the features of an image of that size are in a layer of that stride."""
+    def size_at(self, layer: str, size: tuple[int, int]) -> tuple[int, int]:
+        """How high and wide a layer's features of an image of that size are."""
+        stride = stride_of(layer)
         up = stride - 1 if self.ceil_mode else 0
         return (size[0] + up) // stride, (size[1] + up) // stride
 
     def blank(self, layer: str, size: tuple[int, int]) -> Tensor:
         """Room for a layer's features of an image of that size."""
         bias = self.convolutions[layer].bias
-        room = bias.new_empty((1, len(bias), *self.size_at(stride_of(layer), size)))
+        room = bias.new_empty((1, len(bias), *self.size_at(layer, size)))
         return room.to(memory_format=torch.channels_last)
 
     def reach(self, layers: Iterable[str]) -> int:

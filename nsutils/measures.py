@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from torch import Tensor
 from nsutils import pictures
 from nsutils.encoders import Encoder, stride_of
 from nsutils.losses import counted, self_similarity, squared_distance, statistic_of, unlike
-from nsutils.matching import averaged
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions, shrunk
 from nsutils.settings import PIXELS, Settings
@@ -22,49 +21,36 @@ EVERYWHERE = Regions()
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
-class Goal(NamedTuple):
-    """Features that a layer's own are to come near to, averaged to a `grid` of so many pixels before.
-
-    `place` is the style's by which pixels are weighed, None the content's.
-    """
-
-    layer: str
-    features: Tensor
-    grid: int
-    place: int | None = None
-
-
 def measured(
     settings: Settings,
     encoder: Encoder,
     octave: Tensor,
-    goals: dict[str, Goal] | None = None,
+    content: dict[str, Tensor] | None = None,
     likeness: dict[str, Tensor] | None = None,
     regions: Regions = EVERYWHERE,
     whole: int | None = None,
     pulled: Callable[[str, Tensor], Tensor] = lambda name, features: features,
 ) -> dict[str, Tensor]:
-    """An octave's raw statistic at each style layer, and its squared distance from each of the goals, by their names.
+    """An octave's raw statistic at each style layer, and as content/LAYER its squared distance from `content`.
 
     A style that has a place has statistics of its own there, as NUMBER:LAYER; the first's is LAYER alone.
     As similarity/LAYER how differently its places are like each other from `likeness`.
     Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
     """
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
-    goals, size = goals or {}, octave.shape[-2:]
-    layers = (*(goal.layer for goal in goals.values()), *settings.style_layers)
-    names = dict.fromkeys(name for name in layers if name != PIXELS)
+    content, size = content or {}, octave.shape[-2:]
+    names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
     held, free = regions.held, regions.free
 
-    def at(weights: Tensor | None, stride: int, piece: Piece | None) -> Tensor | None:
-        """The weights of the pixels that a layer of that stride sees."""
+    def at(weights: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
+        """The weights of the pixels that a layer sees."""
         if weights is None:
             return None
-        small = shrunk(weights, encoder.size_at(stride, size))
-        return piece.place(small, stride) if piece else small
+        small = shrunk(weights, encoder.size_at(layer, size))
+        return piece.place(small, stride_of(layer)) if piece else small
 
     def amount(weights: Tensor | None, layer: str) -> float:
-        shape = encoder.size_at(stride_of(layer), size)
+        shape = encoder.size_at(layer, size)
         return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
 
     def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
@@ -73,13 +59,11 @@ def measured(
             features[PIXELS] = palette(pixels)
         if piece:
             features = {name: piece.core(x, stride_of(name)) for name, x in features.items()}
-        for name, goal in goals.items():
-            wanted, count = goal.features, goal.features.numel()
-            wanted = piece.place(wanted, goal.grid) if piece else wanted
-            near = pulled(name, features[goal.layer])
-            near = averaged(encoder, near, goal.grid // stride_of(goal.layer))
-            weights = held if goal.place is None else free[goal.place]
-            found[name] = squared_distance(near, wanted, count, at(weights, goal.grid, piece))
+        for layer, wanted in content.items():
+            name, count = f"content/{layer}", wanted.numel()
+            wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
+            features_ = pulled(name, features[layer])
+            found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
         for layer, wanted in (likeness or {}).items():
             found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
         for layer in settings.style_layers:
@@ -87,7 +71,7 @@ def measured(
             for place in dict.fromkeys(regions.places):
                 weights = free[place]
                 found[keyed(layer, place)] = statistic.of(
-                    features_, amount(weights, layer), at(weights, stride_of(layer), piece)
+                    features_, amount(weights, layer), at(weights, layer, piece)
                 )
         return found
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsutils.encoders import Encoder, stride_of
+from nsutils.encoders import Encoder
 from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
@@ -19,10 +19,7 @@ from nsutils.losses import (
     self_similarity,
     statistic_of,
 )
-from nsutils.matching import Features, gathered, grid_of, matched
 from nsutils.measures import (
-    Goal,
-    keyed,
     made_with,
     measured,
     octaves_of,
@@ -39,7 +36,7 @@ class Objective:
     """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
 
     total = content_weight * content + style_weight * style + tv_weight * tv + laplacian_weight * laplacian
-    + similarity_weight * similarity + swap_weight * swap, where
+    + similarity_weight * similarity, where
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
       (Gatys et al. 2015, eq. 1);
@@ -54,11 +51,8 @@ class Objective:
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
-      (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now;
-    - swap is as content, but in the swap layers and against the features of those places of the style that are
-      most like the content's (`nsutils.matching`): each part is painted as the style paints such a part. Style
-      targets (files) have no places and take no part.
-      The last three are only computed where their weights are above 0.
+      (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now.
+      Both are only computed where their weights are above 0.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
@@ -85,59 +79,29 @@ class Objective:
         weights = {layer: settings.layer_weights.get(layer, 1.0) for layer in settings.style_layers}
         self.style_shares = portions(weights)
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
-        self.swap_shares = portions(dict.fromkeys(settings.swap_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
         self.depth = min(settings.octaves, *(octaves_of(picture) for picture in (content, *styles)))
         octaves = shares({n: 0.5**n for n in range(self.depth)})
         self.octaves = torch.tensor([*octaves.values()], device=encoder.device)
         with torch.no_grad():
             self.picture = encoder.inward(content)
-            self.swapping = self.swaps(styles)
-            self.goals, self.likeness = self.wanted(self.picture)
+            self.content = seen(encoder, self.picture, settings.content_layers, whole)
             self.spread = {
-                name: full(goal.features).var() + FLOOR if settings.relative else 1.0
-                for name, goal in self.goals.items()
+                layer: full(features).var() + FLOOR if settings.relative else 1.0
+                for layer, features in self.content.items()
             }
             if settings.tv_form == "edges":
                 self.variation = partial(self.variation, guide=self.picture)
             self.roughness = self.variation(self.picture) + FLOOR
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
+            self.likeness = self.likeness_of(self.content)
             self.style = self.targets([self.statistics_of(style) for style in styles])
 
-    def wanted(self, picture: Tensor) -> tuple[dict[str, Goal], dict[str, Tensor]]:
-        """What the content asks for, as content/LAYER and swap/LAYER; and how like each other its places are."""
-        settings, swapped = self.settings, self.settings.swap_layers if self.swapping else ()
-        layers = dict.fromkeys((*settings.content_layers, *swapped))
-        found = seen(self.encoder, picture, layers, self.whole)
-        goals = {
-            f"content/{layer}": Goal(layer, found[layer], stride_of(layer))
-            for layer in settings.content_layers
-        }
-        if swapped:
-            goals |= self.swapped({layer: found[layer] for layer in swapped})
-        counts = settings.content_layers if settings.similarity_weight else ()
-        return goals, {layer: self_similarity(found[layer]) for layer in counts}
-
-    def swapped(self, content: Features) -> dict[str, Goal]:
-        """The content's features told in those of each place's styles."""
-        here, grid = gathered(self.encoder, content), grid_of(content)
-        return {
-            f"swap/{keyed(layer, place)}": Goal(layer, features.to(content[layer]), grid, place)
-            for place, (parts, weights) in self.swapping.items()
-            for layer, features in matched(here, parts, weights).items()
-        }
-
-    def swaps(self, styles: list[Tensor | Target]) -> dict[int, tuple[list[Features], list[float]]]:
-        """For each place of styles their features where they are swapped, and their shares, if that counts."""
-        found: dict[int, tuple[list[Features], list[float]]] = {}
-        for style, weight, place in zip(styles, self.blend, self.regions.places, strict=True):
-            if self.settings.swap_weight and weight and isinstance(style, Tensor):
-                inward = self.encoder.inward(style)
-                features = seen(self.encoder, inward, self.settings.swap_layers, self.whole)
-                parts, weights = found.setdefault(place, ([], []))
-                parts.append(gathered(self.encoder, features))
-                weights.append(weight)
-        return found
+    def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How like each other the places of the content are, by layer, if that counts."""
+        if not self.settings.similarity_weight:
+            return {}
+        return {layer: self_similarity(features) for layer, features in content.items()}
 
     @property
     def pools(self) -> list[int]:
@@ -161,17 +125,19 @@ class Objective:
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
-        goals, likeness, rolled, regions = self.goals, self.likeness, image, self.regions
+        wanted, likeness, rolled, regions = self.content, self.likeness, image, self.regions
         if any(shift):
             rolled, regions = image.roll(shift, (-2, -1)), regions.rolled(shift)
             with torch.no_grad():
-                goals, likeness = self.wanted(self.picture.roll(shift, (-2, -1)))
+                picture = self.picture.roll(shift, (-2, -1))
+                wanted = seen(self.encoder, picture, self.content, self.whole)
+                likeness = self.likeness_of(wanted)
         octaves = [
             measured(
                 self.settings,
                 self.encoder,
                 F.avg_pool2d(rolled, 2**n),
-                {} if n else goals,
+                {} if n else wanted,
                 {} if n else likeness,
                 regions.octave(n),
                 self.whole,
@@ -179,8 +145,7 @@ class Objective:
             )
             for n in range(self.depth)
         ]
-        apart = {name: octaves[0][name] / self.spread[name] for name in goals}
-        content = {layer: apart[f"content/{layer}"] for layer in self.content_shares}
+        content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
         style = self.style_losses(octaves)
         tv = self.variation(image)
         return {
@@ -188,19 +153,9 @@ class Objective:
             "style": sum(self.style_shares[layer] * loss for layer, loss in style.items()),
             "tv": tv / self.roughness if self.settings.relative else tv,
             **self.shape_losses(image, octaves[0]),
-            **self.swap_losses(apart),
             **{f"content/{layer}": loss for layer, loss in content.items()},
             **{f"style/{layer}": loss for layer, loss in style.items()},
         }
-
-    def swap_losses(self, apart: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How far the swap layers are from the style's features, if that counts."""
-        shares = {
-            f"swap/{keyed(layer, place)}": sum(weights) * share
-            for place, (_, weights) in self.swapping.items()
-            for layer, share in self.swap_shares.items()
-        }
-        return {"swap": sum(part * apart[name] for name, part in shares.items())} if shares else {}
 
     def shape_losses(self, image: Tensor, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those that hold the content's shapes, as far as they count."""
@@ -232,9 +187,6 @@ class Objective:
         if name.startswith("content/"):
             share = self.content_shares[name.removeprefix("content/")]
             return Pull.apply(features, self.settings.content_weight * share)
-        if name.startswith("swap/"):
-            share = self.swap_shares[self.goals[name].layer]
-            return Pull.apply(features, self.settings.swap_weight * share)
         share = self.octaves[octave].item() * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
@@ -263,7 +215,6 @@ class Objective:
             + settings.tv_weight * losses["tv"]
             + settings.laplacian_weight * losses.get("laplacian", 0.0)
             + settings.similarity_weight * losses.get("similarity", 0.0)
-            + settings.swap_weight * losses.get("swap", 0.0)
         )
 
     def slope(
@@ -294,7 +245,6 @@ class Objective:
             "tv": settings.tv_weight,
             "laplacian": settings.laplacian_weight,
             "similarity": settings.similarity_weight,
-            "swap": settings.swap_weight,
         } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}
         pulls = {
             name: torch.autograd.grad(weight * losses[name], image, retain_graph=True)[0]

@@ -60,7 +60,6 @@ NEWER = {"preconditioned": False}  # on by default, but not in runs that are old
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
-    "swap_weight",
     "learning_rate",
     *(
         "original_colors",
@@ -135,8 +134,6 @@ class Settings:
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
-    swap_weight: float = 0.0
-    swap_layers: tuple[str, ...] = ("relu2_1", "relu3_1", "relu4_1")
     mask: str | None = None
     protection: float = 0.5
     mask_colors: float = 0.0
@@ -229,7 +226,6 @@ class Settings:
     def _check_layers(self) -> None:
         known = ENCODERS[self.encoder]
         _set(self, "content_layers", _known("content_layers", self.content_layers, known))
-        _set(self, "swap_layers", _known("swap_layers", self.swap_layers, known))
         _set(self, "style_layers", _known("style_layers", self.style_layers, (PIXELS, *known)))
         weights = {
             _known("layer_weights", name, (PIXELS, *known))[0]: _number(
@@ -325,9 +321,6 @@ SUBJECTS = {
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
-        "swap_weight": "how much each part of the content is painted as that part of the style which is most like it "
-        "(Chen and Schmidt 2016; Kolkin et al. 2022)",
-        "swap_layers": "layers by which parts are compared and painted, on the grid of the deepest",
         "mask": "a grey picture of any size, white where the content is to be protected, as on a face",
         "protection": "how much it is protected there: 0 not at all, 1 wholly",
         "mask_colors": "how much of the content's colours is kept there, 0 to 1, by luminance",

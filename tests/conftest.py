@@ -91,7 +91,6 @@ def settings(content, style):
         scale_steps=(4, 3),
         content_layers=("relu2_2",),
         style_layers=("pixels", "relu1_1", "relu2_1"),
-        swap_layers=("relu1_2", "relu2_1"),
     )
 
 

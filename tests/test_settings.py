@@ -73,8 +73,8 @@ def test_an_unknown_field_in_a_file_is_named():
 
 def test_what_is_newer_than_a_file_has_no_effect_on_its_run():
     old = Settings.from_json(json.dumps({"content": "a", "styles": ["b"], "steps": 50}))
-    assert old.steps == 50 and not old.preconditioned and not old.swap_weight
-    assert Settings.from_json(Settings("a", "b", swap_weight=0.5).to_json()).swap_weight == 0.5
+    assert old.steps == 50 and not old.preconditioned
+    assert Settings.from_json(Settings("a", "b").to_json()).preconditioned
 
 
 def test_every_is_a_tenth_of_the_steps_unless_given():

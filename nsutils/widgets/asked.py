@@ -21,7 +21,6 @@ OWN = "nsutils"  # among the presets
 TERMS = {
     "content": "Content",
     "style": "Style",
-    "swap": "Style swap",
     "tv": "Total variation",
     "laplacian": "Contours",
     "similarity": "Likeness",
@@ -185,7 +184,7 @@ class Asked(widgets.VBox):
             *(heading("For the next run"), self.preset, c["encoder"], c["size"]),
             *(heading("At any time, also while it runs"), c["steps"]),
             *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
-            *(c["swap_weight"], s["swap"], c["tv_weight"], s["tv"], c["original_colors"]),
+            *(c["tv_weight"], s["tv"], c["original_colors"]),
             widgets.Accordion([faces, layers], titles=("Faces and shapes", "Layers")),
         ]
         for name in TERMS:

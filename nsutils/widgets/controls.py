@@ -15,7 +15,6 @@ NAMED = {"description_width": "112px"}
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
     *("laplacian_weight", "similarity_weight", "tv_form", "protection", "mask_colors"),
-    "swap_weight",
     *("style_layers", "layer_weights", "content_layers"),
 )
 # What will be seen when a slider is moved.
@@ -25,7 +24,6 @@ TIPS = {
     "steps": "most of the picture is there after a third of them; more are finer, and slower",
     "style_weight": "right: more of the style's strokes, colours and swirls; left: more of your picture",
     "content_weight": "right: your picture's shapes hold more firmly; left: the style may bend them",
-    "swap_weight": "right: each part is painted as the style paints what is most like it; left: as the whole",
     "tv_weight": "right: smoother, without grain; left: crisp, but noise may stay",
     "original_colors": "0: the style's colours; 1: those of your picture, in the style's strokes",
     "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
@@ -66,7 +64,6 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "steps": count("steps", "Iterations", 10, 1000, 10),
         "style_weight": weight("style_weight", "Style weight", -2, 2),
         "content_weight": weight("content_weight", "Content weight", -4, 1),
-        "swap_weight": weight("swap_weight", "Style swap", -3, 1),
         "tv_weight": weight("tv_weight", "Total variation", -6, 0),
         "original_colors": share("original_colors", "Original colours"),
         "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),

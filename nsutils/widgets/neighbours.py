@@ -21,15 +21,11 @@ FEWER = 0.6  # of the steps at such a size: nine pictures are waited for
 WEIGHTS = {
     "Style weight": "style_weight",
     "Content weight": "content_weight",
-    "Style swap": "swap_weight",
     "Total variation": "tv_weight",
     "Contours": "laplacian_weight",
     "Likeness": "similarity_weight",
 }
-SMALLEST = {
-    **{"swap_weight": 0.05, "tv_weight": 0.005},
-    **{"laplacian_weight": 0.05, "similarity_weight": 0.05},
-}
+SMALLEST = {"tv_weight": 0.005, "laplacian_weight": 0.05, "similarity_weight": 0.05}
 
 
 class Neighbours(widgets.VBox):
