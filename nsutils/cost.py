@@ -29,13 +29,13 @@ HOLES = 1.65  # memory taken for each byte of features that is held, for what li
 LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
-STEEPER = 1.35  # how much more it costs beyond what was tried: there the cache is too small
 TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
 TRYING = threading.Lock()  # two at once would slow each other
-SMALL, LARGE = (96, 192), (512, 448, 384, 320, 256)  # pixels: edges of the squares that are tried
-PATIENCE, TRIES = 2.5, 5.0  # seconds for all of them; steps' worth that one takes
+FIRST, LARGE = 96, (512, 448, 384, 320, 256, 192)  # pixels: edges of the squares that are tried
+PATIENCE, TRIES = 2.5, 3.0  # seconds for both; steps' worth that the second takes
+NEAR = 1.25  # sizes with less than so many times the pixels take what the other is known to take
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "preconditioned", "pooling", "padding", "normalize_gradients", "roll"),
@@ -106,29 +106,34 @@ class Cost:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(self.file, json.dumps(known).encode())
 
-    def probed(self, most: int) -> "Cost":
-        """Itself, having tried two small squares, and one of up to about `most` pixels for which there is time."""
+    def probed(self) -> "Cost":
+        """Itself, having tried a square as large as the smallest scale, and as the largest for which there is time."""
         begun, tried = time.monotonic(), len(self.points)
-        for edge in SMALL:
-            if len(self.points) < len(SMALL):
-                self._try(edge)
-        for edge in LARGE:
-            here = time.monotonic() - begun
-            wanted = 1.5 * max(self.points) < edge**2 <= 1.3 * most
-            if wanted and here + TRIES * self.step((edge, edge)) < PATIENCE:
-                self._try(edge)
-                break
+        sizes = sorted(
+            math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin
+        )
+        if not self.points:
+            self._try(min(FIRST, math.isqrt(sizes[0])), steps=3)
+        squares = (edge**2 for edge in LARGE)
+        for size in (*reversed(sizes), *(n for n in squares if n < sizes[-1])):
+            if size < NEAR * max(self.points):
+                continue
+            edge = math.isqrt(size)
+            if time.monotonic() - begun + TRIES * self.step((edge, edge)) < PATIENCE:
+                self._try(edge, steps=2)
         if len(self.points) > tried:
             self._keep()
         return self
 
-    def _try(self, edge: int) -> None:
-        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
+    def _try(self, edge: int, steps: int) -> None:
+        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge, steps)
 
-    def learn(self, pixels: int, seconds: float) -> None:
-        """Takes in what steps of a real run took; what was known of nearly the same size is forgotten."""
-        self.points = {n: s for n, s in self.points.items() if not 0.8 < n / pixels < 1.25}
+    def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
+        """Takes in what steps of a real run took, and its targets; what was known of nearly that size is forgotten."""
+        self.points = {n: s for n, s in self.points.items() if not 1 / NEAR < n / pixels < NEAR}
         self.points[pixels] = seconds
+        if targets is not None:
+            self.targets = max(0.0, targets) / pixels / (1 + len(self.settings.styles))
         self._keep()
 
     def step(self, shape: Shape, whole: int | None = None) -> float:
@@ -145,20 +150,26 @@ class Cost:
                 return max(0.5 * low, high + (high - low) * (pixels - m) / (m - n))
         # beyond what was tried: from two that lie well apart, for near ones differ by chance
         m, high = known[-1]
-        n, low = next((point for point in reversed(known) if 2 * point[0] <= m), known[0])
-        slope = max((high - low) / (m - n), LEAST_SLOPE * high / m)
-        return high + STEEPER * slope * (pixels - m)
+        slope = LEAST_SLOPE * high / m
+        if well := [point for point in known if 2 * point[0] <= m]:
+            n, low = well[-1]
+            slope = max(slope, (high - low) / (m - n))
+        return high + slope * (pixels - m)
 
-    def ahead(self, settings: Settings, step: Step | None, whole: int | None = None) -> float:
-        """Seconds for all steps still to make, and for the targets of the scales that they begin."""
-        done, seconds = step.number if step else 0, 0.0
+    def beginning(self, shape: Shape) -> float:
+        """Seconds for the targets of a scale of that shape."""
+        return self.targets * math.prod(shape) * (1 + len(self.settings.styles))
+
+    def ahead(
+        self, settings: Settings, step: Step | None, whole: int | None = None
+    ) -> Iterator[tuple[Shape, float]]:
+        """For each scale with steps still to make, seconds for them, and for its targets if they begin it."""
+        done = step.number if step else 0
         for shape, begin, end in ladder(settings):
-            steps = max(0, end - max(begin, done))
             shape = larger(shape, step.shape) if done else shape
-            seconds += steps * self.step(shape, whole)
-            if steps and done <= begin:
-                seconds += self.targets * math.prod(shape) * (1 + len(settings.styles))
-        return seconds
+            if steps := max(0, end - max(begin, done)):
+                begins = self.beginning(shape) if done <= begin else 0.0
+                yield shape, steps * self.step(shape, whole) + begins
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -211,8 +222,8 @@ class Cost:
         choices = choices or ([None, *PIECES] if divisible(self.settings) else [None])
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
         with TRYING:
-            self.probed(max(math.prod(shape) for shape, *_ in shapes))
-        seconds = self.ahead(self.settings, None, whole)
+            self.probed()
+        seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
         last = shapes[-1][0]
         largest = next(
             (e for e in range(16384, 32, -32) if most(choices[-1], e / max(last)) <= free), 32
@@ -240,8 +251,8 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 
 @torch.enable_grad()
-def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise, and a pixel's worth of its targets."""
+def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
+    """Seconds for a step on a square of noise after the first, and a pixel's worth of its targets."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
@@ -251,11 +262,11 @@ def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, fl
     objective = Objective(settings, encoder, noise[0], noise[1:])
     targets = (time.perf_counter() - begun) / (2 * edge**2)
     descent, took = Descent(objective, noise[0], {}), []
-    for number in range(1, 4):
+    for number in range(1, steps + 1):
         begun = time.perf_counter()
         descent.step(number)
         took.append(time.perf_counter() - begun)
-    return sum(took[1:]) / 2, targets
+    return sum(took[1:]) / len(took[1:]), targets
 
 
 def duration(seconds: float) -> str:

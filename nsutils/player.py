@@ -77,14 +77,20 @@ class Player:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the steps to make cost by the forecast, as much more or less as the last ones did; None at first."""
+        """What the steps to make cost by the forecast, as much more or less as the last ones did; None at first.
+
+        At another scale half as much more or less: what slows small images down need not slow down large ones.
+        """
         if not self.cost or not self.step:
             return None
-        ahead, slower = self.cost.ahead(self.settings, self.step, self.whole), 1.0
+        slower, ahead = 1.0, self.cost.ahead(self.settings, self.step, self.whole)
         if len(self._moments) > 1:
             (since, foreseen), (now, all_foreseen) = self._moments[0], self._moments[-1]
             slower = (now - since) / (all_foreseen - foreseen)
-        return slower * ahead
+        return sum(
+            seconds * (slower if shape == self.step.shape else (1 + slower) / 2)
+            for shape, seconds in ahead
+        )
 
     @property
     def speed(self) -> float:
@@ -347,7 +353,7 @@ class Player:
             }
             self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
         else:
-            cost.probed(0)
+            cost.probed()
         self.cost = cost  # other threads look at it
         if self.whole:
             machine.save_memory()
@@ -384,9 +390,10 @@ class Player:
         """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
         if not (foreseen := self.run.meta.get("forecast")) or not self._number:
             return {}
-        for shape, took in self._took.items():
+        for (height, width), took in self._took.items():
             if len(took) > 5 and not self.whole and not self.run.steering:
-                self.cost.learn(shape[0] * shape[1], statistics.median(took[1:]))
+                usual = statistics.mean(took[1:])
+                self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
         seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
         measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
         if self.steps_left:
@@ -445,12 +452,16 @@ class Player:
     def _clock(self, seconds: float) -> None:
         """Takes note of what the last step took, `seconds` after the first began."""
         took, self.seconds = seconds - self.seconds, seconds
+        shape = self.step.shape
+        self._foreseen += self.cost.step(shape, self.whole)
+        if shape not in self._took:
+            self._foreseen += self.cost.beginning(shape)
+            self._took[shape] = []
         if self.step.shares:
             self.shares, self.shares_under = self.step.shares, self.step.settings
             self._weighing += took
         else:
-            self._took.setdefault(self.step.shape, []).append(took)
-        self._foreseen += self.cost.step(self.step.shape, self.whole)
+            self._took[shape].append(took)
         self._moments.append((seconds, self._foreseen))
 
     def _taken_back(self, error: FloatingPointError) -> FloatingPointError:

@@ -37,7 +37,7 @@ def test_what_was_tried_once_is_not_tried_again(settings, encoder, monkeypatch):
 
 
 def test_a_step_costs_more_the_larger_it_is_and_as_much_as_was_learned(settings, encoder):
-    known = Cost(settings, encoder).probed(64 * 64)
+    known = Cost(settings, encoder).probed()
     known.learn(400 * 300, 2.0)
     known = Cost(settings, encoder)
     assert known.step((300, 400)) == 2.0
