@@ -34,7 +34,7 @@ PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
 TRYING = threading.Lock()  # two at once would slow each other
 FIRST, LARGE = 96, (512, 448, 384, 320, 256, 192)  # pixels: edges of the squares that are tried
-PATIENCE, TRIES = 2.5, 3.0  # seconds for both; steps' worth that the second takes
+PATIENCE, TRIES = 2.5, 4.0  # seconds for both; steps' worth that the second takes
 NEAR = 1.25  # sizes with less than so many times the pixels take what the other is known to take
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
@@ -113,20 +113,20 @@ class Cost:
             math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin
         )
         if not self.points:
-            self._try(min(FIRST, math.isqrt(sizes[0])), steps=3)
+            self._try(min(FIRST, math.isqrt(sizes[0])))
         squares = (edge**2 for edge in LARGE)
         for size in (*reversed(sizes), *(n for n in squares if n < sizes[-1])):
             if size < NEAR * max(self.points):
                 continue
             edge = math.isqrt(size)
             if time.monotonic() - begun + TRIES * self.step((edge, edge)) < PATIENCE:
-                self._try(edge, steps=2)
+                self._try(edge)
         if len(self.points) > tried:
             self._keep()
         return self
 
-    def _try(self, edge: int, steps: int) -> None:
-        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge, steps)
+    def _try(self, edge: int) -> None:
+        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
 
     def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
         """Takes in what steps of a real run took, and its targets; what was known of nearly that size is forgotten."""
@@ -251,8 +251,8 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 
 @torch.enable_grad()
-def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise after the first, and a pixel's worth of its targets."""
+def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, float]:
+    """Seconds for a step on a square of noise, once it is used to it, and a pixel's worth of its targets."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
@@ -262,11 +262,11 @@ def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tup
     objective = Objective(settings, encoder, noise[0], noise[1:])
     targets = (time.perf_counter() - begun) / (2 * edge**2)
     descent, took = Descent(objective, noise[0], {}), []
-    for number in range(1, steps + 1):
+    for number in range(1, 4):
         begun = time.perf_counter()
         descent.step(number)
         took.append(time.perf_counter() - begun)
-    return sum(took[1:]) / len(took[1:]), targets
+    return min(took[1:]), targets
 
 
 def duration(seconds: float) -> str:
