@@ -29,12 +29,13 @@ HOLES = 1.65  # memory taken for each byte of features that is held, for what li
 LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
+LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
 TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
 TRYING = threading.Lock()  # two at once would slow each other
 FIRST, LARGE = 96, (512, 448, 384, 320, 256, 192)  # pixels: edges of the squares that are tried
-PATIENCE, TRIES = 2.5, 4.0  # seconds for both; steps' worth that the second takes
+PATIENCE, TRIED = 2.5, (2, 3)  # seconds for all; steps that are tried, at least and at most
 NEAR = 1.25  # sizes with less than so many times the pixels take what the other is known to take
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
@@ -113,20 +114,21 @@ class Cost:
             math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin
         )
         if not self.points:
-            self._try(min(FIRST, math.isqrt(sizes[0])))
+            self._try(min(FIRST, math.isqrt(sizes[0])), TRIED[1])
         squares = (edge**2 for edge in LARGE)
         for size in (*reversed(sizes), *(n for n in squares if n < sizes[-1])):
             if size < NEAR * max(self.points):
                 continue
             edge = math.isqrt(size)
-            if time.monotonic() - begun + TRIES * self.step((edge, edge)) < PATIENCE:
-                self._try(edge)
+            room = (PATIENCE - (time.monotonic() - begun)) / self.step((edge, edge))
+            if room - 1 >= TRIED[0]:  # the targets take nearly one
+                self._try(edge, min(TRIED[1], int(room - 1)))
         if len(self.points) > tried:
             self._keep()
         return self
 
-    def _try(self, edge: int) -> None:
-        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge)
+    def _try(self, edge: int, steps: int) -> None:
+        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge, steps)
 
     def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
         """Takes in what steps of a real run took, and its targets; what was known of nearly that size is forgotten."""
@@ -150,10 +152,10 @@ class Cost:
                 return max(0.5 * low, high + (high - low) * (pixels - m) / (m - n))
         # beyond what was tried: from two that lie well apart, for near ones differ by chance
         m, high = known[-1]
-        slope = LEAST_SLOPE * high / m
+        slope = LONE_SLOPE * high / m
         if well := [point for point in known if 2 * point[0] <= m]:
             n, low = well[-1]
-            slope = max(slope, (high - low) / (m - n))
+            slope = max(LEAST_SLOPE * high / m, (high - low) / (m - n))
         return high + slope * (pixels - m)
 
     def beginning(self, shape: Shape) -> float:
@@ -251,8 +253,8 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 
 @torch.enable_grad()
-def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise, once it is used to it, and a pixel's worth of its targets."""
+def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
+    """Seconds for a step on a square of noise after the first, and a pixel's worth of its targets."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
@@ -262,11 +264,11 @@ def tried_at(settings: Settings, encoder: Encoder, edge: int) -> tuple[float, fl
     objective = Objective(settings, encoder, noise[0], noise[1:])
     targets = (time.perf_counter() - begun) / (2 * edge**2)
     descent, took = Descent(objective, noise[0], {}), []
-    for number in range(1, 4):
+    for number in range(1, steps + 1):
         begun = time.perf_counter()
         descent.step(number)
         took.append(time.perf_counter() - begun)
-    return min(took[1:]), targets
+    return sum(took[1:]) / (steps - 1), targets
 
 
 def duration(seconds: float) -> str:

@@ -391,7 +391,7 @@ class Player:
         if not (foreseen := self.run.meta.get("forecast")) or not self._number:
             return {}
         for (height, width), took in self._took.items():
-            if len(took) > 5 and not self.whole and not self.run.steering:
+            if len(took) > 3 and not self.whole and not self.run.steering:
                 usual = statistics.mean(took[1:])
                 self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
         seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
