@@ -27,6 +27,9 @@ from nsutils.transfer import Step
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
 HOLES = 1.65  # memory taken for each byte of features that is held, for what lies between and what is passing
 LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
+MAPPED = (
+    1 << 25
+)  # bytes: what is larger goes back to the system when it is free, and leaves no holes
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
@@ -179,33 +182,40 @@ class Cost:
         both = (*self.settings.content_layers, *self.settings.style_layers)
         return tuple(dict.fromkeys(name for name in both if name != PIXELS))
 
-    def memory(self, shape: Shape, steps: int, whole: int | None = None) -> int:
-        """Bytes that steps on an image of that shape take, beside what the process has before."""
+    def memory(self, shape: Shape, steps: int, whole: int | None = None) -> tuple[int, int]:
+        """Bytes that steps on an image of that shape take, beside what the process has before.
+
+        First those that are kept for the next use, then those in pieces so large that they go back at once.
+        """
         pixels, settings = math.prod(shape), self.settings
         held = {"lbfgs": 2 * min(settings.lbfgs_history, steps) + 8, "adam": 10}
-        images = 12 * pixels * held[settings.optimizer]
-        octaves = sum(0.25**n for n in range(settings.octaves))
-        at_once = min(pixels, whole) if whole else octaves * pixels
-        wanted = pixels * self.per_pixel(settings.content_layers, only=True)
-        features = at_once * self.per_pixel(self.layers)
-        holes = 0.2 * features if whole else (HOLES - 1) * features + min(SMALL_HOLES, features)
-        return int(images + features + holes + wanted) + LIBRARIES
+        kept = 12 * pixels * held[settings.optimizer] + LIBRARIES
+        kept += pixels * sum(self.per_pixel(settings.content_layers, only=True))
+        if whole and whole < pixels:
+            return int(kept + 1.2 * whole * sum(self.per_pixel(self.layers))), 0
+        features = [
+            pixels * bytes_ / 4**octave
+            for octave in range(settings.octaves)
+            for bytes_ in self.per_pixel(self.layers)
+        ]
+        small = sum(bytes_ for bytes_ in features if bytes_ < MAPPED)
+        kept += HOLES * small + min(SMALL_HOLES, sum(features))
+        return int(kept), int(sum(features) - small)
 
-    def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> float:
-        """Bytes of features for each of the image's pixels: of the layers alone, or of all up to the deepest."""
-        size, bytes_ = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, 0.0
-        wanted = set(layers)
+    def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
+        """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
+        size, wanted = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, set(layers)
+        found = {}
         for name, convolution in self.encoder.convolutions.items():
             if not wanted:
                 break
-            if name in wanted or not only:
-                bytes_ += size * len(convolution.bias) / stride_of(name) ** 2
+            found[name] = size * len(convolution.bias) / stride_of(name) ** 2
             wanted.discard(name)
         if only:
-            return bytes_
+            return [found[name] for name in layers]
         widest = len(self.encoder.convolutions["relu1_1"].bias)
         # the first layer padded, its gradient and its sum; the palette and the differences
-        return bytes_ + 3 * size * widest + 60
+        return [*found.values(), *3 * [size * widest], 60]
 
     def forecast(self, *choices: int | None) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise, or in such as are named."""
@@ -215,11 +225,13 @@ class Cost:
         free = int(taken + SPARE * machine.free_memory(self.encoder.device))
 
         def most(whole: int | None, factor: float = 1.0) -> int:
-            return taken + max(
-                self.memory(scaled(shape, factor), end - begin, whole)
-                for shape, begin, end in shapes
-                if end > begin
-            )
+            kept = most = 0
+            for shape, begin, end in shapes:
+                if end > begin:
+                    again, passing = self.memory(scaled(shape, factor), end - begin, whole)
+                    kept = max(kept, again)
+                    most = max(most, kept + passing)
+            return taken + most
 
         choices = choices or ([None, *PIECES] if divisible(self.settings) else [None])
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])

@@ -363,7 +363,7 @@ class Player:
 
     def _fits(self, shape: Shape) -> bool:
         """Whether a scale fits into the memory that is free now; said in meta.json if it does not."""
-        needed = self._before + self.cost.memory(shape, self.steps_left, self.whole)
+        needed = self._before + sum(self.cost.memory(shape, self.steps_left, self.whole))
         free = machine.resident_memory() + machine.free_memory(self.cost.encoder.device)
         if needed > free:
             height, width = shape
