@@ -162,3 +162,10 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
 def palette(image: Tensor) -> Tensor:
     """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
     return torch.cat((image, F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)), 1)
+
+
+def grain(statistics: Tensor) -> Tensor:
+    """The mean squared difference of pixels from their neighbourhoods' means, by the mean products of a `palette`."""
+    products = statistics[0, :, -6:]
+    own, near = products.diagonal().split(3)
+    return (own + near - 2 * products.diagonal(3)).mean()

@@ -16,19 +16,22 @@ from nsutils.losses import (
     full,
     laplacian,
     mean_square,
+    raw_moments,
     self_similarity,
     statistic_of,
 )
 from nsutils.measures import (
+    grain,
     made_with,
     measured,
     octaves_of,
+    palette,
     seen,
     stacked,
     style_statistics,
 )
 from nsutils.regions import Regions
-from nsutils.settings import Settings
+from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
 
@@ -47,7 +50,8 @@ class Objective:
     - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the
       style made as small, each counting half as much as the one before. So strokes and the swirls that
       they form are both compared, though no layer sees as far as a swirl;
-    - tv is the mean squared difference of neighbours, in parts of the content's own;
+    - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
+      styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
@@ -90,12 +94,13 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
-            if settings.tv_form == "edges":
-                self.variation = partial(self.variation, guide=self.picture)
-            self.roughness = self.variation(self.picture) + FLOOR
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)
-            self.style = self.targets([self.statistics_of(style) for style in styles])
+            statistics = [self.statistics_of(style) for style in styles]
+            self.style = self.targets(statistics)
+            if settings.tv_form == "edges":
+                self.variation = partial(self.variation, guide=self.picture)
+            self.roughness = self.roughness_of(statistics) + FLOOR
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""
@@ -119,6 +124,20 @@ class Objective:
         return {
             layer: known[: self.depth].to(self.encoder.device) for layer, known in found.items()
         }
+
+    def roughness_of(self, styles: list[Octaves]) -> Tensor:
+        """What total variation is told in parts of: the content's own, or between edges the grain of the styles.
+
+        That of the content where the styles' palettes are not known.
+        """
+        settings = self.settings
+        if settings.tv_form != "edges":
+            return self.variation(self.picture)
+        if PIXELS not in settings.style_layers or settings.style_statistic == "sliced":
+            return grain(raw_moments(palette(self.picture)))
+        return sum(
+            share * grain(style[PIXELS]) for share, style in zip(self.blend, styles, strict=True)
+        )
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
         """Unweighted losses: content, style, tv, laplacian and similarity if they count, then those of each layer.

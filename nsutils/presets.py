@@ -22,6 +22,7 @@ COMMON = {
     "layer_weights": {},
     "style_statistic": "gram",
     "octaves": 1,
+    "tv_form": "squares",
     "relative": False,
     "reduction": "sum",
     "gram_divisor": "elements",
@@ -146,8 +147,7 @@ RECIPES = {
         "laplacian_weight": 0.1,
         "laplacian_pools": (4, 8),
         "similarity_weight": 0.1,
-        "tv_form": "edges",
-        "tv_weight": 0.05,
+        "tv_weight": 0.3,
         "protection": 0.25,
     },
 }

@@ -130,7 +130,7 @@ class Settings:
     layer_weights: Mapping[str, float] = field(default_factory=dict)
     style_statistic: str = "wasserstein"
     octaves: int = 2
-    tv_weight: float = 0.005
+    tv_weight: float = 0.05
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
@@ -141,7 +141,7 @@ class Settings:
     reduction: str = "mean"
     gram_divisor: str = "pixels"
     blend: str = "targets"
-    tv_form: str = "squares"
+    tv_form: str = "edges"
 
     steps: int = STEPS
     scale_steps: tuple[int, ...] | None = None
@@ -317,7 +317,7 @@ SUBJECTS = {
         "same, compared one by one), gram, sliced (whole distributions along random directions), or "
         "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
-        "tv_weight": "smoothness: total variation, if relative in parts of the content picture's own",
+        "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
@@ -329,7 +329,8 @@ SUBJECTS = {
         "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",
         "blend": "several styles' targets are averaged, or their losses",
         "tv_form": "total variation: squares (mean), half-squares (half their sum), absolute (sum), nine-point "
-        "(mean), or edges (mean, less where the content has an edge)",
+        "(mean), if relative in parts of the content's own; or edges (mean, less where the content has an edge), in "
+        "parts of the styles' grain",
     },
     "descent": {
         "steps": "iterations over all scales; more only prolong the run",

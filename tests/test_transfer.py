@@ -8,7 +8,7 @@ from PIL import Image
 
 from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
-from nsutils.losses import STYLE_STATISTICS
+from nsutils.losses import FLOOR, STYLE_STATISTICS, smooth_between_edges
 from nsutils.objective import Objective
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
@@ -54,7 +54,7 @@ def test_total_is_the_weighted_sum(settings, encoder):
 
 
 def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(settings, encoder):
-    settings = replace(settings, tv_form="edges", steps=1, scale_steps=(), **SHAPES)
+    settings = replace(settings, steps=1, scale_steps=(), **SHAPES)
     (step,) = stylize(settings, encoder)
     assert step.losses["laplacian"] == 0 and step.losses["similarity"] == pytest.approx(0, abs=1e-6)
     (step,) = stylize(replace(settings, init="noise"), encoder)
@@ -68,6 +68,19 @@ def test_a_term_of_shape_holds_the_content(settings, encoder, name):
     *_, loose = stylize(settings, encoder)
     *_, held = stylize(replace(settings, **{f"{name}_weight": 30.0}), encoder)
     assert held.losses[name] < 0.7 * loose.losses[name]
+
+
+@pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])
+def test_smoothness_is_in_parts_of_the_styles_grain_or_else_of_the_contents(
+    settings, encoder, statistic
+):
+    content, styles = Sources(settings).at((40, 64), encoder.device)
+    image = torch.rand(1, 3, 40, 64, generator=torch.Generator().manual_seed(4))
+    told = content if statistic == "sliced" else styles[0]
+    near = F.avg_pool2d(told, 5, 1, 2, count_include_pad=False)
+    wanted = smooth_between_edges(image, content) / ((told - near).square().mean() + FLOOR)
+    losses = objective(replace(settings, style_statistic=statistic), encoder).losses(image)
+    assert losses["tv"].item() == pytest.approx(wanted.item(), rel=0.01)
 
 
 def test_the_style_loss_is_the_layers_mean_by_their_weights(settings, encoder):

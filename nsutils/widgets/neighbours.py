@@ -25,7 +25,7 @@ WEIGHTS = {
     "Contours": "laplacian_weight",
     "Likeness": "similarity_weight",
 }
-SMALLEST = {"tv_weight": 0.005, "laplacian_weight": 0.05, "similarity_weight": 0.05}
+SMALLEST = {"tv_weight": 0.05, "laplacian_weight": 0.05, "similarity_weight": 0.05}
 
 
 class Neighbours(widgets.VBox):
