@@ -34,6 +34,8 @@ from nsutils.regions import Regions
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
+FINEST = 5e-4  # grain: a style with less is not smoothed more
+
 
 class Objective:
     """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
@@ -133,11 +135,12 @@ class Objective:
         settings = self.settings
         if settings.tv_form != "edges":
             return self.variation(self.picture)
-        if PIXELS not in settings.style_layers or settings.style_statistic == "sliced":
-            return grain(raw_moments(palette(self.picture)))
-        return sum(
-            share * grain(style[PIXELS]) for share, style in zip(self.blend, styles, strict=True)
-        )
+        if PIXELS in settings.style_layers and settings.style_statistic != "sliced":
+            told = [style[PIXELS] for style in styles]
+        else:
+            told = [raw_moments(palette(self.picture)) for _ in styles]
+        found = sum(share * grain(one) for share, one in zip(self.blend, told, strict=True))
+        return found.clamp_min(FINEST * self.encoder.pixel_range**2)
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
         """Unweighted losses: content, style, tv, laplacian and similarity if they count, then those of each layer.

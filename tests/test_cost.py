@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     large = Settings(content, style, size=2000, enlarge="content")
     free(monkeypatch, 30 * GB)
     assert forecast(large, slim).whole is None
-    free(monkeypatch, 6 * GB)
+    free(monkeypatch, 4 * GB)
     pieced = forecast(large, slim)
     assert pieced.whole in PIECES and pieced.fits
     free(monkeypatch, 1 * GB)
