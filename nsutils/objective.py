@@ -101,7 +101,9 @@ class Objective:
             statistics = [self.statistics_of(style) for style in styles]
             self.style = self.targets(statistics)
             if settings.tv_form == "edges":
-                self.variation = partial(self.variation, guide=self.picture)
+                # a texture for its own sake is not to know the content by its edges
+                guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
+                self.variation = partial(self.variation, guide=guide)
             self.roughness = self.roughness_of(statistics) + FLOOR
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -85,6 +85,16 @@ def test_smoothness_is_in_parts_of_the_styles_grain_or_else_of_the_contents(
     assert losses["tv"].item() == pytest.approx(wanted.item(), rel=0.01)
 
 
+def test_without_a_content_weight_nothing_of_the_content_is_seen(settings, encoder):
+    alone = replace(settings, content_weight=0.0)
+    chance = torch.Generator().manual_seed(5)
+    content, other, style, image = (torch.rand(1, 3, 40, 64, generator=chance) for _ in range(4))
+    one, two = (
+        Objective(alone, encoder, seen, [style]).slope(image)[0] for seen in (content, other)
+    )
+    assert torch.equal(one, two)
+
+
 def test_the_style_loss_is_the_layers_mean_by_their_weights(settings, encoder):
     settings = replace(settings, layer_weights={"pixels": 4.0, "relu1_1": 0.0})
     losses = objective(settings, encoder).losses(torch.rand(1, 3, 40, 64))
