@@ -24,6 +24,11 @@ pytestmark = pytest.mark.browser
 NO_BROWSER = "left out: no Chromium; apt install chromium, or .venv/bin/playwright install --with-deps chromium"
 playwright = pytest.importorskip("playwright.sync_api", reason=NO_BROWSER)
 
+PATIENCE = (
+    90  # seconds until a wait on an effect has failed: a kernel imports PyTorch beside other tests
+)
+playwright.expect.set_options(timeout=1000 * PATIENCE)
+
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 DOWNLOAD_SECONDS = 300
 
@@ -130,6 +135,7 @@ def lab(browser, folder, tmp_path_factory):
 def notebook(browser, lab):
     """The page with the notebook, its cells run once."""
     page = browser.new_page(viewport={"width": 1366, "height": 1000})
+    page.set_default_timeout(1000 * PATIENCE)
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(f"{lab}/lab/tree/panel.ipynb")
     opened(page)
@@ -165,7 +171,7 @@ def until_it_answers(server, address, log, seconds=60):
 
 
 def opened(page):
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_function("document.querySelectorAll('.jp-Spinner').length === 0")
     assert page.evaluate(OPEN)
 
@@ -320,7 +326,7 @@ def test_a_reloaded_page_finds_the_run_going_on(page):
     stop(page)
 
 
-def until(page, holds, seconds=30):
+def until(page, holds, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come"
