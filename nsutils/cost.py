@@ -27,9 +27,7 @@ from nsutils.transfer import Step
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
 HOLES = 1.65  # memory taken for each byte of features that is held, for what lies between and what is passing
 LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
-MAPPED = (
-    1 << 25
-)  # bytes: what is larger goes back to the system when it is free, and leaves no holes
+MAPPED = 1 << 25  # bytes: what is larger goes back when it is free, and leaves no holes
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
@@ -118,11 +116,10 @@ class Cost:
         )
         if not self.points:
             self._try(min(FIRST, math.isqrt(sizes[0])), TRIED[1])
-        squares = (edge**2 for edge in LARGE)
-        for size in (*reversed(sizes), *(n for n in squares if n < sizes[-1])):
-            if size < NEAR * max(self.points):
-                continue
-            edge = math.isqrt(size)
+        squares = {edge**2 for edge in LARGE if edge**2 < sizes[-1]}
+        for edge in map(math.isqrt, sorted({*sizes, *squares}, reverse=True)):
+            if edge**2 < NEAR * max(self.points):
+                break
             room = (PATIENCE - (time.monotonic() - begun)) / self.step((edge, edge))
             if room - 1 >= TRIED[0]:  # the targets take nearly one
                 self._try(edge, min(TRIED[1], int(room - 1)))
