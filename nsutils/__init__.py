@@ -16,7 +16,7 @@ crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
 pieces       an image seen piece by piece
 regions      masks as weights of pixels
-measures     the statistics of an image in one octave, and its distances from goals
+measures     the statistics of an image in one octave, and its distances from the content
 objective    the targets and losses of one size
 sources      content and styles at the size of each scale
 optimizers   L-BFGS and Adam

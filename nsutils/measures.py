@@ -1,4 +1,4 @@
-"""What is measured of an image in one octave, whole or in pieces: statistics of style layers, distances from goals."""
+"""What is measured of an image in one octave, whole or in pieces: statistics for style, distances from the content."""
 
 import math
 from collections.abc import Callable, Iterable

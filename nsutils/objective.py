@@ -104,7 +104,7 @@ class Objective:
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
                 self.variation = partial(self.variation, guide=guide)
-            self.roughness = self.roughness_of(statistics) + FLOOR
+            self.roughness = self.roughness_of(statistics)
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""
@@ -136,7 +136,7 @@ class Objective:
         """
         settings = self.settings
         if settings.tv_form != "edges":
-            return self.variation(self.picture)
+            return self.variation(self.picture) + FLOOR
         if PIXELS in settings.style_layers and settings.style_statistic != "sliced":
             told = [style[PIXELS] for style in styles]
         else:

@@ -64,10 +64,10 @@ def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(
 
 @pytest.mark.parametrize("name", ["laplacian", "similarity"])
 def test_a_term_of_shape_holds_the_content(settings, encoder, name):
-    settings = replace(settings, style_weight=10.0, **SHAPES | {f"{name}_weight": 1e-6})
+    settings = replace(settings, style_weight=10.0, steps=24, **SHAPES | {f"{name}_weight": 1e-6})
     *_, loose = stylize(settings, encoder)
     *_, held = stylize(replace(settings, **{f"{name}_weight": 30.0}), encoder)
-    assert held.losses[name] < 0.7 * loose.losses[name]
+    assert held.losses[name] < 0.5 * loose.losses[name]
 
 
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])
