@@ -190,11 +190,11 @@ def reads(handle):
 
 
 def run(page):
-    """Presses Run and waits for the first steps; the last run's tiles are gone once it can be stopped."""
+    """Presses Run and waits for content, style and start; the last run's tiles are gone once it can be stopped."""
     button(page, "Run").click()
     playwright.expect(button(page, "Stop")).to_be_enabled()
     page.wait_for_function(
-        "document.querySelectorAll('.nsutils-panel .tile:not(.empty)').length >= 4"
+        "document.querySelectorAll('.nsutils-panel .tile:not(.empty)').length >= 3"
     )
 
 
