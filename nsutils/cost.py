@@ -25,9 +25,11 @@ from nsutils.sources import Shape, larger, scales
 from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
-HOLES = 1.65  # memory taken for each byte of features that is held, for what lies between and what is passing
-LIBRARIES, SMALL_HOLES = 60_000_000, 120_000_000  # bytes, for any picture that is not tiny
-MAPPED = 1 << 25  # bytes: what is larger goes back when it is free, and leaves no holes
+HELD = 1.1  # memory taken for each byte of features that is held, for what is passing and what lies between
+IN_PIECES = 1.8  # and where they are seen piece by piece, for the octaves that are seen whole
+LIBRARIES, HOLES = 40_000_000, 90_000_000  # bytes, for any picture that is not tiny
+MAPPED = 1 << 22  # bytes: what is larger goes back when it is free, and a step takes hardly longer
+SCARCE = 1 << 20  # and where memory is scarce
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
@@ -189,15 +191,15 @@ class Cost:
         kept = 12 * pixels * held[settings.optimizer] + LIBRARIES
         kept += pixels * sum(self.per_pixel(settings.content_layers, only=True))
         if whole and whole < pixels:
-            return int(kept + 1.2 * whole * sum(self.per_pixel(self.layers))), 0
+            return int(kept + IN_PIECES * whole * sum(self.per_pixel(self.layers))), 0
         features = [
             pixels * bytes_ / 4**octave
             for octave in range(settings.octaves)
             for bytes_ in self.per_pixel(self.layers)
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < MAPPED)
-        kept += HOLES * small + min(SMALL_HOLES, sum(features))
-        return int(kept), int(sum(features) - small)
+        kept += HELD * small + min(HOLES, sum(features))
+        return int(kept), int(HELD * (sum(features) - small))
 
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
@@ -210,9 +212,8 @@ class Cost:
             wanted.discard(name)
         if only:
             return [found[name] for name in layers]
-        widest = len(self.encoder.convolutions["relu1_1"].bias)
-        # the first layer padded, its gradient and its sum; the palette and the differences
-        return [*found.values(), *3 * [size * widest], 60]
+        features = [*found.values()]
+        return features + features[:1]  # the first layer's gradient, last on the way back
 
     def forecast(self, *choices: int | None) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise, or in such as are named."""

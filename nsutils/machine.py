@@ -9,7 +9,6 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup")
-AT_ONCE = 1 << 20  # bytes: what is larger goes back to the system as soon as it is free
 
 
 def free_memory(device: torch.device) -> int:
@@ -80,10 +79,13 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def save_memory() -> None:
-    """From now on large pieces of memory go back to the system at once: steps take longer, holes take no room."""
+def return_above(size: int) -> None:
+    """From now on pieces of memory of more than `size` bytes go back to the system at once, and leave no holes.
+
+    The smaller, the less is taken, and the longer a step.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
-        ctypes.CDLL(None).mallopt(-3, AT_ONCE)
+        ctypes.CDLL(None).mallopt(-3, size)
 
 
 def dismiss_helpers() -> None:

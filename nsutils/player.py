@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from nsutils import encoders, machine, pictures
-from nsutils.cost import Cost, Forecast, gigabytes
+from nsutils.cost import MAPPED, SCARCE, Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import circumstances, now
 from nsutils.run import Run
@@ -355,8 +355,7 @@ class Player:
         else:
             cost.probed()
         self.cost = cost  # other threads look at it
-        if self.whole:
-            machine.save_memory()
+        machine.return_above(SCARCE if self.whole else MAPPED)
         machine.give_back_memory()
         machine.forget_peak()
         self._before, self._took = machine.resident_memory(), {}

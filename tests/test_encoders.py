@@ -110,6 +110,24 @@ def test_padding_by_hand(encoder, padding):
     assert torch.allclose(encoder(image, ["relu1_2"])["relu1_2"], x, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", CHOICES["padding"])
+@pytest.mark.parametrize("shape", [(9, 11), (4, 6)])
+def test_the_way_back_to_the_image_is_that_of_plain_operations(encoder, padding, shape):
+    encoder.padding = padding
+    image = torch.rand(1, 3, *shape).requires_grad_()
+    features = encoder(image, ["relu1_1", "relu1_2", "relu2_1"]).values()
+    x, plain = (image - 0.5) / 0.25, []
+    for name, conv in list(encoder.convolutions.items())[:3]:
+        x = F.avg_pool2d(x, 2) if name == "relu2_1" else x
+        x = F.pad(x, (1, 1, 1, 1), mode=encoder.padding_at(name))
+        plain.append(x := F.conv2d(x, conv.weight, conv.bias).relu())
+    slopes = [
+        torch.autograd.grad(sum(layer.square().mean() for layer in layers), image)[0]
+        for layers in (features, plain)
+    ]
+    assert torch.allclose(*slopes, rtol=1e-4, atol=1e-6 * slopes[1].abs().max().item())
+
+
 def test_nothing_is_computed_beyond_the_deepest_layer_asked_for(encoder):
     encoder.convolutions["relu2_2"] = torch.nn.Identity()
     assert set(encoder(torch.rand(1, 3, 8, 8), ["relu1_2", "relu2_1"])) == {"relu1_2", "relu2_1"}
