@@ -28,8 +28,6 @@ from nsutils.transfer import Step
 HELD = 1.1  # memory taken for each byte of features that is held, for what is passing and what lies between
 IN_PIECES = 1.8  # and where they are seen piece by piece, for the octaves that are seen whole
 LIBRARIES, HOLES = 40_000_000, 90_000_000  # bytes, for any picture that is not tiny
-MAPPED = 1 << 22  # bytes: what is larger goes back when it is free, and a step takes hardly longer
-SCARCE = 1 << 20  # and where memory is scarce
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
@@ -197,7 +195,7 @@ class Cost:
             for octave in range(settings.octaves)
             for bytes_ in self.per_pixel(self.layers)
         ]
-        small = sum(bytes_ for bytes_ in features if bytes_ < MAPPED)
+        small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
         kept += HELD * small + min(HOLES, sum(features))
         return int(kept), int(HELD * (sum(features) - small))
 

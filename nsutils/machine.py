@@ -9,6 +9,8 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup")
+# Bytes: larger pieces of memory go back when they are free. A step takes hardly longer; where memory is scarce it does.
+MAPPED, SCARCE = 1 << 22, 1 << 20
 
 
 def free_memory(device: torch.device) -> int:
@@ -80,10 +82,7 @@ def give_back_memory() -> None:
 
 
 def return_above(size: int) -> None:
-    """From now on pieces of memory of more than `size` bytes go back to the system at once, and leave no holes.
-
-    The smaller, the less is taken, and the longer a step.
-    """
+    """From now on pieces of memory of more than `size` bytes go back to the system at once, and leave no holes."""
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
         ctypes.CDLL(None).mallopt(-3, size)
 

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from nsutils import encoders, machine, pictures
-from nsutils.cost import MAPPED, SCARCE, Cost, Forecast, gigabytes
+from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import circumstances, now
 from nsutils.run import Run
@@ -355,7 +355,6 @@ class Player:
         else:
             cost.probed()
         self.cost = cost  # other threads look at it
-        machine.return_above(SCARCE if self.whole else MAPPED)
         machine.give_back_memory()
         machine.forget_peak()
         self._before, self._took = machine.resident_memory(), {}

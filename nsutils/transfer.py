@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsutils import encoders, pictures
+from nsutils import encoders, machine, pictures
 from nsutils.descent import Descent, enlarged
 from nsutils.encoders import Encoder
 from nsutils.objective import Objective
@@ -65,6 +65,7 @@ def stylize(
     does not fit is not begun: the steps end before it. `weighed` is asked before each step for whether to find
     its gradient's shares, which takes about as long as two steps and changes no picture.
     """
+    machine.return_above(machine.SCARCE if whole else machine.MAPPED)
     encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings), None
     step = after or start(settings, encoder, sources)
