@@ -27,7 +27,7 @@ from nsutils.transfer import Step
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
 HELD = 1.1  # memory taken for each byte of features that is held, for what is passing and what lies between
 IN_PIECES = 1.8  # and where they are seen piece by piece, for the octaves that are seen whole
-LIBRARIES, HOLES = 40_000_000, 90_000_000  # bytes, for any picture that is not tiny
+LIBRARIES, HOLES = 40_000_000, 130_000_000  # bytes, for any picture that is not tiny
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
