@@ -52,6 +52,9 @@ class Objective:
     - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the
       style made as small, each counting half as much as the one before. So strokes and the swirls that
       they form are both compared, though no layer sees as far as a swirl;
+    - a layer that sees a picture in fewer places than `places_per_channel` for each of its channels counts less, in
+      proportion, in each octave: a covariance of C channels over fewer than C places tells where the style's things
+      stand rather than how it is painted, and would lay its sky and ground over a face;
     - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
       styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
@@ -87,8 +90,6 @@ class Objective:
         self.content_shares = portions(dict.fromkeys(settings.content_layers, 1.0))
         self.blend = list(shares(dict(enumerate(s.weight for s in settings.styles))).values())
         self.depth = min(settings.octaves, *(octaves_of(picture) for picture in (content, *styles)))
-        octaves = shares({n: 0.5**n for n in range(self.depth)})
-        self.octaves = torch.tensor([*octaves.values()], device=encoder.device)
         with torch.no_grad():
             self.picture = encoder.inward(content)
             self.content = seen(encoder, self.picture, settings.content_layers, whole)
@@ -100,11 +101,26 @@ class Objective:
             self.likeness = self.likeness_of(self.content)
             statistics = [self.statistics_of(style) for style in styles]
             self.style = self.targets(statistics)
+            self.octaves = {}
+            for layer, found in statistics[0].items():
+                counts = self.octave_counts(layer, found.shape[-2])
+                self.style_shares[layer] *= counts.sum().item()
+                self.octaves[layer] = counts / counts.sum()
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
                 self.variation = partial(self.variation, guide=guide)
             self.roughness = self.roughness_of(statistics)
+
+    def octave_counts(self, layer: str, channels: int) -> Tensor:
+        """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
+        height, width = self.picture.shape[-2:]
+        counts = shares({n: 0.5**n for n in range(self.depth)})
+        if needed := self.settings.places_per_channel * channels:
+            for n in counts:
+                places = math.prod(self.encoder.size_at(layer, (height >> n, width >> n)))
+                counts[n] *= min(1.0, max(1, places) / needed)
+        return torch.tensor([*counts.values()], device=self.encoder.device)
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""
@@ -200,7 +216,7 @@ class Objective:
         relative, losses = self.settings.relative, dict.fromkeys(self.settings.style_layers, 0.0)
         for blend, wanted, place in self.style:
             for layer, got in stacked(self.settings, octaves, place).items():
-                apart = self.octaves @ self.statistic.distance(got, wanted[layer], relative)
+                apart = self.octaves[layer] @ self.statistic.distance(got, wanted[layer], relative)
                 losses[layer] = losses[layer] + blend * apart
         return losses
 
@@ -211,7 +227,7 @@ class Objective:
         if name.startswith("content/"):
             share = self.content_shares[name.removeprefix("content/")]
             return Pull.apply(features, self.settings.content_weight * share)
-        share = self.octaves[octave].item() * self.style_shares[name]
+        share = self.octaves[name][octave].item() * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
     def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:

@@ -22,6 +22,7 @@ COMMON = {
     "layer_weights": {},
     "style_statistic": "gram",
     "octaves": 1,
+    "places_per_channel": 0.0,
     "tv_form": "squares",
     "relative": False,
     "reduction": "sum",

@@ -56,10 +56,12 @@ CHOICES = {
     "noise": ("normal", "uniform", "style", "mean"),
 }
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
-NEWER = {"preconditioned": False}  # on by default, but not in runs that are older
+# On by default, but not in runs that are older.
+NEWER = {"preconditioned": False, "places_per_channel": 0.0}
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
+    "places_per_channel",
     "learning_rate",
     *(
         "original_colors",
@@ -130,6 +132,7 @@ class Settings:
     layer_weights: Mapping[str, float] = field(default_factory=dict)
     style_statistic: str = "wasserstein"
     octaves: int = 2
+    places_per_channel: float = 1.0
     tv_weight: float = 0.05
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
@@ -317,6 +320,7 @@ SUBJECTS = {
         "same, compared one by one), gram, sliced (whole distributions along random directions), or "
         "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
+        "places_per_channel": "a layer that has fewer places than that for each of its channels counts less, in proportion: 0 never, 4 spares faces in small pictures",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",

@@ -133,6 +133,31 @@ def test_an_octave_is_the_loss_of_the_halved_image_and_counts_half(settings, enc
     assert losses(3)["content"] == one["content"]
 
 
+def test_a_layer_with_few_places_for_its_channels_counts_less_in_each_octave(settings, encoder):
+    chance = torch.Generator().manual_seed(0)
+    content, style, image = (torch.rand(1, 3, 64, 96, generator=chance) for _ in range(3))
+    layers = ("relu1_1", "relu2_1")
+
+    def losses(**changes):
+        changed = replace(settings, style_layers=layers, **changes)
+        return Objective(changed, encoder, content, [style]).losses(image)
+
+    def whole(layer, octave):
+        halved = [F.avg_pool2d(picture, 2**octave) for picture in (content, style, image)]
+        changed = replace(settings, style_layers=layers, octaves=1, places_per_channel=0.0)
+        return Objective(changed, encoder, halved[0], [halved[1]]).losses(halved[2])[layer]
+
+    channels = len(encoder.convolutions["relu2_1"].bias)
+    asked = 32 * 48 / channels  # as many as relu2_1 has in the first octave; in the second there are a quarter
+    assert len(encoder.convolutions["relu1_1"].bias) <= channels
+    found = losses(octaves=2, places_per_channel=asked)
+    first, second = whole("style/relu2_1", 0), whole("style/relu2_1", 1)
+    counted = (2 * first + second / 4) / 3
+    others = found["style/relu1_1"]
+    assert torch.isclose(found["style/relu2_1"], counted * 3 / 2.25, rtol=1e-4)
+    assert torch.isclose(found["style"], (others + counted) / 2, rtol=1e-4)
+
+
 @pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 @pytest.mark.parametrize("statistic", STYLE_STATISTICS)
 def test_steps_lower_the_total(settings, encoder, optimizer, statistic):
