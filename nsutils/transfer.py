@@ -63,7 +63,8 @@ def stylize(
     objective, for gradients of two objectives must not mix; Adam's may be carried over to a larger scale. No
     step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece. A scale that
     does not fit is not begun: the steps end before it. `weighed` is asked before each step for whether to find
-    its gradient's shares, which takes about as long as two steps and changes no picture.
+    its gradient's shares, which takes about as long as two steps and changes no picture. With GNU's malloc it sets for
+    the whole process from which size on freed memory goes back to the system (`machine.return_above`).
     """
     machine.return_above(machine.SCARCE if whole else machine.MAPPED)
     encoder = encoder or encoders.of(settings)

@@ -178,7 +178,8 @@ class Asked(widgets.VBox):
         c, s = self.controls, self.shares
         layers = widgets.VBox([c["style_layers"], c["content_layers"]])
         shapes = [c["laplacian_weight"], s["laplacian"], c["similarity_weight"], s["similarity"]]
-        faces = widgets.VBox([*shapes, c["tv_form"], c["protection"], c["mask_colors"]])
+        more = ("places_per_channel", "tv_form", "protection", "mask_colors")
+        faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [
             *(heading("Pictures"), self.content, self.styles),
             *(heading("For the next run"), self.preset, c["encoder"], c["size"]),

@@ -14,7 +14,8 @@ NAMED = {"description_width": "112px"}
 # What may be changed while a run plays.
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
-    *("laplacian_weight", "similarity_weight", "tv_form", "protection", "mask_colors"),
+    *("laplacian_weight", "similarity_weight", "places_per_channel", "tv_form"),
+    *("protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
 # What will be seen when a slider is moved.
@@ -28,6 +29,7 @@ TIPS = {
     "original_colors": "0: the style's colours; 1: those of your picture, in the style's strokes",
     "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
+    "places_per_channel": "right: faces and things keep their own light; left: the style's suns and skies come more",
     "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
@@ -48,9 +50,10 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
         return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
 
-    def share(name: str, words: str) -> widgets.FloatSlider:
+    def share(name: str, words: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
         asked, how = getattr(settings, name), {"continuous_update": False, "tooltip": tips[name]}
-        return widgets.FloatSlider(asked, max=1.0, step=0.05, description=words, **how, **slider)
+        most = max(most, asked)
+        return widgets.FloatSlider(asked, max=most, step=step, description=words, **how, **slider)
 
     return {
         "encoder": widgets.Dropdown(
@@ -68,6 +71,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "original_colors": share("original_colors", "Original colours"),
         "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
         "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
+        "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),
         "tv_form": widgets.Dropdown(
             options={
                 "everywhere": "squares" if settings.tv_form == "edges" else settings.tv_form,
