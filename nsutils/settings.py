@@ -320,8 +320,8 @@ SUBJECTS = {
         "same, compared one by one), gram, sliced (whole distributions along random directions), or "
         "wasserstein-plain (as crowsonkb's program computes it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
-        "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, 4 "
-        "spares faces in small pictures",
+        "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
+        "4 spares faces in small pictures",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",

@@ -148,9 +148,8 @@ def test_a_layer_with_few_places_for_its_channels_counts_less_in_each_octave(set
         return Objective(changed, encoder, halved[0], [halved[1]]).losses(halved[2])[layer]
 
     channels = len(encoder.convolutions["relu2_1"].bias)
-    asked = (
-        32 * 48 / channels
-    )  # as many as relu2_1 has in the first octave; in the second there are a quarter
+    # as many as relu2_1 has in the first octave; in the second there are a quarter
+    asked = 32 * 48 / channels
     assert len(encoder.convolutions["relu1_1"].bias) <= channels
     found = losses(octaves=2, places_per_channel=asked)
     first, second = whole("style/relu2_1", 0), whole("style/relu2_1", 1)
