@@ -54,8 +54,8 @@ class Objective:
       they form are both compared, though no layer sees as far as a swirl;
     - a layer that sees a picture in fewer places than `places_per_channel` for each of its channels counts less, in
       proportion, in each octave: a covariance of C channels over fewer than C places tells where the style's things
-      stand rather than how it is painted, and would lay its sky and ground over a face. The whole picture's places are counted, also where
-      a style has a place of its own;
+      stand rather than how it is painted, and would lay its sky and ground over a face. The whole picture's
+      places are counted, also where a style has a place of its own;
     - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
       styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
