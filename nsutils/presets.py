@@ -150,6 +150,7 @@ RECIPES = {
     },
     # What statistics can give of an animated film: its palette and smooth shading between clean edges.
     "film": {
+        "content_weight": 0.1,
         "style_layers": ("pixels", "relu2_1", "relu3_1", "relu4_1"),
         "laplacian_weight": 0.1,
         "laplacian_pools": (4, 8),

@@ -55,6 +55,11 @@ CHOICES = {
     "returned": ("last", "best", "average"),
     "noise": ("normal", "uniform", "style", "mean"),
 }
+# Each block's first, as Gatys et al. 2015 have it; of the blocks that know strokes the second as well.
+STYLE_LAYERS = (
+    *(PIXELS, "relu1_1", "relu1_2", "relu2_1", "relu2_2"),
+    *("relu3_1", "relu4_1", "relu5_1"),
+)
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
 NEWER = {"preconditioned": False, "places_per_channel": 0.0}
@@ -125,10 +130,10 @@ class Settings:
     padding: str = "reflect"
     feature_scale: float = 1.0
 
-    content_weight: float = 0.1
+    content_weight: float = 0.07
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
     style_weight: float = 1.0
-    style_layers: tuple[str, ...] = (PIXELS, "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    style_layers: tuple[str, ...] = STYLE_LAYERS
     layer_weights: Mapping[str, float] = field(default_factory=dict)
     style_statistic: str = "wasserstein"
     octaves: int = 2
