@@ -619,9 +619,10 @@ def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
     assert len(around.around) == 9 and not around.tiles.awaited, around.said.value
     tiles = list(around.tiles.tiles.values())
     assert len({shown(tile.children[0]).tobytes() for tile in tiles}) == 9
+    before = panel.settings
     tiles[0].children[1].click()
-    assert panel.settings.style_weight == pytest.approx(1 / FACTOR)
-    assert panel.settings.content_weight == pytest.approx(0.1 / FACTOR)
+    assert panel.settings.style_weight == pytest.approx(before.style_weight / FACTOR)
+    assert panel.settings.content_weight == pytest.approx(before.content_weight / FACTOR)
 
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
