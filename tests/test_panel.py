@@ -558,6 +558,8 @@ def test_layers_have_weights_and_sets_to_choose(playing):
     until(playing, lambda: playing.player.step.settings.layer_weights == {"relu1_1": 3.0})
     layers.chosen = layers.choices["Gatys"]
     assert playing.settings.style_layers == tuple(n for n in ENCODERS["slim"] if n.endswith("_1"))
+    layers.chosen = layers.choices["nsutils"]
+    assert playing.settings.style_layers == Settings.style_layers
     assert "24 pixels" in next(row["sight"] for row in layers.known if row["layer"] == "relu3_1")
 
 

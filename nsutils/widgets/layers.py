@@ -6,7 +6,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from nsutils.settings import PIXELS
+from nsutils.settings import PIXELS, STYLE_LAYERS
 
 # What a layer sees, by its block; pixels are the picture's own.
 SIGHTS = {
@@ -98,5 +98,5 @@ def choices(known: list[str], style: bool) -> dict[str, list[str]]:
         "fine": pixels + fine,
         "Gatys": firsts,
         "coarse": pixels + coarse,
-        "all": pixels + firsts,
+        "nsutils": [layer for layer in known if layer in STYLE_LAYERS],
     }
