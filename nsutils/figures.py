@@ -25,7 +25,7 @@ LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND = 12  # of a film, at most
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
 INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
-TERMS = ("content", "style", "tv", "laplacian", "similarity")
+TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
 
 

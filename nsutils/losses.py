@@ -18,6 +18,8 @@ FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 16  # pixels that are taken to float32 at once
+CELLS = 16  # along the long edge: how coarsely a layout is seen
+SLACK = 0.1  # in parts of the spread: below, colours of a layout may be off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
 SCALED, PLAIN = (8, 0.01), (12, 1.0)
@@ -364,6 +366,22 @@ def self_similarity(features: Tensor, most: int = 32) -> Tensor:
 def unlike(got: Tensor, wanted: Tensor) -> Tensor:
     """How far two self-similarities are apart: 0 equal, 1 as far as can be; the mean over columns."""
     return (got - wanted).abs().sum(0).mean() / 2
+
+
+def cells(image: Tensor) -> Tensor:
+    """The mean colours of rectangles, CELLS of them along the long edge: (N, C, h, w), the same for every size."""
+    height, width = image.shape[-2:]
+    parts = [max(1, round(CELLS * side / max(height, width))) for side in (height, width)]
+    return F.adaptive_avg_pool2d(image, parts)
+
+
+def displaced(got: Tensor, wanted: Tensor, spread: Tensor) -> Tensor:
+    """How far the colours of `cells` are apart, root mean squares in parts of a `spread`, the mean over the cells.
+
+    By sqrt(d^2 + SLACK^2) - SLACK: a few that are far off, as a style's sun, cost less than many that are a little.
+    """
+    apart = (got - wanted).square().mean(1) / spread.square()
+    return ((apart + SLACK**2).sqrt() - SLACK).mean()
 
 
 TOTAL_VARIATIONS = {

@@ -5,19 +5,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nsutils import pictures
+from nsutils import colours, pictures
 from nsutils.encoders import Encoder, stride_of
-from nsutils.losses import counted, self_similarity, squared_distance, statistic_of, unlike
+from nsutils.losses import (
+    centred,
+    counted,
+    raw_moments,
+    self_similarity,
+    squared_distance,
+    statistic_of,
+    unlike,
+)
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions, shrunk
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import Octaves, Target
 
 EVERYWHERE = Regions()
+PALETTE = "palette"  # beside the layers in a style's statistics: the raw moments of its `palette`
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -116,7 +126,7 @@ def stacked(settings: Settings, octaves: list[dict[str, Tensor]], place: int = 0
 def style_statistics(
     settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None = None
 ) -> Octaves:
-    """A style picture's statistics in so many octaves. Runs that share an encoder share them as well."""
+    """A style picture's statistics in so many octaves, with its PALETTE. Runs that share an encoder share them."""
     asked = [*made_with(settings, encoder).values(), divisible(settings)]
     picture = tuple(style.shape), pictures.sha256(style.cpu().numpy().tobytes())
 
@@ -126,7 +136,8 @@ def style_statistics(
 
     key = (*asked, *picture, str(style.device), count, whole)
     found = encoder.statistics.octaves(key, settings.style_layers, made)
-    return {layer: statistics.to(style.device) for layer, statistics in found.items()}
+    found = {layer: statistics.to(style.device) for layer, statistics in found.items()}
+    return found | {PALETTE: palettes(encoder, style, count, found.get(PIXELS))}
 
 
 @torch.no_grad()
@@ -162,6 +173,33 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
 def palette(image: Tensor) -> Tensor:
     """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
     return torch.cat((image, F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)), 1)
+
+
+def in_palette(
+    picture: Tensor, wanted: Tensor, least: float, where: Tensor | None = None
+) -> Tensor:
+    """The picture (1, 3, H, W), its colours' mean and covariance made those in the raw moments of a `palette`.
+
+    Linearly, and so that colours move as little as can be (`colours.symmetric`). Where they vary by less than `least`,
+    a variance, they are not spread as far as that. `where` (1, 1, H, W) weighs pixels.
+    """
+    own, other = (
+        centred(moments)[0, :3, :4].double().cpu().numpy()
+        for moments in (raw_moments(picture, weights=where), wanted)
+    )
+    flat = least * np.eye(3)
+    turn = colours.symmetric(own[:, 1:] + flat, other[:, 1:] + flat)
+    turn, mean, new = (torch.from_numpy(x).to(picture) for x in (turn, own[:, :1], other[:, :1]))
+    return (turn @ (picture.flatten(2) - mean) + new).view_as(picture)
+
+
+@torch.no_grad()
+def palettes(encoder: Encoder, style: Tensor, count: int, pixels: Tensor | None) -> Tensor:
+    """Raw moments of a style's `palette` in each octave, (octaves, 6, 7): those of the layer pixels, if it has such."""
+    if pixels is not None and pixels.shape[-1] == 1 + pixels.shape[-2]:
+        return pixels.clone()  # a file holds each of them
+    inward = encoder.inward(style)
+    return torch.cat([raw_moments(palette(F.avg_pool2d(inward, 2**n))) for n in range(count)])
 
 
 def grain(statistics: Tensor) -> Tensor:

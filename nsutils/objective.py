@@ -13,38 +13,42 @@ from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
     Pull,
+    cells,
+    displaced,
     full,
     laplacian,
     mean_square,
-    raw_moments,
     self_similarity,
     statistic_of,
 )
 from nsutils.measures import (
+    PALETTE,
     grain,
+    in_palette,
     made_with,
     measured,
     octaves_of,
-    palette,
     seen,
     stacked,
     style_statistics,
 )
 from nsutils.regions import Regions
-from nsutils.settings import PIXELS, Settings
+from nsutils.settings import Settings
 from nsutils.targets import Octaves, Target
 
 FINEST = 5e-4  # grain: a style with less is not smoothed more
+GREY = 1e-4  # variance of colours: those of a picture with less, as grey ones with noise, are hardly spread
 
 
 class Objective:
     """Losses of an image (1, 3, H, W) against a content picture of the same shape and styles of any.
 
-    total = content_weight * content + style_weight * style + tv_weight * tv + laplacian_weight * laplacian
-    + similarity_weight * similarity, where
+    total = content_weight * content + style_weight * style + tv_weight * tv + layout_weight * layout
+    + laplacian_weight * laplacian + similarity_weight * similarity, where
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
-      (Gatys et al. 2015, eq. 1);
+      (Gatys et al. 2015, eq. 1). Here and below the content is the picture as the style's palette would show it
+      (`content_colors`): else its own colours and the style's pull against each other everywhere;
     - style is the mean over style layers, by `layer_weights`, of the distance between the image's statistic
       and the style's, in parts of the latter (`nsutils.losses`; Gatys' eqs. 4 and 5 have Gram matrices and no
       division), several styles' statistics blended by their weights before. The picture's colours are a layer
@@ -58,11 +62,13 @@ class Objective:
       places are counted, also where a style has a place of its own;
     - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
       styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
+    - layout is how far the mean colours of cells, 16 along the long edge, are from the content's: each thing keeps
+      one colour, and a few cells are free for the style's suns (`nsutils.losses.displaced`);
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
       (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now.
-      Both are only computed where their weights are above 0.
+      The last three are only computed where their weights are above 0.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have
@@ -93,14 +99,18 @@ class Objective:
         self.depth = min(settings.octaves, *(octaves_of(picture) for picture in (content, *styles)))
         with torch.no_grad():
             self.picture = encoder.inward(content)
+            statistics = [self.statistics_of(style) for style in styles]
+            self.palettes = [found.pop(PALETTE)[:1] for found in statistics]
+            if settings.content_colors == "style" and settings.style_weight:
+                self.picture = self.coloured(self.picture)
             self.content = seen(encoder, self.picture, settings.content_layers, whole)
             self.spread = {
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
+            self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)
-            statistics = [self.statistics_of(style) for style in styles]
             self.style = self.targets(statistics)
             self.octaves = {}
             for layer, found in statistics[0].items():
@@ -111,7 +121,7 @@ class Objective:
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
                 self.variation = partial(self.variation, guide=guide)
-            self.roughness = self.roughness_of(statistics)
+            self.roughness = self.roughness_of(self.palettes)
 
     def octave_counts(self, layer: str, channels: int) -> Tensor:
         """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
@@ -122,6 +132,27 @@ class Objective:
                 places = math.prod(self.encoder.size_at(layer, (height >> n, width >> n)))
                 counts[n] *= min(1.0, max(1, places) / needed)
         return torch.tensor([*counts.values()], device=self.encoder.device)
+
+    def coloured(self, picture: Tensor) -> Tensor:
+        """The content as the styles' palettes would show it, each in its place; its own where it is protected."""
+        regions, shown, covered = self.regions, 0.0, 0.0
+        least = GREY * self.encoder.pixel_range**2
+        for share, found, place in self.of_places([{PALETTE: one} for one in self.palettes]):
+            where = regions.where[place]
+            part = share if where is None else share * where
+            shown = shown + part * in_palette(picture, found[PALETTE], least, where)
+            covered = covered + part
+        covered = torch.as_tensor(covered).to(picture)
+        shown = torch.where(covered > 0, shown / covered, picture)
+        shown = self.encoder.inward(self.encoder.outward(shown).clamp(0, 1))
+        return shown if regions.protected is None else shown.lerp(picture, regions.protected)
+
+    def layout_of(self, picture: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The content's colours in its cells, and the spread of all its colours, if that counts."""
+        if not self.settings.layout_weight or not self.settings.content_weight:
+            return None
+        spread = picture.var((-2, -1)).mean().sqrt() + FLOOR * self.encoder.pixel_range
+        return cells(picture), spread
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""
@@ -141,28 +172,19 @@ class Objective:
         """A style's statistics in each octave; a target's are there already."""
         if isinstance(style, Tensor):
             return style_statistics(self.settings, self.encoder, style, self.depth, self.whole)
-        found = style.octaves(made_with(self.settings, self.encoder), self.settings.style_layers)
-        return {
-            layer: known[: self.depth].to(self.encoder.device) for layer, known in found.items()
-        }
+        layers = (*self.settings.style_layers, PALETTE)
+        found = style.octaves(made_with(self.settings, self.encoder), layers)
+        return {layer: found[layer][: self.depth].to(self.encoder.device) for layer in layers}
 
-    def roughness_of(self, styles: list[Octaves]) -> Tensor:
-        """What total variation is told in parts of: the content's own, or between edges the grain of the styles.
-
-        That of the content where the styles' palettes are not known.
-        """
-        settings = self.settings
-        if settings.tv_form != "edges":
+    def roughness_of(self, palettes: list[Tensor]) -> Tensor:
+        """What total variation is told in parts of: the content's own, or between edges the grain of the styles."""
+        if self.settings.tv_form != "edges":
             return self.variation(self.picture) + FLOOR
-        if PIXELS in settings.style_layers and settings.style_statistic != "sliced":
-            told = [style[PIXELS] for style in styles]
-        else:
-            told = [raw_moments(palette(self.picture)) for _ in styles]
-        found = sum(share * grain(one) for share, one in zip(self.blend, told, strict=True))
+        found = sum(share * grain(one) for share, one in zip(self.blend, palettes, strict=True))
         return found.clamp_min(FINEST * self.encoder.pixel_range**2)
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:
-        """Unweighted losses: content, style, tv, laplacian and similarity if they count, then those of each layer.
+        """Unweighted losses: content, style, tv, layout, laplacian and similarity if they count, then the layers'.
 
         `shift` rolls the image, down and across, before the encoder sees it; the content likewise.
         """
@@ -201,6 +223,8 @@ class Objective:
     def shape_losses(self, image: Tensor, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those that hold the content's shapes, as far as they count."""
         losses = {}
+        if self.layout:
+            losses["layout"] = displaced(cells(image), *self.layout)
         if self.contours:
             apart = [
                 mean_square(laplacian(image, pool), contours, self.settings.relative).mean()
@@ -236,15 +260,21 @@ class Objective:
 
         The average of the styles that have no place of their own, or each style's own.
         """
-        weighted = list(zip(self.blend, styles, self.regions.places, strict=True))
         if self.settings.blend == "targets":
-            weighted = [
-                average([one for one in weighted if one[2] == place])
-                for place in dict.fromkeys(self.regions.places)
-            ]
+            weighted = self.of_places(styles)
+        else:
+            weighted = zip(self.blend, styles, self.regions.places, strict=True)
         return [
             (weight, {layer: self.statistic.ready(found) for layer, found in style.items()}, place)
             for weight, style, place in weighted
+        ]
+
+    def of_places(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:
+        """The share and the average of the styles of each place."""
+        weighted = list(zip(self.blend, styles, self.regions.places, strict=True))
+        return [
+            average([one for one in weighted if one[2] == place])
+            for place in dict.fromkeys(self.regions.places)
         ]
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
@@ -254,6 +284,7 @@ class Objective:
             settings.content_weight * losses["content"]
             + settings.style_weight * losses["style"]
             + settings.tv_weight * losses["tv"]
+            + settings.layout_weight * losses.get("layout", 0.0)
             + settings.laplacian_weight * losses.get("laplacian", 0.0)
             + settings.similarity_weight * losses.get("similarity", 0.0)
         )
@@ -284,6 +315,7 @@ class Objective:
         weights = {
             "content": settings.content_weight,
             "tv": settings.tv_weight,
+            "layout": settings.layout_weight,
             "laplacian": settings.laplacian_weight,
             "similarity": settings.similarity_weight,
         } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}

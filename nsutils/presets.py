@@ -18,6 +18,8 @@ COMMON = {
     "pooling_gain": False,
     "padding": "zeros",
     "content_layers": ("relu4_2",),
+    "content_colors": "own",
+    "layout_weight": 0.0,
     "style_layers": FIRST_LAYERS,
     "layer_weights": {},
     "style_statistic": "gram",

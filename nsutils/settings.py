@@ -42,6 +42,7 @@ CHOICES = {
     "rounding": ("nearest", "down", "factor-down"),
     "resampling": ("bicubic", "bilinear", "area"),
     "color_method": ("luminance", "cholesky", "pca", "symmetric"),
+    "content_colors": ("style", "own"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
     "pooling": ("average", "max", "l2"),
     "padding": ("reflect", "replicate", "zeros", "replicate-first"),
@@ -62,11 +63,16 @@ STYLE_LAYERS = (
 )
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
-NEWER = {"preconditioned": False, "places_per_channel": 0.0}
+NEWER = {
+    "preconditioned": False,
+    "places_per_channel": 0.0,
+    "content_colors": "own",
+    "layout_weight": 0.0,
+}
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
-    *("content_weight", "style_weight", "tv_weight", "laplacian_weight", "similarity_weight"),
-    "places_per_channel",
+    *("content_weight", "style_weight", "tv_weight", "layout_weight", "laplacian_weight"),
+    *("similarity_weight", "places_per_channel"),
     "learning_rate",
     *(
         "original_colors",
@@ -132,6 +138,8 @@ class Settings:
 
     content_weight: float = 0.07
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
+    content_colors: str = "style"
+    layout_weight: float = 0.06
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = STYLE_LAYERS
     layer_weights: Mapping[str, float] = field(default_factory=dict)
@@ -318,6 +326,8 @@ SUBJECTS = {
     "losses": {
         "content_weight": "how much the content picture holds",
         "content_layers": "layers whose features keep the content",
+        "content_colors": "the content is held against as the style's palette would show it, or in its own colours",
+        "layout_weight": "how much the content's broad colours stay in their places, against patches across things",
         "style_weight": "how much the style pulls",
         "style_layers": "layers whose statistics are the style; pixels is the palette",
         "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",

@@ -80,7 +80,7 @@ def test_a_rolled_picture_has_the_same_losses_but_for_its_borders(settings, enco
 def test_a_rolled_content_still_has_no_content_loss(settings, encoder):
     content, styles = Sources(settings).at((40, 64), encoder.device)
     made = Objective(settings, encoder, content, styles)
-    assert made.losses(content, (7, 13))["content"] < 1e-9
+    assert made.losses(made.picture, (7, 13))["content"] < 1e-9
 
 
 def test_normalized_gradients_have_their_weights_as_length(settings, encoder):

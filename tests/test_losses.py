@@ -1,11 +1,14 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nsutils.losses import (
     SCALED,
     STYLE_STATISTICS,
     RootTrace,
+    cells,
     centred,
+    displaced,
     gram,
     laplacian,
     moments_distance,
@@ -123,6 +126,21 @@ def test_the_laplacian_is_nought_on_a_slope_and_the_kernel_on_a_point():
     point = torch.zeros(1, 3, 5, 5)
     point[0, 1, 2, 2] = 1
     assert laplacian(point, 1)[0, 0, 1:-1, 1:-1].tolist() == [[0, -1, 0], [-1, 4, -1], [0, -1, 0]]
+
+
+def test_a_layout_is_the_same_at_every_size():
+    small = torch.rand(1, 3, 48, 64)
+    large = F.interpolate(small, scale_factor=3)
+    assert cells(small).shape == (1, 3, 12, 16)
+    assert torch.allclose(cells(large), cells(small), atol=1e-6)
+
+
+def test_few_cells_that_are_far_off_cost_less_than_many_that_are_a_little():
+    wanted, spread = torch.zeros(1, 3, 8, 8), torch.tensor(0.2)
+    few, many = wanted.clone(), torch.full_like(wanted, 0.1)
+    few[..., :4, :4] = 0.2  # as much in squares
+    assert displaced(wanted, wanted, spread) == 0
+    assert displaced(few, wanted, spread) < 0.7 * displaced(many, wanted, spread)
 
 
 def test_self_similarity_knows_likeness_and_not_brightness():

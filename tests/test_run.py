@@ -71,7 +71,7 @@ def test_metrics_have_a_row_a_step_with_the_columns_that_scripts_rely_on(run, se
     losses = [step.losses for step in Player(run, encoder)]
     header = (run.folder / "metrics.csv").read_text().splitlines()[0]
     assert header == (
-        "step,seconds,scale,total,content,style,tv,content/relu2_2,style/pixels,style/relu1_1,style/relu2_1"
+        "step,seconds,scale,total,content,style,tv,layout,content/relu2_2,style/pixels,style/relu1_1,style/relu2_1"
     )
     rows = run.metrics
     assert [row["step"] for row in rows] == list(range(1, 13))

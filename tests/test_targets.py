@@ -47,7 +47,7 @@ def test_a_file_and_a_picture_blend(saved, settings, encoder):
         ({"style_statistic": "gram"}, "made with style_statistic wasserstein, and not gram"),
         (
             {"style_layers": ("relu2_2",)},
-            "no layer 'relu2_2' in .*; there are pixels",
+            "no layer 'relu2_2' in .*; there are palette, pixels",
         ),
         ({"init": "style"}, "no picture"),
         ({"init": "noise", "noise": "style"}, "no picture"),

@@ -10,6 +10,7 @@ from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
 from nsutils.losses import STYLE_STATISTICS, smooth_between_edges
 from nsutils.objective import Objective
+from nsutils.regions import Regions
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
 from nsutils.transfer import start
@@ -19,7 +20,7 @@ SHAPES = {
     "laplacian_pools": (1, 4),
     "similarity_weight": 3.0,
 }
-TERMS = ("content", "style", "tv", "laplacian", "similarity")
+TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 
 
 def resized(path, shape):
@@ -36,7 +37,7 @@ def objective(settings, encoder):
 def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(
     settings, encoder, statistic, least
 ):
-    settings = replace(settings, style_statistic=statistic)
+    settings = replace(settings, style_statistic=statistic, content_colors="own")
     sources = Sources(settings)
     content, (style,) = sources.at((40, 64), encoder.device)
     made = Objective(settings, encoder, content, [style])
@@ -45,7 +46,7 @@ def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(
 
 
 def test_total_is_the_weighted_sum(settings, encoder):
-    weights = dict(zip(TERMS, (2.0, 3.0, 5.0, 7.0, 11.0), strict=True))
+    weights = dict(zip(TERMS, (2.0, 3.0, 5.0, 7.0, 11.0, 13.0), strict=True))
     settings = replace(settings, **{f"{name}_weight": weight for name, weight in weights.items()})
     made = objective(settings, encoder)
     losses = made.losses(torch.rand(1, 3, 40, 64))
@@ -54,33 +55,85 @@ def test_total_is_the_weighted_sum(settings, encoder):
 
 
 def test_terms_of_shape_are_part_of_the_total_and_nought_for_the_content_itself(settings, encoder):
-    settings = replace(settings, steps=1, scale_steps=(), **SHAPES)
+    settings = replace(settings, steps=1, scale_steps=(), content_colors="own", **SHAPES)
     (step,) = stylize(settings, encoder)
-    assert step.losses["laplacian"] == 0 and step.losses["similarity"] == pytest.approx(0, abs=1e-6)
+    assert step.losses["layout"] == step.losses["laplacian"] == 0
+    assert step.losses["similarity"] == pytest.approx(0, abs=1e-6)
     (step,) = stylize(replace(settings, init="noise"), encoder)
     parts = [getattr(settings, f"{name}_weight") * step.losses[name] for name in TERMS]
     assert min(parts) > 0 and sum(parts) == pytest.approx(step.losses["total"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["laplacian", "similarity"])
+@pytest.mark.parametrize("name", ["layout", "laplacian", "similarity"])
 def test_a_term_of_shape_holds_the_content(settings, encoder, name):
-    settings = replace(settings, style_weight=10.0, steps=24, **SHAPES | {f"{name}_weight": 1e-6})
+    settings = replace(settings, style_weight=10.0, steps=24, content_colors="own")
+    settings = replace(settings, **SHAPES | {f"{name}_weight": 1e-6})
     *_, loose = stylize(settings, encoder)
     *_, held = stylize(replace(settings, **{f"{name}_weight": 30.0}), encoder)
     assert held.losses[name] < 0.5 * loose.losses[name]
 
 
+def correlated(size, seed):
+    """Colours (1, 3, *size) that vary together, well within black and white."""
+    chance = torch.Generator().manual_seed(seed)
+    mix = torch.rand(3, 3, generator=chance)
+    found = torch.rand(1, 3, *size, generator=chance).flatten(2)
+    return 0.3 + 0.15 * (mix @ found).view(1, 3, *size)
+
+
+def moments_of(picture):
+    return picture.flatten(2)[0].mean(1), picture.flatten(2)[0].cov(correction=0)
+
+
+def test_the_content_is_held_against_in_the_styles_palette(settings, encoder, tmp_path):
+    content, style = correlated((40, 64), 1), correlated((48, 48), 2)
+    shown = Objective(settings, encoder, content, [style]).picture
+    for found, wanted in zip(moments_of(shown), moments_of(style), strict=True):
+        assert torch.allclose(found, wanted, atol=5e-4)
+    own = replace(settings, content_colors="own")
+    assert torch.equal(Objective(own, encoder, content, [style]).picture, content)
+    # without the palette among the layers the picture itself tells it
+    layers = replace(settings, style_layers=("relu1_1",), style_statistic="gram")
+    assert torch.allclose(Objective(layers, encoder, content, [style]).picture, shown, atol=1e-5)
+
+
+def test_each_part_of_the_content_has_the_palette_of_the_style_there(settings, encoder):
+    content, *styles = (correlated((40, 64), seed) for seed in (1, 2, 3))
+    left = torch.zeros(1, 1, 40, 64)
+    left[..., :32] = 1
+    regions = Regions(where=(left, 1 - left))
+    both = replace(settings, styles=("a.png", "b.png"))
+    shown = Objective(both, encoder, content, styles, regions=regions).picture
+    for half, style in zip(shown.chunk(2, -1), styles, strict=True):
+        for found, wanted in zip(moments_of(half), moments_of(style), strict=True):
+            assert torch.allclose(found, wanted, atol=5e-4)
+    regions = Regions(protected=left, where=(None,))
+    shown = Objective(settings, encoder, content, styles[:1], regions=regions).picture
+    assert torch.equal(shown[..., :32], content[..., :32])
+    assert not torch.allclose(shown[..., 32:], content[..., 32:], atol=0.01)
+
+
+def test_a_layout_holds_broad_colours_and_not_what_lies_in_them(settings, encoder):
+    content, style = correlated((64, 64), 1), correlated((64, 64), 2)
+    made = Objective(settings, encoder, content, [style])
+    light, strokes = made.picture.clone(), made.picture.clone()
+    light[..., :32, :] += 0.1
+    strokes[..., ::2] += 0.1
+    strokes[..., 1::2] -= 0.1
+    assert made.losses(made.picture)["layout"] == 0
+    assert made.losses(strokes)["layout"] < 1e-3 * made.losses(light)["layout"]
+    without = Objective(replace(settings, layout_weight=0.0), encoder, content, [style])
+    assert "layout" not in without.losses(content)
+
+
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])
-def test_smoothness_is_in_parts_of_the_styles_grain_or_else_of_the_contents(
-    settings, encoder, statistic
-):
+def test_smoothness_is_in_parts_of_the_styles_grain(settings, encoder, statistic):
     chance = torch.Generator().manual_seed(4)
     content, style, image = (torch.rand(1, 3, 40, 64, generator=chance) for _ in range(3))
     style = style / 2
-    told = content if statistic == "sliced" else style
-    near = F.avg_pool2d(told, 5, 1, 2, count_include_pad=False)
-    wanted = smooth_between_edges(image, content) / (told - near).square().mean()
-    settings = replace(settings, style_statistic=statistic)
+    near = F.avg_pool2d(style, 5, 1, 2, count_include_pad=False)
+    wanted = smooth_between_edges(image, content) / (style - near).square().mean()
+    settings = replace(settings, style_statistic=statistic, content_colors="own")
     losses = Objective(settings, encoder, content, [style]).losses(image)
     assert losses["tv"].item() == pytest.approx(wanted.item(), rel=0.01)
 
@@ -214,7 +267,7 @@ def test_steering_takes_effect_in_the_next_step_with_a_fresh_memory(settings, en
     losses = after.losses
     assert after.settings == steered
     assert after.number == 6
-    weights = {name: getattr(steered, f"{name}_weight") for name in ("content", "style", "tv")}
+    weights = {name: getattr(steered, f"{name}_weight") for name in TERMS if name in losses}
     assert losses["total"] == pytest.approx(sum(w * losses[name] for name, w in weights.items()))
     *_, last = steps
     assert last.losses["total"] < losses["total"]

@@ -22,6 +22,7 @@ TERMS = {
     "content": "Content",
     "style": "Style",
     "tv": "Total variation",
+    "layout": "Layout",
     "laplacian": "Contours",
     "similarity": "Likeness",
 }
@@ -177,7 +178,8 @@ class Asked(widgets.VBox):
     def _lay_out(self) -> None:
         c, s = self.controls, self.shares
         layers = widgets.VBox([c["style_layers"], c["content_layers"]])
-        shapes = [c["laplacian_weight"], s["laplacian"], c["similarity_weight"], s["similarity"]]
+        terms = ("layout", "laplacian", "similarity")
+        shapes = [part for term in terms for part in (c[f"{term}_weight"], s[term])]
         more = ("places_per_channel", "tv_form", "protection", "mask_colors")
         faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [

@@ -14,7 +14,7 @@ NAMED = {"description_width": "112px"}
 # What may be changed while a run plays.
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
-    *("laplacian_weight", "similarity_weight", "places_per_channel", "tv_form"),
+    *("layout_weight", "laplacian_weight", "similarity_weight", "places_per_channel", "tv_form"),
     *("protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
@@ -27,6 +27,7 @@ TIPS = {
     "content_weight": "right: your picture's shapes hold more firmly; left: the style may bend them",
     "tv_weight": "right: smoother, without grain; left: crisp, but noise may stay",
     "original_colors": "0: the style's colours; 1: those of your picture, in the style's strokes",
+    "layout_weight": "right: each thing keeps one colour; left: the style's colours may lie across things",
     "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
     "places_per_channel": "right: faces and things keep their own light; left: the style's suns and skies come more",
@@ -69,6 +70,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "content_weight": weight("content_weight", "Content weight", -4, 1),
         "tv_weight": weight("tv_weight", "Total variation", -6, 0),
         "original_colors": share("original_colors", "Original colours"),
+        "layout_weight": weight("layout_weight", "Layout", -3, 1),
         "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
         "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
         "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),

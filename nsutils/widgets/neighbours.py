@@ -22,10 +22,13 @@ WEIGHTS = {
     "Style weight": "style_weight",
     "Content weight": "content_weight",
     "Total variation": "tv_weight",
+    "Layout": "layout_weight",
     "Contours": "laplacian_weight",
     "Likeness": "similarity_weight",
 }
-SMALLEST = {"tv_weight": 0.05, "laplacian_weight": 0.05, "similarity_weight": 0.05}
+SMALLEST = {
+    name: 0.05 for name in ("tv_weight", "layout_weight", "laplacian_weight", "similarity_weight")
+}
 
 
 class Neighbours(widgets.VBox):
