@@ -19,7 +19,7 @@ RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 16  # pixels that are taken to float32 at once
 CELLS = 16  # along the long edge: how coarsely a layout is seen
-SLACK = 0.1  # in parts of the spread: below, colours of a layout may be off for nearly nothing
+SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
 SCALED, PLAIN = (8, 0.01), (12, 1.0)
@@ -375,13 +375,23 @@ def cells(image: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(image, parts)
 
 
-def displaced(got: Tensor, wanted: Tensor, spread: Tensor) -> Tensor:
-    """How far the colours of `cells` are apart, root mean squares in parts of a `spread`, the mean over the cells.
+def busy(image: Tensor) -> Tensor:
+    """How much each of the `cells` has in it, (N, h, w), with the sum 1: little where it is flat.
+
+    By d^2 / (d^2 + k^2), d the deviation of the colours in a cell and k the mean of it over the cells.
+    """
+    varied = (cells(image.square()) - cells(image).square()).clamp_min(0).mean(1)
+    found = varied / (varied + varied.sqrt().mean().square() + 1e-12)
+    return found / (found.sum() + 1e-12)
+
+
+def displaced(got: Tensor, wanted: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
+    """How far the colours of `cells` are apart, in parts of a `spread`; the mean by `weights` (N, h, w), their sum 1.
 
     By sqrt(d^2 + SLACK^2) - SLACK: a few that are far off, as a style's sun, cost less than many that are a little.
     """
     apart = (got - wanted).square().mean(1) / spread.square()
-    return ((apart + SLACK**2).sqrt() - SLACK).mean()
+    return (weights * ((apart + SLACK**2).sqrt() - SLACK)).sum()
 
 
 TOTAL_VARIATIONS = {

@@ -13,6 +13,7 @@ from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
     Pull,
+    busy,
     cells,
     displaced,
     full,
@@ -47,8 +48,7 @@ class Objective:
     + laplacian_weight * laplacian + similarity_weight * similarity, where
 
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
-      (Gatys et al. 2015, eq. 1). Here and below the content is the picture as the style's palette would show it
-      (`content_colors`): else its own colours and the style's pull against each other everywhere;
+      (Gatys et al. 2015, eq. 1);
     - style is the mean over style layers, by `layer_weights`, of the distance between the image's statistic
       and the style's, in parts of the latter (`nsutils.losses`; Gatys' eqs. 4 and 5 have Gram matrices and no
       division), several styles' statistics blended by their weights before. The picture's colours are a layer
@@ -62,8 +62,9 @@ class Objective:
       places are counted, also where a style has a place of its own;
     - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
       styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
-    - layout is how far the mean colours of cells, 16 along the long edge, are from the content's: each thing keeps
-      one colour, and a few cells are free for the style's suns (`nsutils.losses.displaced`);
+    - layout is how far the mean colours of cells, 16 along the long edge, are from the content's as the styles'
+      palettes would show it, in parts of the deviation of its colours. Cells in which the content is flat hardly
+      count: a face keeps one colour, and a sky is free for the style's suns (`nsutils.losses.displaced`);
     - laplacian is the mean over `laplacian_pools` of |L x - L c|^2 / |L c|^2, L the second derivative of the
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
@@ -101,8 +102,6 @@ class Objective:
             self.picture = encoder.inward(content)
             statistics = [self.statistics_of(style) for style in styles]
             self.palettes = [found.pop(PALETTE)[:1] for found in statistics]
-            if settings.content_colors == "style" and settings.style_weight:
-                self.picture = self.coloured(self.picture)
             self.content = seen(encoder, self.picture, settings.content_layers, whole)
             self.spread = {
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
@@ -147,12 +146,14 @@ class Objective:
         shown = self.encoder.inward(self.encoder.outward(shown).clamp(0, 1))
         return shown if regions.protected is None else shown.lerp(picture, regions.protected)
 
-    def layout_of(self, picture: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The content's colours in its cells, and the spread of all its colours, if that counts."""
-        if not self.settings.layout_weight or not self.settings.content_weight:
+    def layout_of(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The colours that the content's cells shall have, how much each counts, and their spread, if that counts."""
+        settings = self.settings
+        if not settings.layout_weight or not settings.content_weight:
             return None
-        spread = picture.var((-2, -1)).mean().sqrt() + FLOOR * self.encoder.pixel_range
-        return cells(picture), spread
+        shown = self.coloured(picture) if settings.style_weight else picture
+        spread = shown.var((-2, -1)).mean().sqrt() + FLOOR * self.encoder.pixel_range
+        return cells(shown), busy(shown), spread
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""

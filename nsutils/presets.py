@@ -18,7 +18,6 @@ COMMON = {
     "pooling_gain": False,
     "padding": "zeros",
     "content_layers": ("relu4_2",),
-    "content_colors": "own",
     "layout_weight": 0.0,
     "style_layers": FIRST_LAYERS,
     "layer_weights": {},

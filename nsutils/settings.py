@@ -42,7 +42,6 @@ CHOICES = {
     "rounding": ("nearest", "down", "factor-down"),
     "resampling": ("bicubic", "bilinear", "area"),
     "color_method": ("luminance", "cholesky", "pca", "symmetric"),
-    "content_colors": ("style", "own"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
     "pooling": ("average", "max", "l2"),
     "padding": ("reflect", "replicate", "zeros", "replicate-first"),
@@ -63,12 +62,7 @@ STYLE_LAYERS = (
 )
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
-NEWER = {
-    "preconditioned": False,
-    "places_per_channel": 0.0,
-    "content_colors": "own",
-    "layout_weight": 0.0,
-}
+NEWER = {"preconditioned": False, "places_per_channel": 0.0, "layout_weight": 0.0}
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "layout_weight", "laplacian_weight"),
@@ -138,8 +132,6 @@ class Settings:
 
     content_weight: float = 0.07
     content_layers: tuple[str, ...] = ("relu2_2", "relu4_2")
-    content_colors: str = "style"
-    layout_weight: float = 0.06
     style_weight: float = 1.0
     style_layers: tuple[str, ...] = STYLE_LAYERS
     layer_weights: Mapping[str, float] = field(default_factory=dict)
@@ -147,6 +139,7 @@ class Settings:
     octaves: int = 2
     places_per_channel: float = 1.0
     tv_weight: float = 0.05
+    layout_weight: float = 0.06
     laplacian_weight: float = 0.0
     laplacian_pools: tuple[int, ...] = (4,)
     similarity_weight: float = 0.0
@@ -326,8 +319,6 @@ SUBJECTS = {
     "losses": {
         "content_weight": "how much the content picture holds",
         "content_layers": "layers whose features keep the content",
-        "content_colors": "the content is held against as the style's palette would show it, or in its own colours",
-        "layout_weight": "how much the content's broad colours stay in their places, against patches across things",
         "style_weight": "how much the style pulls",
         "style_layers": "layers whose statistics are the style; pixels is the palette",
         "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
@@ -338,6 +329,8 @@ SUBJECTS = {
         "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
         "4 spares faces in small pictures",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
+        "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
+        "across a face; what is flat in the content, as a sky, is left free",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",

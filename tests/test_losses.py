@@ -6,6 +6,7 @@ from nsutils.losses import (
     SCALED,
     STYLE_STATISTICS,
     RootTrace,
+    busy,
     cells,
     centred,
     displaced,
@@ -133,14 +134,25 @@ def test_a_layout_is_the_same_at_every_size():
     large = F.interpolate(small, scale_factor=3)
     assert cells(small).shape == (1, 3, 12, 16)
     assert torch.allclose(cells(large), cells(small), atol=1e-6)
+    assert torch.allclose(busy(large), busy(small), atol=1e-6)
+
+
+def test_what_is_busy_counts_and_what_is_flat_does_not():
+    x = torch.full((1, 3, 64, 64), 0.5)
+    x[..., 32:, :] = torch.rand(1, 3, 32, 64)
+    found = busy(x)
+    assert found.sum().item() == pytest.approx(1) and found[:, :8].max() < 1e-6
+    assert found[:, 8:].min() > 0.5 * found.max()
+    assert busy(torch.ones(1, 3, 64, 64)).abs().max() < 1e-3
 
 
 def test_few_cells_that_are_far_off_cost_less_than_many_that_are_a_little():
-    wanted, spread = torch.zeros(1, 3, 8, 8), torch.tensor(0.2)
+    weights, spread = torch.full((1, 8, 8), 1 / 64), torch.tensor(0.2)
+    wanted = torch.zeros(1, 3, 8, 8)
     few, many = wanted.clone(), torch.full_like(wanted, 0.1)
     few[..., :4, :4] = 0.2  # as much in squares
-    assert displaced(wanted, wanted, spread) == 0
-    assert displaced(few, wanted, spread) < 0.7 * displaced(many, wanted, spread)
+    assert displaced(wanted, wanted, weights, spread) == 0
+    assert displaced(few, wanted, weights, spread) < 0.7 * displaced(many, wanted, weights, spread)
 
 
 def test_self_similarity_knows_likeness_and_not_brightness():
