@@ -24,10 +24,10 @@ from nsutils.losses import (
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions, shrunk
 from nsutils.settings import PIXELS, Settings
-from nsutils.targets import Octaves, Target
+from nsutils.targets import PALETTE, Octaves, Target, told_by
 
 EVERYWHERE = Regions()
-PALETTE = "palette"  # beside the layers in a style's statistics: the raw moments of its `palette`
+NEAR = 2  # pixels: how far the neighbourhoods of a `palette` reach
 THINNEST = 32  # pixels: the short edge that the deepest layer needs
 
 
@@ -87,7 +87,7 @@ def measured(
 
     if not whole or math.prod(size) <= whole or not divisible(settings):
         return measure(octave)
-    return summed(octave, measure, pieces(size, whole, encoder.reach(names)))
+    return summed(octave, measure, pieces(size, whole, max(NEAR, encoder.reach(names))))
 
 
 def keyed(layer: str, place: int) -> str:
@@ -137,7 +137,10 @@ def style_statistics(
     key = (*asked, *picture, str(style.device), count, whole)
     found = encoder.statistics.octaves(key, settings.style_layers, made)
     found = {layer: statistics.to(style.device) for layer, statistics in found.items()}
-    return found | {PALETTE: palettes(encoder, style, count, found.get(PIXELS))}
+    if not told_by(found.get(PIXELS)):
+        alone = replace(settings, style_layers=(PIXELS,), style_statistic="moments")
+        return found | {PALETTE: style_statistics(alone, encoder, style, count, whole)[PIXELS]}
+    return found | {PALETTE: found[PIXELS].clone()}  # a file holds each of them
 
 
 @torch.no_grad()
@@ -172,7 +175,8 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
 
 def palette(image: Tensor) -> Tensor:
     """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
-    return torch.cat((image, F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)), 1)
+    near = F.avg_pool2d(image, 2 * NEAR + 1, 1, NEAR, count_include_pad=False)
+    return torch.cat((image, near), 1)
 
 
 def in_palette(
@@ -191,15 +195,6 @@ def in_palette(
     turn = colours.symmetric(own[:, 1:] + flat, other[:, 1:] + flat)
     turn, mean, new = (torch.from_numpy(x).to(picture) for x in (turn, own[:, :1], other[:, :1]))
     return (turn @ (picture.flatten(2) - mean) + new).view_as(picture)
-
-
-@torch.no_grad()
-def palettes(encoder: Encoder, style: Tensor, count: int, pixels: Tensor | None) -> Tensor:
-    """Raw moments of a style's `palette` in each octave, (octaves, 6, 7): those of the layer pixels, if it has such."""
-    if pixels is not None and pixels.shape[-1] == 1 + pixels.shape[-2]:
-        return pixels.clone()  # a file holds each of them
-    inward = encoder.inward(style)
-    return torch.cat([raw_moments(palette(F.avg_pool2d(inward, 2**n))) for n in range(count)])
 
 
 def grain(statistics: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from nsutils.losses import (
     statistic_of,
 )
 from nsutils.measures import (
-    PALETTE,
     grain,
     in_palette,
     made_with,
@@ -35,7 +34,7 @@ from nsutils.measures import (
 )
 from nsutils.regions import Regions
 from nsutils.settings import Settings
-from nsutils.targets import Octaves, Target
+from nsutils.targets import PALETTE, Octaves, Target
 
 FINEST = 5e-4  # grain: a style with less is not smoothed more
 GREY = 1e-4  # variance of colours: those of a picture with less, as grey ones with noise, are hardly spread
@@ -120,7 +119,7 @@ class Objective:
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
                 self.variation = partial(self.variation, guide=guide)
-            self.roughness = self.roughness_of(self.palettes)
+            self.roughness = self.roughness_of()
 
     def octave_counts(self, layer: str, channels: int) -> Tensor:
         """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
@@ -177,11 +176,13 @@ class Objective:
         found = style.octaves(made_with(self.settings, self.encoder), layers)
         return {layer: found[layer][: self.depth].to(self.encoder.device) for layer in layers}
 
-    def roughness_of(self, palettes: list[Tensor]) -> Tensor:
+    def roughness_of(self) -> Tensor:
         """What total variation is told in parts of: the content's own, or between edges the grain of the styles."""
         if self.settings.tv_form != "edges":
             return self.variation(self.picture) + FLOOR
-        found = sum(share * grain(one) for share, one in zip(self.blend, palettes, strict=True))
+        found = sum(
+            share * grain(one) for share, one in zip(self.blend, self.palettes, strict=True)
+        )
         return found.clamp_min(FINEST * self.encoder.pixel_range**2)
 
     def losses(self, image: Tensor, shift: tuple[int, int] = (0, 0)) -> dict[str, Tensor]:

@@ -15,8 +15,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nsutils import pictures
+from nsutils.settings import PIXELS
 
 SUFFIX = ".safetensors"
+PALETTE = (
+    "palette"  # beside the layers in a style's statistics: the raw moments of `measures.palette`
+)
 FAR = 1.4  # how much larger or smaller a target may be than what is asked for
 SMALL = 256  # pixels: the long edge of the picture inside, which is there to be looked at
 REMEMBERED = 96  # statistics of a layer: four styles' at four scales and six layers
@@ -47,6 +51,11 @@ class Target:
                 for key in sorted(file.keys()):
                     edge, layer = key.split("/")
                     sizes.setdefault(int(edge), {})[layer] = file.get_tensor(key)
+            for (
+                octaves
+            ) in sizes.values():  # in older files it is the layer pixels alone, or not known
+                if PALETTE not in octaves and told_by(octaves.get(PIXELS)):
+                    octaves[PALETTE] = octaves[PIXELS]
             made_with = dict(json.loads(facts["made_with"]))
             picture = small_picture(facts["picture"])
             layers = {(*octaves,) for octaves in sizes.values()}
@@ -110,7 +119,7 @@ class Target:
         for layer in layers:
             if layer not in octaves:
                 raise ValueError(
-                    f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves)}"
+                    f"no layer {layer!r} in {self.name!r}; there are {', '.join(octaves)}; make it again for others"
                 )
         return octaves
 
@@ -153,6 +162,11 @@ class Known:
 
     def _file(self, key: tuple) -> Path:
         return self.folder / pictures.sha256(repr((self.maker, key)).encode())[:16]
+
+
+def told_by(pixels: Tensor | None) -> bool:
+    """Whether the statistics of the layer pixels, if there are any, are the raw moments of a palette, (n, 6, 7)."""
+    return pixels is not None and pixels.shape[-1] == 1 + pixels.shape[-2]
 
 
 def is_target(path: str | Path) -> bool:

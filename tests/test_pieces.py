@@ -5,10 +5,11 @@ import torch
 
 from nsutils import encoders
 from nsutils.encoders import stride_of
-from nsutils.measures import seen
+from nsutils.measures import seen, style_statistics
 from nsutils.objective import Objective
 from nsutils.pieces import pieces, spans
 from nsutils.settings import Settings
+from nsutils.targets import PALETTE
 
 WHOLE = 80_000  # pixels: a piece of 80 x 80 with slim's margin of 96
 
@@ -51,6 +52,14 @@ def test_features_are_those_of_the_whole(shape, how):
         whole, cut = slim(image, slim.layers), seen(slim, image, slim.layers, WHOLE)
     for layer, features in whole.items():
         assert torch.allclose(cut[layer], features, rtol=1e-4, atol=1e-4), layer
+
+
+def test_the_palette_alone_is_that_of_the_whole(slim):
+    image = torch.rand(1, 3, 300, 280, generator=torch.Generator().manual_seed(3))
+    settings = Settings("content", "style", style_layers=("relu1_1",), octaves=2)
+    one, other = (style_statistics(settings, slim, image, 2, whole) for whole in (None, 20_000))
+    assert one[PALETTE].shape == (2, 6, 7)
+    assert torch.allclose(one[PALETTE], other[PALETTE], atol=1e-6)
 
 
 @pytest.mark.parametrize("statistic", ["wasserstein", "moments", "gram"])
