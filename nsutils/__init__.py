@@ -14,6 +14,7 @@ paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
+graphs       a computation recorded on a CUDA card
 pieces       an image seen piece by piece
 regions      masks as weights of pixels
 measures     the statistics of an image in one octave, and its distances from the content

@@ -82,7 +82,7 @@ class Cost:
         self.settings, self.encoder = settings, encoder
         self.file = user_cache_path("nsutils") / "speeds.json"
         self.points: dict[int, float] = {}
-        self.targets = 0.0  # seconds a pixel of a picture whose features are wanted
+        self.targets = 0.0  # seconds for a scale's targets, in parts of `_share`
         known = self._known().get(self._key, {})
         self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
         self.targets = known.get("targets", 0.0)
@@ -128,14 +128,19 @@ class Cost:
         return self
 
     def _try(self, edge: int, steps: int) -> None:
-        self.points[edge**2], self.targets = tried_at(self.settings, self.encoder, edge, steps)
+        self.points[edge**2], targets = tried_at(self.settings, self.encoder, edge, steps)
+        self.targets = targets / self._share(edge**2, styles=1)
+
+    def _share(self, pixels: int, styles: int) -> int:
+        """What a scale's targets take the longer for: the pixels of all its pictures; on a CUDA card hardly anything."""
+        return 1 if self.encoder.device.type == "cuda" else pixels * (1 + styles)
 
     def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
         """Takes in what steps of a real run took, and its targets; what was known of nearly that size is forgotten."""
         self.points = {n: s for n, s in self.points.items() if not 1 / NEAR < n / pixels < NEAR}
         self.points[pixels] = seconds
         if targets is not None:
-            self.targets = max(0.0, targets) / pixels / (1 + len(self.settings.styles))
+            self.targets = max(0.0, targets) / self._share(pixels, len(self.settings.styles))
         self._keep()
 
     def step(self, shape: Shape, whole: int | None = None) -> float:
@@ -160,7 +165,7 @@ class Cost:
 
     def beginning(self, shape: Shape) -> float:
         """Seconds for the targets of a scale of that shape."""
-        return self.targets * math.prod(shape) * (1 + len(self.settings.styles))
+        return self.targets * self._share(math.prod(shape), len(self.settings.styles))
 
     def ahead(
         self, settings: Settings, step: Step | None, whole: int | None = None
@@ -216,9 +221,10 @@ class Cost:
     def forecast(self, *choices: int | None) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise, or in such as are named."""
         shapes = [*ladder(self.settings)]
-        machine.give_back_memory()
-        taken = machine.resident_memory()
-        free = int(taken + SPARE * machine.free_memory(self.encoder.device))
+        device = self.encoder.device
+        machine.give_back_memory(device)
+        taken = machine.resident_memory(device)
+        free = int(taken + SPARE * machine.free_memory(device))
 
         def most(whole: int | None, factor: float = 1.0) -> int:
             kept = most = 0
@@ -262,7 +268,7 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 @torch.enable_grad()
 def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise after the first, and a pixel's worth of its targets."""
+    """Seconds for a step on a square of noise after the first, and for its targets; on a CUDA card to record it, too."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
@@ -270,13 +276,14 @@ def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tup
     settings = replace(settings, styles=settings.styles[:1])
     begun = time.perf_counter()
     objective = Objective(settings, encoder, noise[0], noise[1:])
-    targets = (time.perf_counter() - begun) / (2 * edge**2)
+    targets = time.perf_counter() - begun
     descent, took = Descent(objective, noise[0], {}), []
     for number in range(1, steps + 1):
         begun = time.perf_counter()
         descent.step(number)
         took.append(time.perf_counter() - begun)
-    return sum(took[1:]) / (steps - 1), targets
+    usual = sum(took[1:]) / (steps - 1)
+    return usual, targets + (took[0] - usual if encoder.device.type == "cuda" else 0.0)
 
 
 def duration(seconds: float) -> str:

@@ -25,18 +25,23 @@ class Crops:
     """
 
     def __init__(self, files: Iterable[Path], edge: int = 64, device: str = "cpu"):
-        self.edge, self.device = edge, device
-        self.pictures, self.firsts, self.classes = [], [], 0
+        self.edge, self.device, self.classes = edge, device, 0
+        # one above the other in an atlas, so that a batch is cut at one go
+        pictures_, rows, top = [], [], 0
         for file in files:
             whole = pictures.read(str(file))
             for size in EDGES:
-                picture = pictures.fit(whole, size).to(device)
+                picture = pictures.fit(whole, size)
                 height, width = picture.shape[-2:]
-                self.pictures.append(picture)
-                self.firsts.append(self.classes)
+                rows.append((height, width, top, self.classes))
+                pictures_.append(F.pad(picture, (0, max(EDGES) - width)))
                 self.classes += math.ceil(height / PLACE) * math.ceil(width / PLACE)
-        areas = [picture.shape[-2] * picture.shape[-1] for picture in self.pictures]
-        self.areas = torch.tensor(areas, dtype=torch.float32, device=device)
+                top += height
+        self.atlas = torch.cat(pictures_, -2).to(device)
+        self.rows = torch.tensor(
+            rows, device=device
+        )  # height, width, top in the atlas, first class
+        self.areas = self.rows[:, :2].prod(1).float()
 
     def batch(
         self, count: int, variation: float, generator: torch.Generator
@@ -47,30 +52,31 @@ class Crops:
         """
         draw = Sketch(count, self.edge, generator, self.device)
         chosen = torch.multinomial(self.areas, count, True, generator=generator)
-        zoom = 2 ** ((draw.uniform(1) - 0.5) * 0.8 * (1 + variation))
+        zoom = 2 ** ((draw.uniform() - 0.5) * 0.8 * (1 + variation))
         turn = (draw.uniform() - 0.5) * variation
-        mirrored = torch.where(draw.chosen(0.5), 1.0, -1.0)
+        side = torch.where(draw.chosen(0.5), 1.0, -1.0)
         x, y = draw.x * self.edge / 2 * zoom, draw.y * self.edge / 2 * zoom
-        x, y = mirrored * (x * turn.cos() - y * turn.sin()), x * turn.sin() + y * turn.cos()
-        middle = draw.uniform(2)
-        cut = [
-            self.cut(number, x[n, 0], y[n, 0], middle[n, :, 0, 0])
-            for n, number in enumerate(chosen.tolist())
-        ]
-        crops, labels = (torch.cat(parts) for parts in zip(*cut, strict=True))
+        x, y = side * (x * turn.cos() - y * turn.sin()), x * turn.sin() + y * turn.cos()
+        crops, labels = self.cut(chosen, x, y, draw.uniform(2))
         return draw.photographed(self.recoloured(crops, draw), variation), labels
 
-    def cut(self, number: int, x: Tensor, y: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture of that number at points (E, E) in pixels from `middle`, which is in parts of its size."""
-        picture = self.pictures[number]
-        height, width = picture.shape[-2:]
-        x, y = x + middle[0] * width, y + middle[1] * height
-        grid = torch.stack((x / width, y / height), -1)[None] * 2 - 1
-        crop = F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)
-        right, down = (F.avg_pool2d(points[None], CELL) for points in (x, y))
+    def cut(self, chosen: Tensor, x: Tensor, y: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+        """The pictures of those numbers (N,) at points (N, 1, E, E) in pixels from `middle` (N, 2, 1, 1).
+
+        That is in parts of a picture's size. Beyond its border a picture is mirrored.
+        """
+        height, width, top, first = self.rows[chosen].T.view(4, -1, 1, 1, 1)
+        x, y = x + middle[:, :1] * width, y + middle[:, 1:] * height
+        at = torch.cat((mirrored(x, width), mirrored(y, height) + top), 1)
+        at = at.permute(0, 2, 3, 1).flatten(0, 1)[None]  # (1, N*E, E, 2)
+        size = self.atlas.new_tensor(self.atlas.shape[:-3:-1])
+        crops = F.grid_sample(self.atlas, at / size * 2 - 1, align_corners=False)
+        crops = crops.view(3, *x.shape[:1], *x.shape[2:]).transpose(0, 1)
+        right, down = (F.avg_pool2d(points, CELL) for points in (x, y))
         inside = (right >= 0) & (right < width) & (down >= 0) & (down < height)
-        place = (down / PLACE).floor() * math.ceil(width / PLACE) + (right / PLACE).floor()
-        return crop, torch.where(inside, self.firsts[number] + place, -100).long()
+        across = (width + PLACE - 1) // PLACE
+        place = first + (down / PLACE).floor() * across + (right / PLACE).floor()
+        return crops, torch.where(inside, place, -100).long()[:, 0]
 
     def recoloured(self, crops: Tensor, draw: Sketch) -> Tensor:
         """Other contrast, other brightness; one in four without colour."""
@@ -79,3 +85,9 @@ class Crops:
         mean = crops.mean((2, 3), keepdim=True)
         contrast = torch.exp(0.25 * draw.normal())
         return (mean + (crops - mean) * contrast + 0.1 * draw.normal()).clamp(0, 1)
+
+
+def mirrored(at: Tensor, side: Tensor) -> Tensor:
+    """Points on a line of pixels, those beyond its ends mirrored into it, none nearer to an end than half a pixel."""
+    back = side - ((at % (2 * side)) - side).abs()
+    return torch.minimum(back.clamp_min(0.5), side - 0.5)

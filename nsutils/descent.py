@@ -56,7 +56,7 @@ class Descent:
         self.bound(move)
         self.image = self.clamped(before + move)
         self.shown = self.objective.encoder.outward(self.chosen(number, before))
-        values = torch.stack([loss.detach() for loss in losses.values()]).tolist()
+        values = torch.stack([*losses.values()]).tolist()
         return dict(zip(losses, values, strict=True)), shares
 
     def shift(self, number: int) -> tuple[int, int]:

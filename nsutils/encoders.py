@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +171,13 @@ class Encoder(nn.Module):
 class Rectified(torch.autograd.Function):
     """A convolution, a pixel of padding around it, and its ReLU: they hold no more than their result for the gradient.
 
-    The gradient's way back is in place, for it is as long as memory is slow: a slope that comes here is overwritten.
-    The losses' are their own, and PyTorch's sums of several are new.
+    The gradient's way back is in place where it can be, for it is as long as memory is slow: a slope that comes here is
+    overwritten. The losses' are their own, and PyTorch's sums of several are new.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode=padding)
+        padded = bordered(x, padding)
         result = F.conv2d(padded, weight, bias).relu_()
         ctx.shape, ctx.padding = padded.shape, padding
         ctx.save_for_backward(result, weight)
@@ -186,9 +187,10 @@ class Rectified(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None, None]:
         result, weight = ctx.saved_tensors
-        slope = slope.contiguous(memory_format=torch.channels_last)
-        torch.ops.aten.threshold_backward.grad_input(slope, result, 0, grad_input=slope)
-        slope = torch.nn.grad.conv2d_input(ctx.shape, weight, slope)
+        whole = slope.is_contiguous(memory_format=torch.channels_last)
+        masked = slope if whole else torch.empty_like(result)
+        torch.ops.aten.threshold_backward.grad_input(slope, result, 0, grad_input=masked)
+        slope = gradient_to_input(ctx.shape, weight, masked)
         if ctx.padding != "constant":
             # what lies beyond the border is a copy of the row within, or of the one behind that
             within = 2 if ctx.padding == "reflect" else 1
@@ -196,6 +198,31 @@ class Rectified(torch.autograd.Function):
                 slope.select(dim, within).add_(slope.select(dim, 0))
                 slope.select(dim, -1 - within).add_(slope.select(dim, -1))
         return slope[..., 1:-1, 1:-1], None, None, None
+
+
+def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor) -> Tensor:
+    """Of a convolution without padding. PyTorch's `conv2d_input` would fill a tensor of the input's size besides."""
+    how = {"dtype": slope.dtype, "device": slope.device, "memory_format": torch.channels_last}
+    unread, once, none = torch.empty(shape, **how), (1, 1), (0, 0)
+    return torch.ops.aten.convolution_backward(
+        slope, unread, weight, None, once, none, once, False, none, 1, (True, False, False)
+    )[0]
+
+
+def bordered(x: Tensor, mode: str) -> Tensor:
+    """The features with a pixel more at each border, by a mode of PyTorch's `pad`."""
+    if not x.is_cuda or mode == "constant":
+        return F.pad(x, (1, 1, 1, 1), mode=mode)
+    # PyTorch's own would turn them round in memory there, and the convolution would turn them back
+    rows, columns = (beyond(side, mode, x.device) for side in x.shape[-2:])
+    return x.permute(0, 2, 3, 1)[:, rows[:, None], columns].permute(0, 3, 1, 2)
+
+
+@lru_cache(1024)
+def beyond(side: int, mode: str, device: torch.device) -> Tensor:
+    """The numbers of a line of pixels and of what is to be seen beyond its ends."""
+    within = 1 if mode == "reflect" else 0
+    return torch.tensor([within, *range(side), side - 1 - within], device=device)
 
 
 class Halved(torch.autograd.Function):

@@ -35,7 +35,7 @@ class Sums(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, features: Tensor, total: float, weights: Tensor | None
+        ctx, features: Tensor, total: float | Tensor, weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features, weights)
         ctx.total, mean, products = total, 0.0, 0.0
@@ -81,31 +81,34 @@ def full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def gram(features: Tensor, total: float | None = None, weights: Tensor | None = None) -> Tensor:
+def gram(
+    features: Tensor, total: float | Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
     """Channel correlations, (N, C, C), averaged over pixels so that size does not matter.
 
     Gatys et al. 2015, eq. 3, divided by H*W; with `weights` Gatys et al. 2017, eq. 5, divided by their sum.
     """
-    return Sums.apply(features, total or counted(features, weights), weights)[1]
+    return Sums.apply(features, counted(features, weights) if total is None else total, weights)[1]
 
 
 def gram_by_elements(
-    features: Tensor, total: float | None = None, weights: Tensor | None = None
+    features: Tensor, total: float | Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     """The Gram matrix divided by C*H*W."""
     return gram(features, total, weights) / features.shape[1]
 
 
-def counted(features: Tensor, weights: Tensor | None) -> float:
+def counted(features: Tensor, weights: Tensor | None) -> float | Tensor:
     """How many pixels there are, each as much as it weighs; never less than one."""
-    return features[0, 0].numel() if weights is None else max(1.0, weights.sum().item())
+    return features[0, 0].numel() if weights is None else weights.sum().clamp_min(1)
 
 
 def raw_moments(
-    features: Tensor, total: float | None = None, weights: Tensor | None = None
+    features: Tensor, total: float | Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
     """Mean and mean products of the channels over pixels, side by side: (N, C, 1 + C)."""
-    mean, products = Sums.apply(features, total or counted(features, weights), weights)
+    total = counted(features, weights) if total is None else total
+    mean, products = Sums.apply(features, total, weights)
     return torch.cat((mean[..., None], products), -1)
 
 
@@ -118,22 +121,22 @@ def centred(raw: Tensor) -> Tensor:
     return torch.cat((mean, raw[..., 1:] - mean @ mean.mT), -1)
 
 
-def sliced(features: Tensor, total: float | None = None, weights: None = None) -> Tensor:
+def sliced(features: Tensor, total: float | Tensor | None = None, weights: None = None) -> Tensor:
     """How the features are distributed along random directions, as many as channels: (N, C, QUANTILES).
 
     Heitz et al. 2021, section 3, with the values of each projection, sorted, in QUANTILES means, so that
     pictures of different sizes compare; and with the same directions at each step, for L-BFGS's sake.
     """
     features, channels = full(features), features.shape[1]
-    along = directions(channels).to(features) @ features.flatten(2)
+    along = directions(channels, features.device).to(features.dtype) @ features.flatten(2)
     return F.adaptive_avg_pool1d(along.sort(-1).values, QUANTILES)
 
 
 @lru_cache
-def directions(channels: int) -> Tensor:
+def directions(channels: int, device: torch.device) -> Tensor:
     """As many directions at right angles, (C, C), the same at each call."""
     chance = torch.Generator().manual_seed(channels)
-    return torch.linalg.qr(torch.randn(channels, channels, generator=chance)).Q
+    return torch.linalg.qr(torch.randn(channels, channels, generator=chance)).Q.to(device)
 
 
 def mean_square(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
@@ -182,7 +185,11 @@ def wasserstein(
 
 def ridged(raw: Tensor) -> Tensor:
     """The covariance in raw moments, RIDGE added to its diagonal."""
-    return centred(raw)[..., 1:] + RIDGE * torch.eye(raw.shape[-2]).to(raw)
+    return centred(raw)[..., 1:] + RIDGE * identity(raw.shape[-2], raw)
+
+
+def identity(channels: int, like: Tensor) -> Tensor:
+    return torch.eye(channels, dtype=like.dtype, device=like.device)
 
 
 def trace(matrix: Tensor) -> Tensor:
@@ -217,15 +224,15 @@ def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Te
     small for the steps come out smaller still.
     """
     length = torch.linalg.matrix_norm(matrix, keepdim=True)
-    identity = torch.eye(matrix.shape[-1]).to(matrix).expand_as(matrix)
+    one = identity(matrix.shape[-1], matrix).expand_as(matrix)
     root, inverse, (count, least) = matrix / length, None, steps
     for _ in range(count):
         scale = math.sqrt(3 / (1 + least + least**2))
         wide, narrow = 1.5 * scale, -0.5 * scale**3
-        if inverse is None:  # the identity
-            change = inverse = wide * identity + narrow * root
+        if inverse is None:  # one
+            change = inverse = wide * one + narrow * root
         else:
-            change = torch.baddbmm(identity, inverse, root, beta=wide, alpha=narrow)
+            change = torch.baddbmm(one, inverse, root, beta=wide, alpha=narrow)
             inverse = change @ inverse
         root = root @ change
         least = scale * least * (3 - (scale * least) ** 2) / 2
@@ -346,8 +353,11 @@ def laplacian(image: Tensor, pool: int) -> Tensor:
     """
     apart = max(1, pool // 2)
     light = F.pad(image.sum(1, keepdim=True), (pool // 2 + apart,) * 4, mode="replicate")
-    kernel = light.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
-    return F.conv2d(F.avg_pool2d(light, pool, 1), kernel[None, None], dilation=apart)
+    light = F.avg_pool2d(light, pool, 1)
+    within, before, behind = slice(apart, -apart), slice(None, -2 * apart), slice(2 * apart, None)
+    beside = light[..., within, before] + light[..., within, behind]
+    over = light[..., before, within] + light[..., behind, within]
+    return 4 * light[..., within, within] - beside - over
 
 
 def self_similarity(features: Tensor, most: int = 32) -> Tensor:
@@ -407,7 +417,7 @@ class Pull(torch.autograd.Function):
     """Features as they are, their gradient with a set length, the sum of absolutes."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, length: float) -> Tensor:
+    def forward(ctx, features: Tensor, length: float | Tensor) -> Tensor:
         ctx.length = length
         return features.view_as(features)
 

@@ -51,13 +51,17 @@ def forgettable(group: Path) -> int:
     return int(facts.get("total_inactive_file", facts.get("inactive_file", 0)))
 
 
-def resident_memory() -> int:
-    """Bytes that the process has in memory."""
+def resident_memory(device: torch.device) -> int:
+    """Bytes that the process has in memory, on a graphics card that PyTorch has there."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
     return psutil.Process().memory_info().rss
 
 
-def forget_peak() -> None:
+def forget_peak(device: torch.device) -> None:
     """Lets `peak_memory` begin anew, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -75,8 +79,10 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def give_back_memory() -> None:
+def give_back_memory(device: torch.device) -> None:
     """Gives the system what is free and was only kept for the next use."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
         ctypes.CDLL(None).malloc_trim(0)
 

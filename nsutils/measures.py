@@ -59,7 +59,7 @@ def measured(
         small = shrunk(weights, encoder.size_at(layer, size))
         return piece.place(small, stride_of(layer)) if piece else small
 
-    def amount(weights: Tensor | None, layer: str) -> float:
+    def amount(weights: Tensor | None, layer: str) -> float | Tensor:
         shape = encoder.size_at(layer, size)
         return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
 
@@ -188,7 +188,7 @@ def in_palette(
     a variance, they are not spread as far as that. `where` (1, 1, H, W) weighs pixels.
     """
     own, other = (
-        centred(moments)[0, :3, :4].double().cpu().numpy()
+        centred(moments)[0, :3, :4].cpu().double().numpy()
         for moments in (raw_moments(picture, weights=where), wanted)
     )
     flat = least * np.eye(3)

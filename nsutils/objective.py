@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nsutils.encoders import Encoder
+from nsutils.graphs import Recorded, side_by_side
 from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
@@ -120,6 +121,7 @@ class Objective:
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
                 self.variation = partial(self.variation, guide=guide)
             self.roughness = self.roughness_of()
+        self.recorded: Recorded | None = None
 
     def octave_counts(self, layer: str, channels: int) -> Tensor:
         """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
@@ -197,19 +199,21 @@ class Objective:
                 picture = self.picture.roll(shift, (-2, -1))
                 wanted = seen(self.encoder, picture, self.content, self.whole)
                 likeness = self.likeness_of(wanted)
-        octaves = [
-            measured(
+
+        def octave(n: int) -> dict[str, Tensor]:
+            return measured(
                 self.settings,
                 self.encoder,
-                F.avg_pool2d(rolled, 2**n),
+                smaller[n],
                 {} if n else wanted,
                 {} if n else likeness,
                 regions.octave(n),
                 self.whole,
                 partial(self.pulled, n),
             )
-            for n in range(self.depth)
-        ]
+
+        smaller = [F.avg_pool2d(rolled, 2**n) for n in range(self.depth)]
+        octaves = side_by_side(octave, range(self.depth))
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
         style = self.style_losses(octaves)
         tv = self.variation(image)
@@ -242,9 +246,14 @@ class Objective:
         """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
         relative, losses = self.settings.relative, dict.fromkeys(self.settings.style_layers, 0.0)
         for blend, wanted, place in self.style:
-            for layer, got in stacked(self.settings, octaves, place).items():
-                apart = self.octaves[layer] @ self.statistic.distance(got, wanted[layer], relative)
-                losses[layer] = losses[layer] + blend * apart
+            got = stacked(self.settings, octaves, place)
+
+            def apart(layer: str, got=got, wanted=wanted) -> Tensor:
+                found = self.statistic.distance(got[layer], wanted[layer], relative)
+                return self.octaves[layer] @ found
+
+            for layer, found in zip(got, side_by_side(apart, got), strict=True):
+                losses[layer] = losses[layer] + blend * found
         return losses
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
@@ -254,7 +263,7 @@ class Objective:
         if name.startswith("content/"):
             share = self.content_shares[name.removeprefix("content/")]
             return Pull.apply(features, self.settings.content_weight * share)
-        share = self.octaves[name][octave].item() * self.style_shares[name]
+        share = self.octaves[name][octave] * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
     def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:
@@ -295,13 +304,23 @@ class Objective:
         self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
         """The gradient with respect to the image; the losses, `total` first; the gradient's shares if `weighed`."""
+        if image.is_cuda and not (any(shift) or weighed or self.divided(image)):
+            self.recorded = self.recorded or Recorded(self.computed_slope, image)
+            slope, losses, shares = self.recorded(image)
+            return slope.clone(), losses, shares
+        return self.computed_slope(image, shift, weighed)
+
+    def computed_slope(
+        self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
         image = image.detach().requires_grad_()
         losses = self.losses(image, shift)
         total = self.total(losses)
         weighed = weighed and not self.divided(image)
         (slope,) = torch.autograd.grad(total, image, retain_graph=weighed)
         shares = self.shares(image, losses) if weighed else {}
-        return slope.contiguous(), {"total": total, **losses}, shares
+        losses = {name: loss.detach() for name, loss in losses.items()}
+        return slope.contiguous(), {"total": total.detach(), **losses}, shares
 
     def divided(self, image: Tensor) -> bool:
         """Whether the image is seen piece by piece."""

@@ -43,15 +43,16 @@ class LBFGS:
         return move
 
     def remember(self, slope: Tensor) -> None:
-        """Takes what the last move brought into the history, if the slope rose along it."""
+        """Takes what the last move brought into the history, without weight if the slope did not rise along it."""
         state = self.state
         change = slope - state["slope"]
         rise = dot(change, state["move"])
-        if rise <= 1e-10:
-            return
-        for name, last in {"moves": state["move"], "changes": change, "inverses": 1 / rise}.items():
+        rose = rise > 1e-10  # not looked at here: that would wait for an accelerator
+        inverse = torch.where(rose, 1 / rise, 0)
+        for name, last in {"moves": state["move"], "changes": change, "inverses": inverse}.items():
             state[name] = [*state[name], last][-self.history :]
-        state["scale"] = rise / dot(change, self.shaped(change))
+        scale = rise / dot(change, self.shaped(change))
+        state["scale"] = torch.where(rose, scale, state["scale"])
 
     def newton(self, q: Tensor) -> Tensor:
         """The inverse Hessian that the history implies, times `q`, which is overwritten."""

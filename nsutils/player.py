@@ -355,14 +355,16 @@ class Player:
         else:
             cost.probed()
         self.cost = cost  # other threads look at it
-        machine.give_back_memory()
-        machine.forget_peak()
-        self._before, self._took = machine.resident_memory(), {}
+        device = encoder.device
+        machine.give_back_memory(device)
+        machine.forget_peak(device)
+        self._before, self._took = machine.resident_memory(device), {}
 
     def _fits(self, shape: Shape) -> bool:
         """Whether a scale fits into the memory that is free now; said in meta.json if it does not."""
         needed = self._before + sum(self.cost.memory(shape, self.steps_left, self.whole))
-        free = machine.resident_memory() + machine.free_memory(self.cost.encoder.device)
+        device = self.cost.encoder.device
+        free = machine.resident_memory(device) + machine.free_memory(device)
         if needed > free:
             height, width = shape
             words = (

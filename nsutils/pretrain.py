@@ -78,7 +78,7 @@ class School(nn.Module):
         self.place = Reader(width * 8, self.crops.classes)
         self.to(device, memory_format=torch.channels_last)
 
-    def lesson(self, batch: int, progress: float, chance: Generator) -> tuple[Tensor, float]:
+    def lesson(self, batch: int, progress: float, chance: Generator) -> tuple[Tensor, Tensor]:
         """The loss, and the share of textures named rightly. What is drawn varies more from lesson to lesson.
 
         The second half of the school has crops among the textures, and misleads: both are too hard to begin with.
@@ -91,7 +91,9 @@ class School(nn.Module):
             picture = self.misleading(torch.cat((picture, crop)), names, places, chance)
         return self.graded(picture, names, places)
 
-    def graded(self, picture: Tensor, names: Tensor, places: Tensor | None) -> tuple[Tensor, float]:
+    def graded(
+        self, picture: Tensor, names: Tensor, places: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The loss over textures and, if there are crops behind them, their places; the share named rightly."""
         half = self.precision == "bfloat16"
         with torch.autocast(picture.device.type, dtype=torch.bfloat16, enabled=half):
@@ -149,7 +151,7 @@ def train(
         loss.backward()
         descent.step()
         last = step + 1 == steps
-        tally.add(step + 1, loss.item(), share, show=last)
+        tally.add(step + 1, loss.detach(), share, show=last)
         if last or time.monotonic() - kept > 60 * minutes_between_saves:
             keep(state, school, descent, chance, step + 1)
             save_file(folded(school.student, school.textures), out)
@@ -165,9 +167,9 @@ def rate(step: int, steps: int) -> float:
     ) + 1e-6
 
 
-def right(scores: Tensor, label: Tensor) -> float:
+def right(scores: Tensor, label: Tensor) -> Tensor:
     """The share of the labelled places that are named rightly."""
-    return (scores.argmax(1) == label)[label >= 0].float().mean().item()
+    return (scores.argmax(1) == label).sum() / (label >= 0).sum()
 
 
 def keep(state: Path, school: School, descent: Optimizer, chance: Generator, step: int) -> None:
@@ -190,18 +192,21 @@ def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) 
 
 
 class Tally:
-    """Prints speed, loss and share of right answers, averaged over 200 steps."""
+    """Prints speed, loss and share of right answers, averaged over 200 steps.
+
+    Not before are they looked at: an accelerator need not be waited for.
+    """
 
     def __init__(self, batch: int):
         self.batch, self.begun, self.seen = batch, time.monotonic(), 0
-        self.rows: list[tuple[float, float]] = []
+        self.rows: list[Tensor] = []
 
-    def add(self, step: int, loss: float, right: float, show: bool) -> None:
+    def add(self, step: int, loss: Tensor, right: Tensor, show: bool) -> None:
         self.seen += self.batch
-        self.rows.append((loss, right))
+        self.rows.append(torch.stack((loss, right)))
         if show or len(self.rows) == 200:
+            loss, right = torch.stack(self.rows).mean(0).tolist()
             speed = self.seen / (time.monotonic() - self.begun)
-            loss, right = (sum(column) / len(self.rows) for column in zip(*self.rows, strict=True))
             words = (
                 f"{step * self.batch} pictures  {speed:.0f}/s  loss {loss:.3f}  right {right:.3f}"
             )
@@ -241,4 +246,5 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=64)
     train(**vars(parser.parse_args()))

@@ -15,6 +15,12 @@ def crops(tmp_path):
     return Crops([tmp_path / "ramps.png"])
 
 
+def cut(crops, number, x, y, middle):
+    """One crop and its labels."""
+    middle = torch.tensor(middle).view(1, 2, 1, 1)
+    return crops.cut(torch.tensor([number]), x[None, None], y[None, None], middle)
+
+
 def test_a_batch_is_crops_and_the_place_of_every_cell(crops):
     pictures, labels = crops.batch(12, 1.0, torch.Generator().manual_seed(0))
     assert pictures.shape == (12, 3, 64, 64) and labels.shape == (12, 8, 8)
@@ -29,7 +35,7 @@ def test_a_label_is_the_place_whose_colours_are_seen(crops):
     line = torch.arange(64.0) - 31.5
     y, x = torch.meshgrid(line, line, indexing="ij")
     turned = x * 0.8 - y * 0.6, x * 0.6 + y * 0.8
-    crop, label = crops.cut(0, *turned, torch.tensor([0.55, 0.45]))
+    crop, label = cut(crops, 0, *turned, [0.55, 0.45])
     cells = torch.nn.functional.avg_pool2d(crop, 8)[0] * EDGES[0]
     across = -(-EDGES[0] // PLACE)
     column, row = (cells[0] / PLACE).floor(), (cells[1] / PLACE).floor()
@@ -39,5 +45,5 @@ def test_a_label_is_the_place_whose_colours_are_seen(crops):
 def test_what_lies_outside_has_no_label(crops):
     line = torch.arange(64.0) - 31.5
     y, x = torch.meshgrid(line, line, indexing="ij")
-    _, label = crops.cut(1, x, y, torch.tensor([0.0, 0.5]))
+    _, label = cut(crops, 1, x, y, [0.0, 0.5])
     assert (label[0, :, :4] == -100).all() and (label[0, :, 4:] >= 0).all()
