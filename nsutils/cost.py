@@ -28,6 +28,7 @@ from nsutils.transfer import Step
 HELD = 1.1  # memory taken for each byte of features that is held, for what is passing and what lies between
 IN_PIECES = 1.8  # and where they are seen piece by piece, for the octaves that are seen whole
 LIBRARIES, HOLES = 40_000_000, 130_000_000  # bytes, for any picture that is not tiny
+RECORDED = 1.5  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
@@ -132,7 +133,7 @@ class Cost:
         self.targets = targets / self._share(edge**2, styles=1)
 
     def _share(self, pixels: int, styles: int) -> int:
-        """What a scale's targets take the longer for: the pixels of all its pictures; on a CUDA card hardly anything."""
+        """What a scale's targets take the longer for: the pixels of all its pictures; on a CUDA card nothing."""
         return 1 if self.encoder.device.type == "cuda" else pixels * (1 + styles)
 
     def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
@@ -191,18 +192,20 @@ class Cost:
         """
         pixels, settings = math.prod(shape), self.settings
         held = {"lbfgs": 2 * min(settings.lbfgs_history, steps) + 8, "adam": 10}
-        kept = 12 * pixels * held[settings.optimizer] + LIBRARIES
+        kept = 12 * pixels * held[settings.optimizer]
         kept += pixels * sum(self.per_pixel(settings.content_layers, only=True))
         if whole and whole < pixels:
-            return int(kept + IN_PIECES * whole * sum(self.per_pixel(self.layers))), 0
+            pieces = IN_PIECES * whole * sum(self.per_pixel(self.layers))
+            return int(kept + pieces + LIBRARIES), 0
         features = [
             pixels * bytes_ / 4**octave
             for octave in range(settings.octaves)
             for bytes_ in self.per_pixel(self.layers)
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
-        kept += HELD * small + min(HOLES, sum(features))
-        return int(kept), int(HELD * (sum(features) - small))
+        more = RECORDED if self.encoder.device.type == "cuda" else 1.0
+        kept = more * (kept + HELD * small) + min(HOLES, sum(features)) + LIBRARIES
+        return int(kept), int(more * HELD * (sum(features) - small))
 
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
@@ -268,7 +271,7 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 @torch.enable_grad()
 def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise after the first, and for its targets; on a CUDA card to record it, too."""
+    """Seconds for a step on a square of noise after the first, and for its targets (on a CUDA card and recording)."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)

@@ -8,7 +8,6 @@ import torch
 from nsutils import Player, Run, forecast, pictures, stylize
 from nsutils.objective import Objective
 from nsutils.sources import Sources
-from nsutils.transfer import same_objective
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,8 +37,9 @@ def objective(settings, encoder):
 @pytest.mark.parametrize("way", [*WAYS])
 @pytest.mark.parametrize("masked", [False, True])
 def test_what_is_recorded_is_what_is_computed_and_what_the_processor_computes(
-    settings, encoder, mask, way, masked
+    settings, encoder, mask, monkeypatch, way, masked
 ):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # PyTorch's default there
     if masked and way == "sliced":
         pytest.skip("sliced knows no masks")
     settings = replace(settings, **WAYS[way], mask=mask if masked else None)
@@ -53,7 +53,7 @@ def test_what_is_recorded_is_what_is_computed_and_what_the_processor_computes(
     computed, _, _ = there.computed_slope(image.cuda())
     scale = computed.abs().max()
     assert (recorded - computed).abs().max() < 1e-4 * scale
-    assert (recorded.cpu() - on_processor).abs().max() < 2e-2 * scale.cpu()  # TF32
+    assert (recorded.cpu() - on_processor).abs().max() < 2e-2 * scale.cpu()
     for name in losses:
         assert found[name].item() == pytest.approx(losses[name].item(), rel=1e-2, abs=1e-4)
 
@@ -74,7 +74,6 @@ def test_a_resumed_run_goes_on_as_the_unbroken(settings, encoder, tmp_path):
     for step in player:
         if step.number == 3:
             player.stop()
-    assert same_objective(step.settings, settings)
     rest = [step.losses["total"] for step in Player(Run(tmp_path / "run"), encoder)]
     assert rest == pytest.approx(unbroken[3:], rel=1e-2)
 
