@@ -116,17 +116,16 @@ def as_preset(way: dict) -> dict:
 
 
 def stepped(settings) -> dict:
-    import torch
-
     from nsutils import encoders, machine, stylize
 
-    before, took = machine.resident_memory(), []
+    device = encoders.best_device()
+    before, took = machine.resident_memory(device), []
     encoder = encoders.of(settings)
     begun = time.perf_counter()
     for step in stylize(settings, encoder):
         took.append(time.perf_counter() - begun)
         shape, begun = step.shape, time.perf_counter()
-    growth = machine.peak_memory(torch.device("cpu")) - before
+    growth = machine.peak_memory(device) - before
     plain = convolutions(encoder, shape, settings.octaves)
     return {"seconds": sorted(took[1:])[len(took) // 2 - 1], "bytes": growth, "plain": plain}
 
@@ -142,13 +141,15 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
     for octave in range(octaves):
         for name, layer in encoder.convolutions.items():
             side = [max(1, n // 2**octave // stride_of(name)) + 2 for n in shape]
-            x = torch.rand(1, layer.in_channels, *side).to(layer.weight.dtype)
+            x = torch.rand(1, layer.in_channels, *side).to(layer.weight)
             x = x.to(memory_format=torch.channels_last)
             took = []
             for _ in range(4):
                 begun = time.perf_counter()
                 y = F.conv2d(x, layer.weight, layer.bias)
                 torch.nn.grad.conv2d_input(x.shape, layer.weight, y)
+                if x.is_cuda:
+                    torch.cuda.synchronize()
                 took.append(time.perf_counter() - begun)
             seconds += min(took)
     return seconds
@@ -161,7 +162,8 @@ def textbook(way: dict) -> dict:
 
     from nsutils import encoders, machine, pictures
 
-    before = machine.resident_memory()
+    device = encoders.best_device()
+    before = machine.resident_memory(device)
     encoder = encoders.load("vgg19", precision="float32")
     layers = [(name, c.weight.contiguous(), c.bias) for name, c in encoder.convolutions.items()]
 
@@ -178,7 +180,8 @@ def textbook(way: dict) -> dict:
         flat = x[0].flatten(1)
         return flat @ flat.T / flat.numel()
 
-    content, style = (pictures.fit(pictures.read(p), way["size"]) for p in way["pictures"])
+    read = (pictures.fit(pictures.read(p), way["size"]) for p in way["pictures"])
+    content, style = (picture.to(device) for picture in read)
     with torch.no_grad():
         wanted = features(content)["relu4_2"]
         grams = {name: gram(x) for name, x in features(style).items() if name in LAYERS}
@@ -198,7 +201,7 @@ def textbook(way: dict) -> dict:
         begun = time.perf_counter()
         descent.step(evaluate)
         took.append(time.perf_counter() - begun)
-    growth = machine.peak_memory(torch.device("cpu")) - before
+    growth = machine.peak_memory(device) - before
     return {"seconds": sorted(took[1:])[3], "bytes": growth}
 
 
