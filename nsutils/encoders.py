@@ -28,8 +28,8 @@ class Encoder(nn.Module):
     """A stack of 3x3 convolutions in blocks with VGG's names; a layer's features are taken after its ReLU.
 
     `arrays` holds `conv1_1.weight` (C, 3, 3, 3), `conv1_1.bias` (C,), `conv1_2.weight` ...; the names alone
-    say how many blocks there are and how deep each is. Convolutions are computed in `precision`, float32,
-    bfloat16 or float16; pictures are float32 always.
+    say how many blocks there are and how deep each is. Convolutions are computed in `precision`: float32 (on a CUDA
+    card its TF32, PyTorch's default), bfloat16 or float16; pictures are float32 always.
 
     - `pooling`, between blocks, is average (Gatys et al. 2015, section 2, found that smoother), max, or l2. Where
       it is not the one that the network was `trained` with, features are scaled by GAINS to stay as large.

@@ -313,6 +313,7 @@ class Objective:
     def computed_slope(
         self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
+        """The same, never recorded."""
         image = image.detach().requires_grad_()
         losses = self.losses(image, shift)
         total = self.total(losses)

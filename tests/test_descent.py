@@ -143,6 +143,15 @@ def test_an_optimizer_moves_as_pytorchs_own(settings, mine, theirs):
         assert torch.allclose(x, y, rtol=1e-6, atol=1e-9)
 
 
+def test_a_move_along_which_the_slope_did_not_rise_has_no_weight(settings):
+    optimizer = LBFGS(replace(settings, preconditioned=False), {})
+    first = torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    move = optimizer.move(first)
+    second = first - 0.5 * move  # it fell
+    assert torch.equal(optimizer.move(second), -second)
+    assert optimizer.state["inverses"][0] == 0
+
+
 def test_natural_moves_are_plain_ones_of_a_picture_written_in_natural_waves(settings, monkeypatch):
     """With x = R z, R R = natural, a plain step in z is a preconditioned one in x."""
     chance = torch.Generator().manual_seed(1)
