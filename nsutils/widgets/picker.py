@@ -41,7 +41,7 @@ class Picker(widgets.VBox):
         self.upload = widgets.FileUpload(
             accept="image/*",
             description="Upload",
-            tooltip=f"a picture from your own machine as {name.lower()}, 10 MB at most",
+            tooltip=f"a picture from your own machine as {name.lower()}; above 10 MB under `make lab` alone",
             layout={"width": "108px", "flex": "0 0 auto"},
         )
         self.problem = widgets.HTML()
