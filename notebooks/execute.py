@@ -15,7 +15,7 @@ EDGE, INSET = 420, 110  # pixels
 def main() -> None:
     for file in sorted(Path(__file__).parent.glob("*.ipynb")):
         print(file.name)
-        nbformat.write(presentable(executed(file)), file)
+        nbformat.write(presentable(executed(file, seconds=3600)), file)  # a cell may paint eight
     front_page().save(PICTURES.parent / "readme.jpg", quality=88)
 
 
