@@ -31,7 +31,7 @@ LIBRARIES, HOLES = 40_000_000, 130_000_000  # bytes, for any picture that is not
 RECORDED = 1.5  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
-LONE_SLOPE = 0.25  # and about, where one small size is known: most of that does not grow
+LONE_SLOPE = 0.3  # and about, where one small size is known: most of that does not grow
 TWICE = 1.4  # what a piece costs that is seen twice, once without a gradient
 PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
@@ -83,10 +83,10 @@ class Cost:
         self.settings, self.encoder = settings, encoder
         self.file = user_cache_path("nsutils") / "speeds.json"
         self.points: dict[int, float] = {}
-        self.targets = 0.0  # seconds for a scale's targets, in parts of `_share`
+        self.begins = 1.0  # what it takes to begin a scale, in parts of `_share`
         known = self._known().get(self._key, {})
         self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
-        self.targets = known.get("targets", 0.0)
+        self.begins = known.get("begins", self.begins)
 
     @property
     def _key(self) -> str:
@@ -104,7 +104,7 @@ class Cost:
             return {}
 
     def _keep(self) -> None:
-        known = self._known() | {self._key: {"points": self.points, "targets": self.targets}}
+        known = self._known() | {self._key: {"points": self.points, "begins": self.begins}}
         with suppress(OSError):  # then it is tried again the next time
             self.file.parent.mkdir(parents=True, exist_ok=True)
             pictures.write(self.file, json.dumps(known).encode())
@@ -122,26 +122,28 @@ class Cost:
             if edge**2 < NEAR * max(self.points):
                 break
             room = (PATIENCE - (time.monotonic() - begun)) / self.step((edge, edge))
-            if room - 1 >= TRIED[0]:  # the targets take nearly one
+            if room - 1 >= TRIED[0]:  # to begin takes one
                 self._try(edge, min(TRIED[1], int(room - 1)))
         if len(self.points) > tried:
             self._keep()
         return self
 
     def _try(self, edge: int, steps: int) -> None:
-        self.points[edge**2], targets = tried_at(self.settings, self.encoder, edge, steps)
-        self.targets = targets / self._share(edge**2, styles=1)
+        self.points[edge**2], begins = tried_at(self.settings, self.encoder, edge, steps)
+        if self.encoder.device.type == "cuda":
+            self.begins = begins
 
-    def _share(self, pixels: int, styles: int) -> int:
-        """What a scale's targets take the longer for: the pixels of all its pictures; on a CUDA card nothing."""
-        return 1 if self.encoder.device.type == "cuda" else pixels * (1 + styles)
+    def _share(self, step: float) -> float:
+        """What a scale takes to begin: about a step if there is one style; on a CUDA card as long for any size."""
+        one = self.encoder.device.type == "cuda"
+        return 1.0 if one else step * (1 + len(self.settings.styles)) / 2
 
-    def learn(self, pixels: int, seconds: float, targets: float | None = None) -> None:
-        """Takes in what steps of a real run took, and its targets; what was known of nearly that size is forgotten."""
+    def learn(self, pixels: int, seconds: float, begins: float | None = None) -> None:
+        """Takes in what steps of a real run took, and to begin; what was known of nearly that size is forgotten."""
         self.points = {n: s for n, s in self.points.items() if not 1 / NEAR < n / pixels < NEAR}
         self.points[pixels] = seconds
-        if targets is not None:
-            self.targets = max(0.0, targets) / self._share(pixels, len(self.settings.styles))
+        if begins is not None:
+            self.begins = (self.begins + max(0.0, begins) / self._share(seconds)) / 2
         self._keep()
 
     def step(self, shape: Shape, whole: int | None = None) -> float:
@@ -165,8 +167,8 @@ class Cost:
         return high + slope * (pixels - m)
 
     def beginning(self, shape: Shape) -> float:
-        """Seconds for the targets of a scale of that shape."""
-        return self.targets * self._share(math.prod(shape), len(self.settings.styles))
+        """Seconds, beside those for its steps, to begin a scale of that shape: for its targets, and all that is new."""
+        return self.begins * self._share(self.step(shape))
 
     def ahead(
         self, settings: Settings, step: Step | None, whole: int | None = None
@@ -271,22 +273,19 @@ def scaled(shape: Shape, factor: float) -> Shape:
 
 @torch.enable_grad()
 def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise after the first, and for its targets (on a CUDA card and recording)."""
+    """Seconds for a step on a square of noise after the first, and, beside them, to begin."""
     chance = torch.Generator().manual_seed(0)
     noise: list[Tensor] = [
         torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
     ]
     settings = replace(settings, styles=settings.styles[:1])
-    begun = time.perf_counter()
-    objective = Objective(settings, encoder, noise[0], noise[1:])
-    targets = time.perf_counter() - begun
-    descent, took = Descent(objective, noise[0], {}), []
+    moments = [time.perf_counter()]
+    descent = Descent(Objective(settings, encoder, noise[0], noise[1:]), noise[0], {})
     for number in range(1, steps + 1):
-        begun = time.perf_counter()
         descent.step(number)
-        took.append(time.perf_counter() - begun)
-    usual = sum(took[1:]) / (steps - 1)
-    return usual, targets + (took[0] - usual if encoder.device.type == "cuda" else 0.0)
+        moments.append(time.perf_counter())
+    usual = (moments[-1] - moments[1]) / (steps - 1)
+    return usual, moments[1] - moments[0] - usual
 
 
 def duration(seconds: float) -> str:

@@ -45,6 +45,18 @@ def test_a_step_costs_more_the_larger_it_is_and_as_much_as_was_learned(settings,
     assert 0 < known.step((50, 100)) < known.step((200, 200)) < 2
 
 
+def test_to_begin_a_scale_takes_about_a_step_more_with_more_styles_and_what_was_learned(
+    settings, encoder
+):
+    known = Cost(settings, encoder).probed()
+    known.learn(400 * 300, 2.0)
+    assert known.beginning((300, 400)) == 2.0
+    known.learn(400 * 300, 2.0, begins=6.0)  # three steps: half of the way there
+    assert known.beginning((300, 400)) == 4.0
+    two = Cost(replace(settings, styles=2 * settings.styles), encoder)
+    assert two.beginning((300, 400)) == 6.0
+
+
 def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     content, style, monkeypatch
 ):
