@@ -83,7 +83,7 @@ class Cost:
         self.settings, self.encoder = settings, encoder
         self.file = user_cache_path("nsutils") / "speeds.json"
         self.points: dict[int, float] = {}
-        self.begins = 1.0  # what it takes to begin a scale, in parts of `_share`
+        self.begins = 1.0  # beginning a scale, in parts of `_share`
         known = self._known().get(self._key, {})
         self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
         self.begins = known.get("begins", self.begins)
@@ -135,8 +135,9 @@ class Cost:
 
     def _share(self, step: float) -> float:
         """What a scale takes to begin: about a step if there is one style; on a CUDA card as long for any size."""
-        one = self.encoder.device.type == "cuda"
-        return 1.0 if one else step * (1 + len(self.settings.styles)) / 2
+        if self.encoder.device.type == "cuda":
+            return 1.0
+        return step * (1 + len(self.settings.styles)) / 2
 
     def learn(self, pixels: int, seconds: float, begins: float | None = None) -> None:
         """Takes in what steps of a real run took, and to begin; what was known of nearly that size is forgotten."""
@@ -197,8 +198,8 @@ class Cost:
         kept = 12 * pixels * held[settings.optimizer]
         kept += pixels * sum(self.per_pixel(settings.content_layers, only=True))
         if whole and whole < pixels:
-            pieces = IN_PIECES * whole * sum(self.per_pixel(self.layers))
-            return int(kept + pieces + LIBRARIES), 0
+            kept += IN_PIECES * whole * sum(self.per_pixel(self.layers))
+            return int(kept + LIBRARIES), 0
         features = [
             pixels * bytes_ / 4**octave
             for octave in range(settings.octaves)

@@ -27,21 +27,20 @@ class Crops:
     def __init__(self, files: Iterable[Path], edge: int = 64, device: str = "cpu"):
         self.edge, self.device, self.classes = edge, device, 0
         # one above the other in an atlas, so that a batch is cut at one go
-        pictures_, rows, top = [], [], 0
+        pieces, places, top = [], [], 0
         for file in files:
             whole = pictures.read(str(file))
             for size in EDGES:
                 picture = pictures.fit(whole, size)
                 height, width = picture.shape[-2:]
-                rows.append((height, width, top, self.classes))
-                pictures_.append(F.pad(picture, (0, max(EDGES) - width)))
+                places.append((height, width, top, self.classes))
+                pieces.append(F.pad(picture, (0, max(EDGES) - width)))
                 self.classes += math.ceil(height / PLACE) * math.ceil(width / PLACE)
                 top += height
-        self.atlas = torch.cat(pictures_, -2).to(device)
-        self.rows = torch.tensor(
-            rows, device=device
-        )  # height, width, top in the atlas, first class
-        self.areas = self.rows[:, :2].prod(1).float()
+        self.atlas = torch.cat(pieces, -2).to(device)
+        # of each picture height, width, top in the atlas, and first class
+        self.places = torch.tensor(places, device=device)
+        self.areas = self.places[:, :2].prod(1).float()
 
     def batch(
         self, count: int, variation: float, generator: torch.Generator
@@ -65,7 +64,7 @@ class Crops:
 
         That is in parts of a picture's size. Beyond its border a picture is mirrored.
         """
-        height, width, top, first = self.rows[chosen].T.view(4, -1, 1, 1, 1)
+        height, width, top, first = self.places[chosen].T.view(4, -1, 1, 1, 1)
         x, y = x + middle[:, :1] * width, y + middle[:, 1:] * height
         at = torch.cat((mirrored(x, width), mirrored(y, height) + top), 1)
         at = at.permute(0, 2, 3, 1).flatten(0, 1)[None]  # (1, N*E, E, 2)

@@ -34,21 +34,21 @@ class Recorded:
         return self.found
 
 
-def side_by_side(compute: Callable[[Any], Any], each: Iterable[Any]) -> list[Any]:
-    """What `compute` makes of each; where it is being recorded, so that none waits for the one before.
+def side_by_side(compute: Callable[..., Any], *each: Iterable[Any]) -> list[Any]:
+    """As `map`; where it is being recorded, so that none waits for the one before.
 
     Small computations leave most of a card idle, and autograd goes back along the same ways.
     """
     if not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()):
-        return [compute(one) for one in each]
-    main, found, each = torch.cuda.current_stream(), [], list(each)
-    ways = [way(number, main.device) for number in range(len(each))]
-    for one, aside in zip(each, ways, strict=True):
+        return [compute(*these) for these in zip(*each, strict=True)]
+    main, found = torch.cuda.current_stream(), []
+    for these in zip(*each, strict=True):
+        aside = way(len(found), main.device)
         aside.wait_stream(main)
         with torch.cuda.stream(aside):
-            found.append(compute(one))
-    for aside in ways:
-        main.wait_stream(aside)
+            found.append(compute(*these))
+    for number in range(len(found)):
+        main.wait_stream(way(number, main.device))
     return found
 
 

@@ -229,7 +229,7 @@ def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Te
     for _ in range(count):
         scale = math.sqrt(3 / (1 + least + least**2))
         wide, narrow = 1.5 * scale, -0.5 * scale**3
-        if inverse is None:  # one
+        if inverse is None:  # it begins as one
             change = inverse = wide * one + narrow * root
         else:
             change = torch.baddbmm(one, inverse, root, beta=wide, alpha=narrow)

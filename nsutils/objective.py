@@ -200,11 +200,11 @@ class Objective:
                 wanted = seen(self.encoder, picture, self.content, self.whole)
                 likeness = self.likeness_of(wanted)
 
-        def octave(n: int) -> dict[str, Tensor]:
+        def octave(n: int, pixels: Tensor) -> dict[str, Tensor]:
             return measured(
                 self.settings,
                 self.encoder,
-                smaller[n],
+                pixels,
                 {} if n else wanted,
                 {} if n else likeness,
                 regions.octave(n),
@@ -213,7 +213,7 @@ class Objective:
             )
 
         smaller = [F.avg_pool2d(rolled, 2**n) for n in range(self.depth)]
-        octaves = side_by_side(octave, range(self.depth))
+        octaves = side_by_side(octave, range(self.depth), smaller)
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
         style = self.style_losses(octaves)
         tv = self.variation(image)
@@ -244,17 +244,18 @@ class Objective:
 
     def style_losses(self, octaves: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
-        relative, losses = self.settings.relative, dict.fromkeys(self.settings.style_layers, 0.0)
+        losses = dict.fromkeys(self.settings.style_layers, 0.0)
         for blend, wanted, place in self.style:
             got = stacked(self.settings, octaves, place)
-
-            def apart(layer: str, got=got, wanted=wanted) -> Tensor:
-                found = self.statistic.distance(got[layer], wanted[layer], relative)
-                return self.octaves[layer] @ found
-
-            for layer, found in zip(got, side_by_side(apart, got), strict=True):
+            targets = [wanted[layer] for layer in got]
+            apart = side_by_side(self.apart, got, got.values(), targets)
+            for layer, found in zip(got, apart, strict=True):
                 losses[layer] = losses[layer] + blend * found
         return losses
+
+    def apart(self, layer: str, got: Tensor, wanted: Tensor) -> Tensor:
+        """How far a layer's statistics are from the wanted ones, a mean over octaves."""
+        return self.octaves[layer] @ self.statistic.distance(got, wanted, self.settings.relative)
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
         """A layer's features, or content/LAYER's, their gradient as long as the layer's weight if that is asked for."""

@@ -18,9 +18,8 @@ from nsutils import pictures
 from nsutils.settings import PIXELS
 
 SUFFIX = ".safetensors"
-PALETTE = (
-    "palette"  # beside the layers in a style's statistics: the raw moments of `measures.palette`
-)
+# Beside the layers in a style's statistics: the raw moments of `measures.palette`.
+PALETTE = "palette"
 FAR = 1.4  # how much larger or smaller a target may be than what is asked for
 SMALL = 256  # pixels: the long edge of the picture inside, which is there to be looked at
 REMEMBERED = 96  # statistics of a layer: four styles' at four scales and six layers
@@ -51,9 +50,8 @@ class Target:
                 for key in sorted(file.keys()):
                     edge, layer = key.split("/")
                     sizes.setdefault(int(edge), {})[layer] = file.get_tensor(key)
-            for (
-                octaves
-            ) in sizes.values():  # in older files it is the layer pixels alone, or not known
+            # in older files it is the layer pixels alone, or not known
+            for octaves in sizes.values():
                 if PALETTE not in octaves and told_by(octaves.get(PIXELS)):
                     octaves[PALETTE] = octaves[PIXELS]
             made_with = dict(json.loads(facts["made_with"]))

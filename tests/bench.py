@@ -135,7 +135,7 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
     import torch
     from torch.nn import functional as F
 
-    from nsutils.encoders import stride_of
+    from nsutils.encoders import gradient_to_input, stride_of
 
     seconds = 0.0
     for octave in range(octaves):
@@ -147,7 +147,7 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
             for _ in range(4):
                 begun = time.perf_counter()
                 y = F.conv2d(x, layer.weight, layer.bias)
-                torch.nn.grad.conv2d_input(x.shape, layer.weight, y)
+                gradient_to_input(x.shape, layer.weight, y)
                 if x.is_cuda:
                     torch.cuda.synchronize()
                 took.append(time.perf_counter() - begun)

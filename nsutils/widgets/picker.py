@@ -41,7 +41,8 @@ class Picker(widgets.VBox):
         self.upload = widgets.FileUpload(
             accept="image/*",
             description="Upload",
-            tooltip=f"a picture from your own machine as {name.lower()}; above 10 MB under `make lab` alone",
+            tooltip=f"a picture from your own machine as {name.lower()}; above 10 MB only in a JupyterLab "
+            "that make lab has started",
             layout={"width": "108px", "flex": "0 0 auto"},
         )
         self.problem = widgets.HTML()
