@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,19 +100,27 @@ class Encoder(nn.Module):
         They are in the encoder's precision. Computes no further than the deepest layer asked for. A layer in block
         b has h = H // 2**(b-1).
         """
+        return dict(self.along(image, layers))
+
+    def along(self, image: Tensor, layers: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """The same, each layer as soon as it is there.
+
+        A gradient goes back the way it came: the slopes of what is computed of a layer before the next one is asked
+        for are found when their turn is there, and not all held at once.
+        """
         wanted = set(self.check(layers))
-        x, features = (image - self.mean if self.pixel_range == 1 else image) / self.std, {}
+        x = (image - self.mean if self.pixel_range == 1 else image) / self.std
         x = x.to(getattr(torch, self.precision), memory_format=torch.channels_last)
         for name, convolution in self.convolutions.items():
-            if len(features) == len(wanted):
+            if not wanted:
                 break
             if name.endswith("_1") and name != "relu1_1":
                 x = self.pooled(x)
             padding = self.padding_at(name)
             x = Rectified.apply(x, convolution.weight, convolution.bias, padding)
             if name in wanted:
-                features[name] = x if self.feature_scale == 1 else self.feature_scale * x
-        return features
+                wanted.discard(name)
+                yield name, x if self.feature_scale == 1 else self.feature_scale * x
 
     def size_at(self, layer: str, size: tuple[int, int]) -> tuple[int, int]:
         """How high and wide a layer's features of an image of that size are."""

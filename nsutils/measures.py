@@ -1,7 +1,7 @@
 """What is measured of an image in one octave, whole or in pieces: statistics for style, distances from the content."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,7 @@ def measured(
     Seen piece by piece if it has more pixels than `whole` and the losses can be so added up.
     """
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
-    content, size = content or {}, octave.shape[-2:]
+    content, likeness, size = content or {}, likeness or {}, octave.shape[-2:]
     names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
     held, free = regions.held, regions.free
 
@@ -63,26 +63,31 @@ def measured(
         shape = encoder.size_at(layer, size)
         return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
 
-    def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
-        features, found = encoder(pixels, names), {}
+    def seen_along(pixels: Tensor) -> Iterator[tuple[str, Tensor]]:
         if PIXELS in settings.style_layers:
-            features[PIXELS] = palette(pixels)
-        if piece:
-            features = {name: piece.core(x, stride_of(name)) for name, x in features.items()}
-        for layer, wanted in content.items():
-            name, count = f"content/{layer}", wanted.numel()
-            wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
-            features_ = pulled(name, features[layer])
-            found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
-        for layer, wanted in (likeness or {}).items():
-            found[f"similarity/{layer}"] = unlike(self_similarity(features[layer]), wanted)
-        for layer in settings.style_layers:
-            features_ = pulled(layer, features[layer])
-            for place in dict.fromkeys(regions.places):
-                weights = free[place]
-                found[keyed(layer, place)] = statistic.of(
-                    features_, amount(weights, layer), at(weights, layer, piece)
-                )
+            yield PIXELS, palette(pixels)
+        yield from encoder.along(pixels, names)
+
+    def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
+        found = {}
+        for layer, features in seen_along(pixels):
+            if piece:
+                features = piece.core(features, stride_of(layer))
+            if layer in content:
+                name, wanted = f"content/{layer}", content[layer]
+                count = wanted.numel()
+                wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
+                features_ = pulled(name, features)
+                found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
+            if layer in likeness:
+                found[f"similarity/{layer}"] = unlike(self_similarity(features), likeness[layer])
+            if layer in settings.style_layers:
+                features_ = pulled(layer, features)
+                for place in dict.fromkeys(regions.places):
+                    weights = free[place]
+                    found[keyed(layer, place)] = statistic.of(
+                        features_, amount(weights, layer), at(weights, layer, piece)
+                    )
         return found
 
     if not whole or math.prod(size) <= whole or not divisible(settings):
