@@ -25,10 +25,9 @@ from nsutils.sources import Shape, larger, scales
 from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
-HELD = 1.1  # memory taken for each byte of features that is held, for what is passing and what lies between
-IN_PIECES = 1.8  # and where they are seen piece by piece, for the octaves that are seen whole
-LIBRARIES, HOLES = 40_000_000, 130_000_000  # bytes, for any picture that is not tiny
-RECORDED = 1.5  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
+IN_PIECES = 1.8  # times the features of a piece are taken, with the octaves that are seen whole
+LIBRARIES, HOLES = 40_000_000, 110_000_000  # bytes, for any picture that is not tiny
+RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.3  # and about, where one small size is known: most of that does not grow
@@ -207,8 +206,8 @@ class Cost:
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
         more = RECORDED if self.encoder.device.type == "cuda" else 1.0
-        kept = more * (kept + HELD * small) + min(HOLES, sum(features)) + LIBRARIES
-        return int(kept), int(more * HELD * (sum(features) - small))
+        kept = more * (kept + small) + min(HOLES, sum(features)) + LIBRARIES
+        return int(kept), int(more * (sum(features) - small))
 
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
@@ -219,10 +218,7 @@ class Cost:
                 break
             found[name] = size * len(convolution.bias) / stride_of(name) ** 2
             wanted.discard(name)
-        if only:
-            return [found[name] for name in layers]
-        features = [*found.values()]
-        return features + features[:1]  # the first layer's gradient, last on the way back
+        return [found[name] for name in layers] if only else [*found.values()]
 
     def forecast(self, *choices: int | None) -> Forecast:
         """What the whole run will cost, seen in pieces if it does not fit otherwise, or in such as are named."""

@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     large = Settings(content, style, size=2000, enlarge="content")
     free(monkeypatch, 30 * GB)
     assert forecast(large, slim).whole is None
-    free(monkeypatch, 4 * GB)
+    free(monkeypatch, 3 * GB)
     pieced = forecast(large, slim)
     assert pieced.whole in PIECES and pieced.fits
     free(monkeypatch, 1 * GB)
@@ -98,7 +98,7 @@ def test_a_scale_that_does_not_fit_is_not_begun_and_can_be_made_later(
 
 
 def test_where_a_device_is_full_the_run_goes_on_smaller(settings, encoder, tmp_path, monkeypatch):
-    see = encoder.forward
+    see = encoder.along
 
     def see_little(image, layers):
         if image.shape[-1] > 56:
@@ -108,7 +108,7 @@ def test_where_a_device_is_full_the_run_goes_on_smaller(settings, encoder, tmp_p
     player = Player(Run.create(tmp_path / "run", settings), encoder)
     monkeypatch.setattr("nsutils.player.SMALLER", 0.95)
     player.listeners.append(
-        lambda p: p.step.number == 6 and monkeypatch.setattr(encoder, "forward", see_little)
+        lambda p: p.step.number == 6 and monkeypatch.setattr(encoder, "along", see_little)
     )
     run = player.start().wait()
     assert run.status == "done" and player.step.shape == (34, 55)

@@ -133,6 +133,17 @@ def test_nothing_is_computed_beyond_the_deepest_layer_asked_for(encoder):
     assert set(encoder(torch.rand(1, 3, 8, 8), ["relu1_2", "relu2_1"])) == {"relu1_2", "relu2_1"}
 
 
+def test_slopes_go_back_layer_by_layer(encoder):
+    layers, losses, turns = ("relu1_1", "relu1_2", "relu2_1"), [], []
+    for name, features in encoder.along(torch.rand(1, 3, 8, 8).requires_grad_(), layers):
+        seen = features.square()
+        for stage, tensor in {"of its loss": seen, "whole": features}.items():
+            tensor.register_hook(lambda slope, turn=(name, stage): turns.append(turn))
+        losses.append(seen.mean())
+    sum(losses).backward()
+    assert turns == [(name, s) for name in reversed(layers) for s in ("of its loss", "whole")]
+
+
 def test_an_unknown_layer_is_named_with_those_that_are_there(encoder):
     with pytest.raises(ValueError, match=r"'relu9_9'.*relu1_1, relu1_2, relu2_1, relu2_2"):
         encoder(torch.rand(1, 3, 8, 8), ["relu9_9"])
