@@ -189,10 +189,17 @@ def test_closing_it_stops_what_is_played_and_withdraws_the_rest(three, tmp_path,
     assert weights(sweep([first], tmp_path / "runs", executor, **quietly)) == [0.3]
 
 
+def looks(encoder):
+    """A list that grows with each picture that the encoder sees."""
+    seen, along = [], encoder.along
+    encoder.along = lambda *asked: seen.append(1) or along(*asked)
+    return seen
+
+
 def test_runs_that_share_an_encoder_compute_a_styles_statistics_once(three, tmp_path):
     """Each scale sees the content once and the style, and each step the image."""
-    encoder, seen = encoders.of(three[0]), []
-    encoder.register_forward_hook(lambda *_: seen.append(1))
+    encoder = encoders.of(three[0])
+    seen = looks(encoder)
     counts, found = [], []
     # The first also finds out what a step costs here; the last has to look at the style again.
     for n, each in enumerate([three[0], three[1], three[1]]):
@@ -211,9 +218,9 @@ def test_what_a_process_finds_of_a_style_another_need_not(three, tmp_path, pool)
     """After the first, at each scale the content is seen, and at each step the image, but not the style."""
     counts, found = [], []
     for each in three[:2]:
-        encoder, seen = encoders.of(each), []
+        encoder = encoders.of(each)
         encoder.statistics = Known(tmp_path / "known", "this machine")
-        encoder.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        seen = looks(encoder)
         run = Run.create(tmp_path / str(len(counts)), each, threads=1, forecast={}, whole=None)
         list(Player(run, encoder))
         counts.append(len(seen))
