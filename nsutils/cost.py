@@ -28,6 +28,7 @@ from nsutils.transfer import Step
 IN_PIECES = 1.8  # times the features of a piece are taken, with the octaves that are seen whole
 LIBRARIES, HOLES = 40_000_000, 110_000_000  # bytes, for any picture that is not tiny
 RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
+INDEX = 2  # bytes, of the eight for each four
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.3  # and about, where one small size is known: most of that does not grow
@@ -212,11 +213,16 @@ class Cost:
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
         size, wanted = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, set(layers)
-        found = {}
-        for name, convolution in self.encoder.convolutions.items():
+        pooled, found = self.encoder.pooling != "average", {}
+        convolutions = self.encoder.convolutions.items()
+        for (name, convolution), (following, _) in itertools.pairwise((*convolutions, ("", None))):
             if not wanted:
                 break
-            found[name] = size * len(convolution.bias) / stride_of(name) ** 2
+            # where nobody asks for a layer, it is only known where it is above 0
+            bytes_ = size if name in layers else 1
+            if pooled and following.endswith("_1"):
+                bytes_ = size + INDEX  # what was pooled, and which of four was the largest
+            found[name] = bytes_ * len(convolution.bias) / stride_of(name) ** 2
             wanted.discard(name)
         return [found[name] for name in layers] if only else [*found.values()]
 

@@ -117,7 +117,7 @@ class Encoder(nn.Module):
             if name.endswith("_1") and name != "relu1_1":
                 x = self.pooled(x)
             padding = self.padding_at(name)
-            x = Rectified.apply(x, convolution.weight, convolution.bias, padding)
+            x = Rectified.apply(x, convolution.weight, convolution.bias, padding, name in wanted)
             if name in wanted:
                 wanted.discard(name)
                 yield name, x if self.feature_scale == 1 else self.feature_scale * x
@@ -177,27 +177,33 @@ class Encoder(nn.Module):
 
 
 class Rectified(torch.autograd.Function):
-    """A convolution, a pixel of padding around it, and its ReLU: they hold no more than their result for the gradient.
+    """A convolution, a pixel of padding around it, and its ReLU. They hold no more than their result for the gradient.
 
+    Where nobody has `asked` for that, they hold only where it is above 0: a byte in place of four, or of two.
     The gradient's way back is in place where it can be, for it is as long as memory is slow: a slope that comes here is
     overwritten. The losses' are their own, and PyTorch's sums of several are new.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str) -> Tensor:
+    def forward(
+        ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str, asked: bool = True
+    ) -> Tensor:
         padded = bordered(x, padding)
         result = F.conv2d(padded, weight, bias).relu_()
         ctx.shape, ctx.padding = padded.shape, padding
-        ctx.save_for_backward(result, weight)
+        ctx.save_for_backward(result if asked else result > 0, weight)
         return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None, None]:
-        result, weight = ctx.saved_tensors
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None, None, None]:
+        lit, weight = ctx.saved_tensors
         whole = slope.is_contiguous(memory_format=torch.channels_last)
-        masked = slope if whole else torch.empty_like(result)
-        torch.ops.aten.threshold_backward.grad_input(slope, result, 0, grad_input=masked)
+        masked = slope if whole else torch.empty_like(lit, dtype=slope.dtype)
+        if lit.dtype == torch.bool:
+            torch.mul(slope, lit, out=masked)
+        else:
+            torch.ops.aten.threshold_backward.grad_input(slope, lit, 0, grad_input=masked)
         slope = gradient_to_input(ctx.shape, weight, masked)
         if ctx.padding != "constant":
             # what lies beyond the border is a copy of the row within, or of the one behind that
@@ -205,7 +211,7 @@ class Rectified(torch.autograd.Function):
             for dim in (-2, -1):
                 slope.select(dim, within).add_(slope.select(dim, 0))
                 slope.select(dim, -1 - within).add_(slope.select(dim, -1))
-        return slope[..., 1:-1, 1:-1], None, None, None
+        return slope[..., 1:-1, 1:-1], None, None, None, None
 
 
 def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor) -> Tensor:

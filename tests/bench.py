@@ -61,6 +61,8 @@ def start_up() -> None:
 
 def compare(size: int, pictures: list[str], weights: Path, peer: Path | None) -> None:
     """A table for one size."""
+    from nsutils import encoders
+
     ways = {
         "slim": {"of": "ours", "encoder": "slim"},
         "slim, float32": {"of": "ours", "encoder": "slim", "precision": "float32"},
@@ -70,6 +72,10 @@ def compare(size: int, pictures: list[str], weights: Path, peer: Path | None) ->
         "vgg19, its preset, float32": {"of": "preset", "precision": "float32"},
         "vgg19, textbook": {"of": "textbook"},
     }
+    if encoders.quickest(encoders.best_device()) == "float32":
+        # what is float32 anyway is not measured twice, nor what is only emulated
+        for name in ("slim, float32", "vgg19, float32", "vgg19, its preset, bfloat16"):
+            del ways[name]
     if peer:
         ways["vgg19, neural-style-pt"] = {"of": "peer", "peer": str(peer.absolute())}
     print(
