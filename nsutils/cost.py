@@ -28,7 +28,7 @@ from nsutils.transfer import Step
 IN_PIECES = 1.3  # times the features of a piece are taken, for the octaves that are seen whole
 LIBRARIES, HOLES = 100_000_000, 110_000_000  # bytes, for any picture that is not tiny
 RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
-INDEX = 2  # bytes, of the eight for each four
+INDEX = 2  # bytes for each pixel before a maximum: eight for each four
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.3  # and about, where one small size is known: most of that does not grow

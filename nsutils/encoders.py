@@ -185,9 +185,7 @@ class Rectified(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str, asked: bool = True
-    ) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str, asked: bool) -> Tensor:
         padded = bordered(x, padding)
         result = F.conv2d(padded, weight, bias).relu_()
         ctx.shape, ctx.padding = padded.shape, padding
