@@ -28,7 +28,7 @@ from nsutils.transfer import Step
 IN_PIECES = 1.3  # times the features of a piece are taken, for the octaves that are seen whole
 LIBRARIES, HOLES = 100_000_000, 110_000_000  # bytes, for any picture that is not tiny
 RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
-INDEX = 2  # bytes for each pixel before a maximum: eight for each four
+INDEX = 2  # bytes that a maximum holds for each value it saw: eight for each four
 SPARE = 0.9  # of the free memory is planned with
 LEAST_SLOPE = 0.6  # what a pixel more costs at least, in parts of what one has cost
 LONE_SLOPE = 0.3  # and about, where one small size is known: most of that does not grow
@@ -213,15 +213,15 @@ class Cost:
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
         size, wanted = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, set(layers)
-        pooled, found = self.encoder.pooling != "average", {}
-        convolutions = self.encoder.convolutions.items()
+        held_by_pooling = self.encoder.pooling != "average" or self.encoder.ceil_mode
+        found, convolutions = {}, self.encoder.convolutions.items()
         for (name, convolution), (following, _) in itertools.pairwise((*convolutions, ("", None))):
             if not wanted:
                 break
-            # where nobody asks for a layer, it is only known where it is above 0
-            bytes_ = size if name in layers else 1
-            if pooled and following.endswith("_1"):
-                bytes_ = size + INDEX  # what was pooled, and which of four was the largest
+            asked = name in layers  # of others is only known where they are above 0
+            bytes_ = size if asked else 1
+            if held_by_pooling and following.endswith("_1"):
+                bytes_ += INDEX if asked else size + INDEX
             found[name] = bytes_ * len(convolution.bias) / stride_of(name) ** 2
             wanted.discard(name)
         return [found[name] for name in layers] if only else [*found.values()]

@@ -57,6 +57,23 @@ def test_to_begin_a_scale_takes_about_a_step_more_with_more_styles_and_what_was_
     assert two.beginning((300, 400)) == 6.0
 
 
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_the_bytes_of_features_are_those_held_for_the_gradient(settings, pooling):
+    slim = load("slim", device="cpu", precision="float32", pooling=pooling)
+    cost = Cost(replace(settings, style_layers=("relu1_1", "relu2_2", "relu3_1")), slim)
+    weights, held = {weight.data_ptr() for weight in slim.parameters()}, {}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights and tensor.shape[1] > 3:
+            held[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        seen = slim(torch.rand(1, 3, 64, 96, requires_grad=True), cost.layers)
+    assert set(seen) == set(cost.layers)
+    assert sum(held.values()) == 64 * 96 * sum(cost.per_pixel(cost.layers))
+
+
 def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     content, style, monkeypatch
 ):
