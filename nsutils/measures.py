@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nsutils import colours, pictures
-from nsutils.encoders import Encoder, stride_of
+from nsutils.encoders import Encoder, Halved, stride_of
 from nsutils.losses import (
     centred,
     counted,
@@ -152,11 +152,18 @@ def style_statistics(
 def computed_statistics(
     settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None
 ) -> Octaves:
-    inward = encoder.inward(style)
-    octaves = [F.avg_pool2d(inward, 2**n) for n in range(count)]
+    octaves = halved(encoder.inward(style), count)
     return stacked(
         settings, [measured(settings, encoder, octave, whole=whole) for octave in octaves]
     )
+
+
+def halved(image: Tensor, count: int) -> list[Tensor]:
+    """The image, its half, its quarter ..., so many."""
+    octaves = [image]
+    while len(octaves) < count:
+        octaves.append(Halved.apply(octaves[-1]))
+    return octaves
 
 
 def octaves_of(picture: Tensor | Target) -> int:
@@ -180,8 +187,17 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
 
 def palette(image: Tensor) -> Tensor:
     """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
-    near = F.avg_pool2d(image, 2 * NEAR + 1, 1, NEAR, count_include_pad=False)
+    near = around(image) / around(torch.ones_like(image[:1, :1]))
     return torch.cat((image, near), 1)
+
+
+def around(image: Tensor) -> Tensor:
+    """Sums over neighbourhoods of NEAR pixels each way; PyTorch's pooling takes three times as long."""
+    height, width = image.shape[-2:]
+    wide = F.pad(image, (NEAR,) * 4)
+    lines = range(2 * NEAR + 1)
+    down = sum(wide[..., n : n + height, :] for n in lines)
+    return sum(down[..., n : n + width] for n in lines)
 
 
 def in_palette(

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nsutils.encoders import Encoder
@@ -25,6 +24,7 @@ from nsutils.losses import (
 )
 from nsutils.measures import (
     grain,
+    halved,
     in_palette,
     made_with,
     measured,
@@ -212,8 +212,7 @@ class Objective:
                 partial(self.pulled, n),
             )
 
-        smaller = [F.avg_pool2d(rolled, 2**n) for n in range(self.depth)]
-        octaves = side_by_side(octave, range(self.depth), smaller)
+        octaves = side_by_side(octave, range(self.depth), halved(rolled, self.depth))
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
         style = self.style_losses(octaves)
         tv = self.variation(image)
@@ -318,17 +317,29 @@ class Objective:
         image = image.detach().requires_grad_()
         losses = self.losses(image, shift)
         total = self.total(losses)
+        lift = self.lift(image, total.detach())
         weighed = weighed and not self.divided(image)
-        (slope,) = torch.autograd.grad(total, image, retain_graph=weighed)
-        shares = self.shares(image, losses) if weighed else {}
+        (slope,) = torch.autograd.grad(lift * total, image, retain_graph=weighed)
+        slope = slope / lift
+        shares = self.shares(image, losses, lift) if weighed else {}
         losses = {name: loss.detach() for name, loss in losses.items()}
         return slope.contiguous(), {"total": total.detach(), **losses}, shares
+
+    def lift(self, image: Tensor, total: Tensor) -> Tensor | float:
+        """What losses are multiplied by on the way back: float16 knows nothing below 6e-8, and a slope of a feature is
+        about the loss in parts of the pixels. Gradients of a set length are as long whatever this is, and stay small.
+        """
+        if self.encoder.precision != "float16" or self.settings.normalize_gradients:
+            return 1.0
+        return math.prod(image.shape[-2:]) / total.clamp_min(FLOOR)
 
     def divided(self, image: Tensor) -> bool:
         """Whether the image is seen piece by piece."""
         return bool(self.whole) and math.prod(image.shape[-2:]) > self.whole
 
-    def shares(self, image: Tensor, losses: dict[str, Tensor]) -> dict[str, float]:
+    def shares(
+        self, image: Tensor, losses: dict[str, Tensor], lift: Tensor | float = 1.0
+    ) -> dict[str, float]:
         """How much of the image's gradient each term brings, as content, style, tv, ... and style/LAYER.
 
         The lengths of the terms' gradients in parts of the sum of all lengths; a style layer's of the style's share.
@@ -343,7 +354,7 @@ class Objective:
             "similarity": settings.similarity_weight,
         } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}
         pulls = {
-            name: torch.autograd.grad(weight * losses[name], image, retain_graph=True)[0]
+            name: torch.autograd.grad(lift * weight * losses[name], image, retain_graph=True)[0]
             for name, weight in weights.items()
             if weight and name in losses
         }

@@ -2,9 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nsutils import losses
 from nsutils.losses import (
     SCALED,
     STYLE_STATISTICS,
+    TOGETHER,
     RootTrace,
     busy,
     cells,
@@ -14,12 +16,15 @@ from nsutils.losses import (
     laplacian,
     moments_distance,
     raw_moments,
+    ridged,
     roots,
     self_similarity,
     smooth_between_edges,
     squared_distance,
     total_variation,
     unlike,
+    wasserstein,
+    with_axes,
 )
 
 # A root by iteration is not exact where the smallest eigenvalue is tiny.
@@ -34,6 +39,19 @@ def test_gram_is_the_mean_of_products():
     x = features(0, 1, 2, 3, 4)
     by_hand = sum(x[0, 0, i, j] * x[0, 1, i, j] for i in range(3) for j in range(4)) / 12
     assert torch.allclose(gram(x)[0, 0, 1], by_hand)
+
+
+def test_many_pixels_are_added_up_some_at_a_time(monkeypatch):
+    x, weights = features(15, 1, 4, 9, 7), features(16, 1, 1, 9, 7)
+    for weighing in (None, weights):
+        whole = raw_moments(x, weights=weighing)
+        with monkeypatch.context() as patch:
+            patch.setattr(losses, "CHUNK", 4 * 10)
+            assert torch.allclose(raw_moments(x, weights=weighing), whole)
+            assert torch.allclose(
+                squared_distance(x, x / 2, weights=weighing),
+                ((x / 2) ** 2 * (1 if weighing is None else weighing)).mean(),
+            )
 
 
 def test_moments_are_mean_and_covariance():
@@ -106,6 +124,35 @@ def test_wasserstein_of_flat_gaussians_is_their_means_and_spreads():
     statistic, distance, ready, _ = STYLE_STATISTICS["wasserstein"]
     by_hand = (means[0] - spreads[0]) ** 2 + (means[1] - spreads[1]) ** 2
     assert distance(statistic(one), ready(statistic(other)), False).item() == pytest.approx(by_hand)
+
+
+def test_short_axes_count_each_for_itself_and_only_equals_are_not_apart():
+    channels = TOGETHER + 64
+    deviations = torch.logspace(0, -0.7, channels, dtype=torch.float64).view(-1, 1, 1)
+    one, other = (raw_moments(deviations * features(n, 1, channels, 20, 20)) for n in (10, 11))
+    wanted = with_axes(one)
+    axes = wanted[..., -channels:]
+    assert torch.allclose(axes @ axes.mT, ridged(one))
+    assert abs(wasserstein(one, wanted)) < 1e-6
+    assert 0 < wasserstein(other, wanted) <= wasserstein(other, wanted, together=None)
+    longer, axis = one.clone(), axes[0, :, TOGETHER:][:, :1]  # twice the variance along that one
+    longer[..., 1:] += axis @ axis.T
+    found = channels * wasserstein(longer, wanted, relative=False)
+    assert found.item() == pytest.approx(axis.square().sum().item() * (2**0.5 - 1) ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize("weights", [None, features(12, 1, 1, 6, 7).float()])
+def test_in_half_precision_moments_have_nearly_the_same_gradient(weights):
+    x = features(13, 1, 8, 6, 7).float().to(memory_format=torch.channels_last)
+    aim = features(14, 1, 8, 9).float()
+    slopes = []
+    for kind in (torch.float32, torch.bfloat16):
+        y = x.to(kind).requires_grad_()
+        found = raw_moments(y, weights=weights)
+        assert found.dtype == torch.float32
+        slopes += torch.autograd.grad(((found - aim) ** 2).sum(), y)
+    assert slopes[1].dtype == torch.bfloat16
+    assert torch.allclose(slopes[0], slopes[1].float(), atol=0.01 * slopes[0].abs().max())
 
 
 def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_stand():

@@ -4,10 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import colourful
 from PIL import Image
 
 from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
+from nsutils.encoders import load
 from nsutils.losses import STYLE_STATISTICS, smooth_between_edges
 from nsutils.objective import Objective
 from nsutils.regions import Regions
@@ -348,6 +350,23 @@ def test_the_first_step_of_lbfgs_has_a_set_length_and_none_is_longer_than_allowe
     assert lengths[0] == pytest.approx(FIRST, rel=1e-4)
     assert max(lengths) < LONGEST * 1.0001
     assert len(set(lengths)) > 20
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("bfloat16", 0.1), ("float16", 0.03)])
+def test_in_half_precision_the_gradient_is_nearly_the_same(settings, precision, apart):
+    """float16 alone would lose most of it: slopes of features are smaller than it knows."""
+    layers = {"style_layers": ("relu1_1", "relu3_1"), "content_layers": ("relu2_2",)}
+    weights = {"style_weight": 1e-3, "content_weight": 1e-4, "tv_weight": 0, "layout_weight": 0}
+    settings = replace(settings, encoder="slim", **layers, **weights)
+    content, style, image = (colourful(96, 128, seed) for seed in range(3))
+    image = content.lerp(image, 0.05)
+    slopes = [
+        Objective(settings, load("slim", device="cpu", precision=kind), content, [style]).slope(
+            image
+        )[0]
+        for kind in ("float32", precision)
+    ]
+    assert (slopes[1] - slopes[0]).norm() < apart * slopes[0].norm()
 
 
 def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encoder):
