@@ -207,12 +207,18 @@ class Cost:
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
         more = RECORDED if self.encoder.device.type == "cuda" else 1.0
-        kept = more * (kept + small) + min(HOLES, sum(features)) + LIBRARIES
+        holes = min(HOLES, 4 / self.width * sum(features))  # what passes is in float32
+        kept = more * (kept + small) + holes + LIBRARIES
         return int(kept), int(more * (sum(features) - small))
+
+    @property
+    def width(self) -> int:
+        """Bytes of a feature's value."""
+        return getattr(torch, self.encoder.precision).itemsize
 
     def per_pixel(self, layers: tuple[str, ...], only: bool = False) -> list[float]:
         """Bytes of features for each pixel of the image: of the layers alone, or of all on the way to them."""
-        size, wanted = torch.finfo(getattr(torch, self.encoder.precision)).bits / 8, set(layers)
+        size, wanted = self.width, set(layers)
         held_by_pooling = self.encoder.pooling != "average" or self.encoder.ceil_mode
         found, convolutions = {}, self.encoder.convolutions.items()
         for (name, convolution), (following, _) in itertools.pairwise((*convolutions, ("", None))):

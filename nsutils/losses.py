@@ -179,9 +179,9 @@ def with_axes(raw: Tensor) -> Tensor:
     covariance.
     """
     covariance = ridged(raw)
-    variances, directions = torch.linalg.eigh(covariance)
+    variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
     axes = directions * variances.clamp_min(RIDGE).sqrt()[..., None, :]
-    return torch.cat((raw[..., :1], covariance, axes.flip(-1)), -1)
+    return torch.cat((raw[..., :1], covariance, axes.flip(-1).to(raw)), -1)
 
 
 def wasserstein(
