@@ -59,7 +59,7 @@ class Sums(torch.autograd.Function):
 
 
 def chunks(features: Tensor, count: int | None = None) -> Iterator[Tensor]:
-    """The channels of so many pixels at a time, (N, count, C), in full precision."""
+    """The channels of so many pixels at a time, (N, count, C), in float32."""
     for pixels in by_pixel(features).split(count or many(features), 1):
         yield full(pixels)
 
@@ -198,7 +198,8 @@ def wasserstein(
     moments, `wanted` is what `with_axes` (or `with_root`) makes of such.
 
     Only along the longest axes, as many as `together`, are all covariances compared, and along the others each axis'
-    own variance: nearly all of the variance for a fraction of the time, and still 0 only between equals.
+    own variance: nearly all of the variance for a fraction of the time. It is 0 between equals and never more than the
+    whole distance; how the short axes vary with each other and with the long ones is not seen.
     """
     channels = got.shape[-2]
     covariance, target, axes = ridged(got), *wanted[..., 1:].split(channels, -1)

@@ -126,7 +126,7 @@ def test_wasserstein_of_flat_gaussians_is_their_means_and_spreads():
     assert distance(statistic(one), ready(statistic(other)), False).item() == pytest.approx(by_hand)
 
 
-def test_short_axes_count_each_for_itself_and_only_equals_are_not_apart():
+def test_short_axes_count_each_for_itself_and_equals_are_not_apart():
     channels = TOGETHER + 64
     deviations = torch.logspace(0, -0.7, channels, dtype=torch.float64).view(-1, 1, 1)
     one, other = (raw_moments(deviations * features(n, 1, channels, 20, 20)) for n in (10, 11))
