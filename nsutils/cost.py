@@ -207,7 +207,7 @@ class Cost:
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
         more = RECORDED if self.encoder.device.type == "cuda" else 1.0
-        holes = min(HOLES, 4 / self.width * sum(features))  # what passes is in float32
+        holes = min(HOLES, 4 / self.width * sum(features))  # as large in half precision
         kept = more * (kept + small) + holes + LIBRARIES
         return int(kept), int(more * (sum(features) - small))
 

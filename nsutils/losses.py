@@ -204,11 +204,12 @@ def wasserstein(
     channels = got.shape[-2]
     covariance, target, axes = ridged(got), *wanted[..., 1:].split(channels, -1)
     means = (got[..., 0] - wanted[..., 0]).square().sum(-1)
-    turned, whole = covariance @ axes, slice(together)
-    shared = RootTrace.apply(axes[..., whole].mT @ turned[..., whole], steps)
-    if together and together < channels:
-        rest = (axes[..., together:] * turned[..., together:]).sum(-2)
-        shared = shared + rest.clamp_min(RIDGE**2).sqrt().sum(-1)
+    count = min(together or channels, channels)
+    (long, short), (turned, rest) = (
+        columns.split((count, channels - count), -1) for columns in (axes, covariance @ axes)
+    )
+    alone = (short * rest).sum(-2).clamp_min(RIDGE**2).sqrt()
+    shared = RootTrace.apply(long.mT @ turned, steps) + alone.sum(-1)
     apart = means + trace(covariance) + trace(target) - 2 * shared
     return apart / (trace(target) + FLOOR) if relative else apart / channels
 

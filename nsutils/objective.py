@@ -338,12 +338,13 @@ class Objective:
         return bool(self.whole) and math.prod(image.shape[-2:]) > self.whole
 
     def shares(
-        self, image: Tensor, losses: dict[str, Tensor], lift: Tensor | float = 1.0
+        self, image: Tensor, losses: dict[str, Tensor], lift: Tensor | float
     ) -> dict[str, float]:
         """How much of the image's gradient each term brings, as content, style, tv, ... and style/LAYER.
 
         The lengths of the terms' gradients in parts of the sum of all lengths; a style layer's of the style's share.
         Terms may pull against each other, so this is not what is left of them in the sum.
+        `lift` is what they are multiplied by on the way back; it changes no share.
         """
         settings = self.settings
         weights = {
