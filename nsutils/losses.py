@@ -6,7 +6,7 @@ published programs have it.
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
-TOGETHER = 96  # of a style's axes
+LONGEST = 32  # of a style's axes, at least
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 19  # values that are taken to float32 at once
 CELLS = 16  # along the long edge: how coarsely a layout is seen
@@ -166,50 +166,51 @@ def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tens
     return (means.sum(-1) / (trace(wanted[..., 1:]) + FLOOR) + covariances) / 2
 
 
+def with_axes(raw: Tensor) -> Tensor:
+    """Mean and longest axes, side by side: (N, C, 1 + K). What `wasserstein` compares with.
+
+    The axes are columns at right angles, each as long as the deviation along it, the longest first: those of the
+    covariance's root, an eighth of the channels, but LONGEST at least.
+    """
+    covariance, channels = ridged(raw), raw.shape[-2]
+    variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
+    axes = directions * variances.clamp_min(RIDGE).sqrt()[..., None, :]
+    count = min(max(LONGEST, channels // 8), channels)
+    return torch.cat((raw[..., :1], axes.flip(-1)[..., :count].to(raw)), -1)
+
+
+def wasserstein(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """Squared 2-Wasserstein distance of the Gaussians that have these moments, as they are along the longest axes.
+
+    |m - m'|^2 + tr(S + S' - 2 (A' S A)^1/2), A the target's longest axes, S' = A'A, and S the covariance as it is along
+    them; absolute in parts of the channels, relative in parts of tr S'. `got` are raw moments, `wanted` is what
+    `with_axes` makes of such.
+
+    The distance counts deviations, so the many short axes, with a sixth of the variance and half of the deviation,
+    would count as much as the long ones, and what they ask for is seen as ripples in flat areas. They are free.
+    """
+    means, axes = (got[..., 0] - wanted[..., 0]).square().sum(-1), wanted[..., 1:]
+    seen, target = axes.mT @ ridged(got) @ axes, axes.square().sum(-2)
+    varied = (seen.diagonal(dim1=-2, dim2=-1) / target).sum(-1)
+    apart = means + varied + target.sum(-1) - 2 * RootTrace.apply(seen, SCALED)
+    return apart / (target.sum(-1) + FLOOR) if relative else apart / got.shape[-2]
+
+
 def with_root(raw: Tensor) -> Tensor:
-    """Mean, covariance and the covariance's root, side by side: (N, C, 1 + 2C). What `wasserstein-plain` needs."""
+    """Mean, covariance and the covariance's root, side by side: (N, C, 1 + 2C). What `wasserstein_plain` needs."""
     covariance = ridged(raw)
     return torch.cat((raw[..., :1], covariance, roots(covariance, PLAIN)[0]), -1)
 
 
-def with_axes(raw: Tensor) -> Tensor:
-    """Mean, covariance and its axes, side by side: (N, C, 1 + 2C). What `wasserstein` compares with.
+def wasserstein_plain(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
+    """The same along all axes, |m - m'|^2 + tr(S + S' - 2 (R S R)^1/2) with R R = S', R the target's root.
 
-    The axes are columns at right angles, each as long as the deviation along it, the longest first; A @ A.T is the
-    covariance.
+    Absolute it is as crowsonkb/style-transfer-pytorch has it. `wanted` is what `with_root` makes of raw moments.
     """
-    covariance = ridged(raw)
-    variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
-    axes = directions * variances.clamp_min(RIDGE).sqrt()[..., None, :]
-    return torch.cat((raw[..., :1], covariance, axes.flip(-1).to(raw)), -1)
-
-
-def wasserstein(
-    got: Tensor,
-    wanted: Tensor,
-    relative: bool = True,
-    together: int | None = TOGETHER,
-    steps: tuple[int, float] = SCALED,
-) -> Tensor:
-    """Squared 2-Wasserstein distance of the Gaussians that have these moments.
-
-    |m - m'|^2 + tr(S + S' - 2 (A' S A)^1/2) with A A' = S' the target's axes (or its root), absolute in parts of the
-    channels, as crowsonkb/style-transfer-pytorch has it, relative in parts of the target's variance. `got` are raw
-    moments, `wanted` is what `with_axes` (or `with_root`) makes of such.
-
-    Only along the longest axes, as many as `together`, are all covariances compared, and along the others each axis'
-    own variance: nearly all of the variance for a fraction of the time. It is 0 between equals and never more than the
-    whole distance; how the short axes vary with each other and with the long ones is not seen.
-    """
-    channels = got.shape[-2]
-    covariance, target, axes = ridged(got), *wanted[..., 1:].split(channels, -1)
+    channels, covariance = got.shape[-2], ridged(got)
     means = (got[..., 0] - wanted[..., 0]).square().sum(-1)
-    count = min(together or channels, channels)
-    (long, short), (turned, rest) = (
-        columns.split((count, channels - count), -1) for columns in (axes, covariance @ axes)
-    )
-    alone = (short * rest).sum(-2).clamp_min(RIDGE**2).sqrt()
-    shared = RootTrace.apply(long.mT @ turned, steps) + alone.sum(-1)
+    target, root = wanted[..., 1:].split(channels, -1)
+    shared = RootTrace.apply(root @ covariance @ root, PLAIN)
     apart = means + trace(covariance) + trace(target) - 2 * shared
     return apart / (trace(target) + FLOOR) if relative else apart / channels
 
@@ -292,9 +293,7 @@ STYLE_STATISTICS = {
     "moments": Statistic(raw_moments, moments_distance, centred),
     "gram": Statistic(gram, mean_square),
     "wasserstein": Statistic(raw_moments, wasserstein, with_axes),
-    "wasserstein-plain": Statistic(
-        raw_moments, partial(wasserstein, together=None, steps=PLAIN), with_root
-    ),
+    "wasserstein-plain": Statistic(raw_moments, wasserstein_plain, with_root),
     "sliced": Statistic(sliced, sliced_distance, additive=False),
 }
 GRAMS = {"pixels": gram, "elements": gram_by_elements}

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 
 from nsutils import losses
 from nsutils.losses import (
+    LONGEST,
     SCALED,
     STYLE_STATISTICS,
-    TOGETHER,
     RootTrace,
     busy,
     cells,
@@ -24,7 +24,9 @@ from nsutils.losses import (
     total_variation,
     unlike,
     wasserstein,
+    wasserstein_plain,
     with_axes,
+    with_root,
 )
 
 # A root by iteration is not exact where the smallest eigenvalue is tiny.
@@ -126,19 +128,32 @@ def test_wasserstein_of_flat_gaussians_is_their_means_and_spreads():
     assert distance(statistic(one), ready(statistic(other)), False).item() == pytest.approx(by_hand)
 
 
-def test_short_axes_count_each_for_itself_and_equals_are_not_apart():
-    channels = TOGETHER + 64
+def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_others_free():
+    channels = LONGEST + 32
     deviations = torch.logspace(0, -0.7, channels, dtype=torch.float64).view(-1, 1, 1)
-    one, other = (raw_moments(deviations * features(n, 1, channels, 20, 20)) for n in (10, 11))
-    wanted = with_axes(one)
-    axes = wanted[..., -channels:]
-    assert torch.allclose(axes @ axes.mT, ridged(one))
-    assert abs(wasserstein(one, wanted)) < 1e-6
-    assert 0 < wasserstein(other, wanted) <= wasserstein(other, wanted, together=None)
-    longer, axis = one.clone(), axes[0, :, TOGETHER:][:, :1]  # twice the variance along that one
-    longer[..., 1:] += axis @ axis.T
-    found = channels * wasserstein(longer, wanted, relative=False)
-    assert found.item() == pytest.approx(axis.square().sum().item() * (2**0.5 - 1) ** 2, rel=0.01)
+    one, other = (deviations * features(n, 1, channels, 20, 20) for n in (10, 11))
+    moments, wanted = raw_moments(one), with_axes(raw_moments(one))
+    axes = wanted[..., 1:]
+    directions = axes / axes.norm(dim=-2, keepdim=True)
+    assert axes.shape[-1] == LONGEST and torch.allclose(
+        axes.mT @ ridged(moments), axes.mT @ axes @ axes.mT
+    )
+    assert abs(wasserstein(moments, wanted)) < 1e-6
+
+    seen = [
+        torch.einsum("nck,nchw->nkhw", directions, x - x.mean((-2, -1), keepdim=True))
+        for x in (one, other)
+    ]
+    target = with_root(raw_moments(seen[0]))
+    apart = (one - other).mean((-2, -1)).square().sum()
+    by_hand = apart + LONGEST * wasserstein_plain(raw_moments(seen[1]), target, relative=False)
+    found = channels * wasserstein(raw_moments(other), wanted, relative=False)
+    assert found.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+    short = torch.linalg.eigh(ridged(moments)).eigenvectors[..., :1]
+    longer = moments.clone()
+    longer[..., 1:] += short @ short.mT
+    assert abs(wasserstein(longer, wanted)) < 1e-6 < wasserstein_plain(longer, with_root(moments))
 
 
 @pytest.mark.parametrize("weights", [None, features(12, 1, 1, 6, 7).float()])
