@@ -324,7 +324,8 @@ SUBJECTS = {
         "layer_weights": "a style layer's share, 1 where not named, as pixels=5,relu1_1=2",
         "style_statistic": "wasserstein (between Gaussians with the features' means and covariances, along the "
         "style's longest axes), moments (means and covariances, compared one by one), gram, sliced (whole "
-        "distributions along random directions), or wasserstein-plain (along all axes, as crowsonkb's program computes it)",
+        "distributions along random directions), or wasserstein-plain (along all axes, as crowsonkb's program computes "
+        "it)",
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
         "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
         "4 spares faces in small pictures",
