@@ -62,13 +62,13 @@ class Encoder(nn.Module):
         self.gain = GAINS[pooling] / GAINS[trained] if pooling_gain else 1.0
         self.pixel_range, self.feature_scale = pixel_range, feature_scale
         self.name, self.precision, self.told_by = name, precision, told_by
-        self.convolutions = nn.ModuleDict()
+        self.convolutions, kind = nn.ModuleDict(), getattr(torch, precision)
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
-            weight = arrays[f"{key}.weight"].float()
-            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3)
-            conv.load_state_dict({"weight": weight, "bias": arrays[f"{key}.bias"].float()})
+            weight = arrays[f"{key}.weight"].to(kind, memory_format=torch.channels_last)
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, device="meta")
+            bias = arrays[f"{key}.bias"].to(kind)
+            conv.load_state_dict({"weight": weight, "bias": bias}, assign=True)
             self.convolutions[key.replace("conv", "relu")] = conv
-        self.convolutions.to(getattr(torch, precision), memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
         offset = torch.tensor([pixel_range * mean for mean in normalisation.mean])
         self.register_buffer("offset", offset.view(1, 3, 1, 1))

@@ -29,6 +29,7 @@ class LBFGS:
         self.shaped = natural if settings.preconditioned else lambda slope: slope
         empty = {"moves": [], "changes": [], "inverses": []}
         self.state = state or {"count": 0, "scale": 1.0, **empty}
+        self.room = {}  # for the history, in one piece: many would leave holes between what goes again
 
     def move(self, slope: Tensor) -> Tensor:
         """What to add to the image, whose gradient is `slope`."""
@@ -49,10 +50,22 @@ class LBFGS:
         rise = dot(change, state["move"])
         rose = rise > 1e-10  # not looked at here: that would wait for an accelerator
         inverse = torch.where(rose, 1 / rise, 0)
-        for name, last in {"moves": state["move"], "changes": change, "inverses": inverse}.items():
-            state[name] = [*state[name], last][-self.history :]
+        self.keep("moves", state["move"])
+        self.keep("changes", change)
+        state["inverses"] = [*state["inverses"], inverse][-self.history :]
         scale = rise / dot(change, self.shaped(change))
         state["scale"] = torch.where(rose, scale, state["scale"])
+
+    def keep(self, name: str, last: Tensor) -> None:
+        """Adds one to the history, in the place of the oldest where that is full."""
+        past = self.state[name]
+        if len(past) == self.history:
+            place = past.pop(0)
+        else:
+            if name not in self.room:
+                self.room[name] = last.new_empty(self.history, *last.shape)
+            place = self.room[name][len(past)]
+        past.append(place.copy_(last))
 
     def newton(self, q: Tensor) -> Tensor:
         """The inverse Hessian that the history implies, times `q`, which is overwritten."""
