@@ -64,9 +64,9 @@ class Encoder(nn.Module):
         self.name, self.precision, self.told_by = name, precision, told_by
         self.convolutions, kind = nn.ModuleDict(), getattr(torch, precision)
         for key in sorted(key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
-            weight = arrays[f"{key}.weight"].to(kind, memory_format=torch.channels_last)
+            weight = arrays[f"{key}.weight"].to(kind, copy=True, memory_format=torch.channels_last)
             conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, device="meta")
-            bias = arrays[f"{key}.bias"].to(kind)
+            bias = arrays[f"{key}.bias"].to(kind, copy=True)
             conv.load_state_dict({"weight": weight, "bias": bias}, assign=True)
             self.convolutions[key.replace("conv", "relu")] = conv
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))

@@ -186,8 +186,9 @@ def wasserstein(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
     them; absolute in parts of the channels, relative in parts of tr S'. `got` are raw moments, `wanted` is what
     `with_axes` makes of such.
 
-    The distance counts deviations, so the many short axes, with a sixth of the variance and half of the deviation,
-    would count as much as the long ones, and what they ask for is seen as ripples in flat areas. They are free.
+    The distance counts deviations, so the many short axes, with a fifth of the variance at most and up to half of the
+    deviation, would count as much as the long ones, and what they ask for is seen as ripples in flat areas. They are
+    free.
     """
     means, axes = (got[..., 0] - wanted[..., 0]).square().sum(-1), wanted[..., 1:]
     seen, target = axes.mT @ ridged(got) @ axes, axes.square().sum(-2)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from nsutils import encoders
-from nsutils.encoders import GAINS, load
+from nsutils.encoders import DRAWINGS, GAINS, Encoder, load
 from nsutils.settings import CHOICES, ENCODERS
 from nsutils.vgg import sha256
 
@@ -50,6 +50,15 @@ def test_slims_layers_have_comparable_scale_on_drawings():
     drawn, _ = Textures(64).batch(8, 1.0, torch.Generator().manual_seed(5))
     for value in slim(drawn, slim.layers).values():
         assert 0.3 < value.square().mean() < 3
+
+
+def test_an_encoder_stays_as_it_was_made_whatever_becomes_of_the_arrays():
+    arrays = {"conv1_1.weight": torch.rand(4, 3, 3, 3), "conv1_1.bias": torch.rand(4)}
+    made, image = Encoder(arrays, DRAWINGS, "slim"), torch.rand(1, 3, 8, 8)
+    before = made(image, made.layers)["relu1_1"]
+    for array in arrays.values():
+        array.mul_(2)
+    assert torch.equal(made(image, made.layers)["relu1_1"], before)
 
 
 def test_an_encoder_is_convolutions_by_hand(encoder):
