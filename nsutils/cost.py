@@ -14,7 +14,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from nsutils import encoders, machine, pictures
+from nsutils import __version__, encoders, machine, pictures
 from nsutils.descent import Descent
 from nsutils.encoders import Encoder, stride_of
 from nsutils.measures import divisible
@@ -43,7 +43,7 @@ RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "preconditioned", "pooling", "padding", "normalize_gradients", "roll"),
 )
-OPTIONAL = ("laplacian_weight", "similarity_weight")  # computed where above 0
+OPTIONAL = ("laplacian_weight", "similarity_weight", "sparing")  # computed where above 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Cost:
     def _key(self) -> str:
         encoder = self.encoder
         widths = [len(convolution.bias) for convolution in encoder.convolutions.values()]
-        here = [encoder.device.type, torch.get_num_threads(), torch.__version__]
+        here = [encoder.device.type, torch.get_num_threads(), torch.__version__, __version__]
         asked = [getattr(self.settings, name) for name in RELEVANT]
         asked += [bool(getattr(self.settings, name)) for name in OPTIONAL]
         return json.dumps([encoder.name, widths, encoder.precision, *here, *asked])

@@ -19,7 +19,7 @@ RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 LONGEST = 32  # of a style's axes, at least
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 19  # values that are taken to float32 at once
-CELLS = 16  # along the long edge: how coarsely a layout is seen
+CELLS, FINE = 16, 64  # along the long edge: how coarsely a layout is seen, and what is drawn
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
@@ -409,30 +409,40 @@ def unlike(got: Tensor, wanted: Tensor) -> Tensor:
     return (got - wanted).abs().sum(0).mean() / 2
 
 
-def cells(image: Tensor) -> Tensor:
-    """The mean colours of rectangles, CELLS of them along the long edge: (N, C, h, w), the same for every size."""
+def cells(image: Tensor, count: int = CELLS) -> Tensor:
+    """The mean colours of rectangles, `count` of them along the long edge: (N, C, h, w), the same for every size."""
     height, width = image.shape[-2:]
-    parts = [max(1, round(CELLS * side / max(height, width))) for side in (height, width)]
+    parts = [max(1, round(count * side / max(height, width))) for side in (height, width)]
     return F.adaptive_avg_pool2d(image, parts)
 
 
-def busy(image: Tensor) -> Tensor:
-    """How much each of the `cells` has in it, (N, h, w), with the sum 1: little where it is flat.
+def busy(image: Tensor, count: int = CELLS) -> Tensor:
+    """How much each of the `cells` has in it, (N, 1, h, w), from 0 to 1: little where it is flat.
 
     By d^2 / (d^2 + k^2), d the deviation of the colours in a cell and k the mean of it over the cells.
     """
-    varied = (cells(image.square()) - cells(image).square()).clamp_min(0).mean(1)
-    found = varied / (varied + varied.sqrt().mean().square() + 1e-12)
-    return found / (found.sum() + 1e-12)
+    varied = cells(image.square(), count) - cells(image, count).square()
+    varied = varied.clamp_min(0).mean(1, keepdim=True)
+    return varied / (varied + varied.sqrt().mean().square() + 1e-12)
+
+
+def drawn(image: Tensor) -> Tensor:
+    """Where there is much to see, (N, 1, H, W), from 0 to 1: how `busy` FINE cells are, and those around them.
+
+    Of small pictures the cells are two pixels wide.
+    """
+    found = busy(image, min(FINE, max(image.shape[-2:]) // 2))
+    found = F.avg_pool2d(found, 3, 1, 1, count_include_pad=False)
+    return F.interpolate(found, image.shape[-2:], mode="bilinear")
 
 
 def displaced(got: Tensor, wanted: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
-    """How far the colours of `cells` are apart, in parts of a `spread`; the mean by `weights` (N, h, w), their sum 1.
+    """How far the colours of `cells` are apart, in parts of a `spread`; the mean by `weights` (N, 1, h, w).
 
     By sqrt(d^2 + SLACK^2) - SLACK: a few that are far off, as a style's sun, cost less than many that are a little.
     """
-    apart = (got - wanted).square().mean(1) / spread.square()
-    return (weights * ((apart + SLACK**2).sqrt() - SLACK)).sum()
+    apart = (got - wanted).square().mean(1, keepdim=True) / spread.square()
+    return (weights * ((apart + SLACK**2).sqrt() - SLACK)).sum() / (weights.sum() + 1e-12)
 
 
 TOTAL_VARIATIONS = {

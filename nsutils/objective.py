@@ -1,6 +1,7 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from nsutils.losses import (
     busy,
     cells,
     displaced,
+    drawn,
     full,
     laplacian,
     mean_square,
@@ -76,7 +78,9 @@ class Objective:
     the units of the network and of `pixel_range`. The image is in the encoder's units (`Encoder.inward`), the
     pictures are not. An image of more pixels than `whole` is seen piece by piece (`nsutils.pieces`). Where the
     `regions` protect it, pixels count less for the style and more for the content; a style that has a place of its
-    own is held against the statistics of that place.
+    own is held against the statistics of that place. And by `sparing` pixels count less for the style where much is
+    drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
+    what is missing, so that skies had neither the style's strokes nor its colours, but the difference.
     """
 
     def __init__(
@@ -107,6 +111,8 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
+            if settings.sparing and settings.content_weight:
+                self.regions = replace(self.regions, spared=settings.sparing * drawn(self.picture))
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)

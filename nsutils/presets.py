@@ -24,6 +24,7 @@ COMMON = {
     "style_statistic": "gram",
     "octaves": 1,
     "places_per_channel": 0.0,
+    "sparing": 0.0,
     "tv_form": "squares",
     "relative": False,
     "reduction": "sum",

@@ -13,12 +13,13 @@ HOLD = 3.0  # how much heavier the content's features count where they are wholl
 class Regions:
     """Masks of an image, (1, 1, H, W), 0 to 1.
 
-    `protected` is where the content is to hold, `where` for each style where it is to act. None is everywhere, or
-    nowhere protected.
+    `protected` is where the content is to hold, `where` for each style where it is to act, `spared` where styles count
+    less. None is everywhere, or nowhere protected or spared.
     """
 
     protected: Tensor | None = None
     where: tuple[Tensor | None, ...] = (None,)
+    spared: Tensor | None = None
 
     def rolled(self, shift: tuple[int, int]) -> "Regions":
         return self.each(lambda mask: mask.roll(shift, (-2, -1)))
@@ -31,7 +32,8 @@ class Regions:
         def changed(mask: Tensor | None) -> Tensor | None:
             return None if mask is None else change(mask)
 
-        return Regions(changed(self.protected), tuple(changed(mask) for mask in self.where))
+        where = tuple(changed(mask) for mask in self.where)
+        return Regions(changed(self.protected), where, changed(self.spared))
 
     @property
     def places(self) -> list[int]:
@@ -42,9 +44,11 @@ class Regions:
     @property
     def free(self) -> list[Tensor | None]:
         """For each style how much each pixel counts: less where it is protected, as Gatys et al. 2017, section 4.1."""
-        if self.protected is None:
-            return [*self.where]
-        return [1 - self.protected if w is None else w * (1 - self.protected) for w in self.where]
+        found = [*self.where]
+        for mask in (self.protected, self.spared):
+            if mask is not None:
+                found = [1 - mask if w is None else w * (1 - mask) for w in found]
+        return found
 
     @property
     def held(self) -> Tensor | None:

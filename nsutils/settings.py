@@ -62,11 +62,14 @@ STYLE_LAYERS = (
 )
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
-NEWER = {"preconditioned": False, "places_per_channel": 0.0, "layout_weight": 0.0}
+NEWER = {
+    **{"preconditioned": False, "places_per_channel": 0.0, "layout_weight": 0.0},
+    "sparing": 0.0,
+}
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "layout_weight", "laplacian_weight"),
-    *("similarity_weight", "places_per_channel"),
+    *("similarity_weight", "places_per_channel", "sparing"),
     "learning_rate",
     *(
         "original_colors",
@@ -138,6 +141,7 @@ class Settings:
     style_statistic: str = "wasserstein"
     octaves: int = 2
     places_per_channel: float = 1.0
+    sparing: float = 0.8
     tv_weight: float = 0.05
     layout_weight: float = 0.06
     laplacian_weight: float = 0.0
@@ -212,7 +216,7 @@ class Settings:
         _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
         if len(self.betas) != 2 or max(self.betas) >= 1:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
-        for name in ("original_colors", "protection", "mask_colors"):
+        for name in ("original_colors", "sparing", "protection", "mask_colors"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name):g}; give a number to 1")
         if self.mask is not None:
@@ -329,6 +333,8 @@ SUBJECTS = {
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
         "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
         "4 spares faces in small pictures",
+        "sparing": "how much less the style counts where the content has much in it, as a face: 0 alike, 1 "
+        "hardly at all",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free",

@@ -12,6 +12,7 @@ from nsutils.losses import (
     cells,
     centred,
     displaced,
+    drawn,
     gram,
     laplacian,
     moments_distance,
@@ -203,13 +204,22 @@ def test_what_is_busy_counts_and_what_is_flat_does_not():
     x = torch.full((1, 3, 64, 64), 0.5)
     x[..., 32:, :] = torch.rand(1, 3, 32, 64)
     found = busy(x)
-    assert found.sum().item() == pytest.approx(1) and found[:, :8].max() < 1e-6
-    assert found[:, 8:].min() > 0.5 * found.max()
+    assert found[..., :8, :].max() < 1e-6
+    assert 0.5 * found.max() < found[..., 8:, :].min() and found.max() < 1
     assert busy(torch.ones(1, 3, 64, 64)).abs().max() < 1e-3
 
 
+def test_what_is_drawn_is_known_at_every_size():
+    x = torch.full((1, 3, 96, 128), 0.5)
+    x[..., 48:, :] = F.interpolate(torch.rand(1, 3, 12, 32), (48, 128), mode="bicubic")
+    small, large = drawn(x), drawn(F.interpolate(x, scale_factor=3, mode="bicubic"))
+    assert small.shape == (1, 1, 96, 128) and large.shape == (1, 1, 288, 384)
+    assert small[..., :42, :].max() < 0.01 and small[..., 54:, :].mean() > 0.6
+    assert (F.avg_pool2d(large, 3) - small).abs().mean() < 0.03
+
+
 def test_few_cells_that_are_far_off_cost_less_than_many_that_are_a_little():
-    weights, spread = torch.full((1, 8, 8), 1 / 64), torch.tensor(0.2)
+    weights, spread = torch.full((1, 1, 8, 8), 1 / 64), torch.tensor(0.2)
     wanted = torch.zeros(1, 3, 8, 8)
     few, many = wanted.clone(), torch.full_like(wanted, 0.1)
     few[..., :4, :4] = 0.2  # as much in squares

@@ -39,7 +39,7 @@ def objective(settings, encoder):
 def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(
     settings, encoder, statistic, least
 ):
-    settings = replace(settings, style_statistic=statistic)
+    settings = replace(settings, style_statistic=statistic, sparing=0.0)
     sources = Sources(settings)
     content, (style,) = sources.at((40, 64), encoder.device)
     made = Objective(settings, encoder, content, [style])
@@ -136,6 +136,19 @@ def test_a_layout_holds_broad_colours_where_there_is_something(settings, encoder
     assert "layout" not in without.losses(content)
 
 
+def test_the_style_is_spared_where_the_content_is_drawn(settings, encoder):
+    content, style, image = (correlated((64, 64), seed) for seed in range(3))
+    content[..., :32, :] = content.mean((-2, -1), keepdim=True)  # a sky
+
+    def pull(sparing):
+        asked = replace(settings, sparing=sparing, style_layers=("pixels",), content_weight=1e-9)
+        asked = replace(asked, tv_weight=0.0, layout_weight=0.0, octaves=1)
+        return Objective(asked, encoder, content, [style]).slope(image)[0].abs().mean((0, 1, 3))
+
+    alike, spared = pull(0.0), pull(1.0)
+    assert spared[40:].mean() / spared[:24].mean() < 0.6 * alike[40:].mean() / alike[:24].mean()
+
+
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])
 def test_smoothness_is_in_parts_of_the_styles_grain(settings, encoder, statistic):
     chance = torch.Generator().manual_seed(4)
@@ -185,7 +198,8 @@ def test_an_octave_is_the_loss_of_the_halved_image_and_counts_half(settings, enc
 
     def losses(octaves, halvings=0):
         halved = [F.avg_pool2d(picture, 2**halvings) for picture in (content, style, image)]
-        made = Objective(replace(settings, octaves=octaves), encoder, halved[0], [halved[1]])
+        asked = replace(settings, octaves=octaves, sparing=0.0)
+        made = Objective(asked, encoder, halved[0], [halved[1]])
         return made.losses(halved[2])
 
     one, half, quarter = (losses(1, halvings) for halvings in range(3))
@@ -199,15 +213,15 @@ def test_an_octave_is_the_loss_of_the_halved_image_and_counts_half(settings, enc
 def test_a_layer_with_few_places_for_its_channels_counts_less_in_each_octave(settings, encoder):
     chance = torch.Generator().manual_seed(0)
     content, style, image = (torch.rand(1, 3, 64, 96, generator=chance) for _ in range(3))
-    layers = ("relu1_1", "relu2_1")
+    settings = replace(settings, style_layers=("relu1_1", "relu2_1"), sparing=0.0)
 
     def losses(**changes):
-        changed = replace(settings, style_layers=layers, **changes)
+        changed = replace(settings, **changes)
         return Objective(changed, encoder, content, [style]).losses(image)
 
     def whole(layer, octave):
         halved = [F.avg_pool2d(picture, 2**octave) for picture in (content, style, image)]
-        changed = replace(settings, style_layers=layers, octaves=1, places_per_channel=0.0)
+        changed = replace(settings, octaves=1, places_per_channel=0.0)
         return Objective(changed, encoder, halved[0], [halved[1]]).losses(halved[2])[layer]
 
     channels = len(encoder.convolutions["relu2_1"].bias)

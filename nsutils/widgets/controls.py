@@ -15,7 +15,7 @@ NAMED = {"description_width": "112px"}
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
     *("layout_weight", "laplacian_weight", "similarity_weight", "places_per_channel", "tv_form"),
-    *("protection", "mask_colors"),
+    *("sparing", "protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
 # What will be seen when a slider is moved.
@@ -31,6 +31,7 @@ TIPS = {
     "laplacian_weight": "right: edges stay where they are, as those of eyes and mouths; left: they may move",
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
     "places_per_channel": "right: faces and things keep their own light; left: the style's suns and skies come more",
+    "sparing": "right: faces and houses stay, the style has the skies; left: the style is everywhere alike",
     "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
@@ -74,6 +75,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
         "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
         "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),
+        "sparing": share("sparing", "Spare shapes"),
         "tv_form": widgets.Dropdown(
             options={
                 "everywhere": "squares" if settings.tv_form == "edges" else settings.tv_form,
