@@ -22,7 +22,7 @@ from nsutils.losses import (
     unlike,
 )
 from nsutils.pieces import Piece, pieces, summed
-from nsutils.regions import Regions, shrunk
+from nsutils.regions import Regions
 from nsutils.settings import PIXELS, Settings
 from nsutils.targets import PALETTE, Octaves, Target, told_by
 
@@ -50,18 +50,10 @@ def measured(
     statistic = statistic_of(settings.style_statistic, settings.gram_divisor)
     content, likeness, size = content or {}, likeness or {}, octave.shape[-2:]
     names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
-    held, free = regions.held, regions.free
 
     def at(weights: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
-        """The weights of the pixels that a layer sees."""
-        if weights is None:
-            return None
-        small = shrunk(weights, encoder.size_at(layer, size))
-        return piece.place(small, stride_of(layer)) if piece else small
-
-    def amount(weights: Tensor | None, layer: str) -> float | Tensor:
-        shape = encoder.size_at(layer, size)
-        return math.prod(shape) if weights is None else counted(octave, shrunk(weights, shape))
+        """The weights of the pixels that a layer sees of a piece."""
+        return weights if weights is None or not piece else piece.place(weights, stride_of(layer))
 
     def seen_along(pixels: Tensor) -> Iterator[tuple[str, Tensor]]:
         if PIXELS in settings.style_layers:
@@ -71,6 +63,8 @@ def measured(
     def measure(pixels: Tensor, piece: Piece | None = None) -> dict[str, Tensor]:
         found = {}
         for layer, features in seen_along(pixels):
+            shape = encoder.size_at(layer, size)
+            here = regions.at(shape)
             if piece:
                 features = piece.core(features, stride_of(layer))
             if layer in content:
@@ -78,16 +72,18 @@ def measured(
                 count = wanted.numel()
                 wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
                 features_ = pulled(name, features)
-                found[name] = squared_distance(features_, wanted, count, at(held, layer, piece))
+                found[name] = squared_distance(
+                    features_, wanted, count, at(here.held, layer, piece)
+                )
             if layer in likeness:
                 found[f"similarity/{layer}"] = unlike(self_similarity(features), likeness[layer])
             if layer in settings.style_layers:
                 features_ = pulled(layer, features)
                 for place in dict.fromkeys(regions.places):
-                    weights = free[place]
-                    found[keyed(layer, place)] = statistic.of(
-                        features_, amount(weights, layer), at(weights, layer, piece)
-                    )
+                    free = here.free[place]
+                    total = math.prod(shape) if free is None else counted(octave, free)
+                    weights = at(free, layer, piece)
+                    found[keyed(layer, place)] = statistic.of(features_, total, weights)
         return found
 
     if not whole or math.prod(size) <= whole or not divisible(settings):

@@ -1,7 +1,8 @@
 """Where in the picture what counts: masks as weights of pixels, at the size of any layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,10 +25,6 @@ class Regions:
     def rolled(self, shift: tuple[int, int]) -> "Regions":
         return self.each(lambda mask: mask.roll(shift, (-2, -1)))
 
-    def octave(self, number: int) -> "Regions":
-        """For the image halved so many times."""
-        return self.each(lambda mask: F.avg_pool2d(mask, 2**number)) if number else self
-
     def each(self, change: Callable[[Tensor], Tensor]) -> "Regions":
         def changed(mask: Tensor | None) -> Tensor | None:
             return None if mask is None else change(mask)
@@ -35,13 +32,31 @@ class Regions:
         where = tuple(changed(mask) for mask in self.where)
         return Regions(changed(self.protected), where, changed(self.spared))
 
-    @property
+    def octave(self, number: int) -> "Regions":
+        """For the image halved so many times."""
+        return self.once(number, lambda mask: F.avg_pool2d(mask, 2**number)) if number else self
+
+    def at(self, shape: tuple[int, int]) -> "Regions":
+        """At a layer's size."""
+        return self.once(shape, lambda mask: F.adaptive_avg_pool2d(mask, shape))
+
+    def once(self, what: Hashable, change: Callable[[Tensor], Tensor]) -> "Regions":
+        """Changed, and kept, for the next step asks the same."""
+        if what not in self._changed:
+            self._changed[what] = self.each(change)
+        return self._changed[what]
+
+    @cached_property
+    def _changed(self) -> dict[Hashable, "Regions"]:
+        return {}
+
+    @cached_property
     def places(self) -> list[int]:
         """For each style the number of the one whose place it shares: styles that act everywhere the first such."""
         everywhere = [n for n, where in enumerate(self.where) if where is None][:1]
         return [everywhere[0] if w is None else n for n, w in enumerate(self.where)]
 
-    @property
+    @cached_property
     def free(self) -> list[Tensor | None]:
         """For each style how much each pixel counts: less where it is protected, as Gatys et al. 2017, section 4.1."""
         found = [*self.where]
@@ -50,12 +65,7 @@ class Regions:
                 found = [1 - mask if w is None else w * (1 - mask) for w in found]
         return found
 
-    @property
+    @cached_property
     def held(self) -> Tensor | None:
         """How much each pixel of the content counts."""
         return None if self.protected is None else 1 + HOLD * self.protected
-
-
-def shrunk(weights: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The weights at a layer's size."""
-    return F.adaptive_avg_pool2d(weights, shape)
