@@ -62,10 +62,7 @@ STYLE_LAYERS = (
 )
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
-NEWER = {
-    **{"preconditioned": False, "places_per_channel": 0.0, "layout_weight": 0.0},
-    "sparing": 0.0,
-}
+NEWER = dict(preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0)
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
 NUMBERS = (
     *("content_weight", "style_weight", "tv_weight", "layout_weight", "laplacian_weight"),
@@ -334,7 +331,7 @@ SUBJECTS = {
         "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
         "4 spares faces in small pictures",
         "sparing": "how much less the style counts where the content has much in it, as a face: 0 alike, 1 "
-        "hardly at all",
+        "hardly at all; sliced knows none",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free",
