@@ -16,10 +16,12 @@ from torch.autograd.function import once_differentiable
 
 FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
+ROUNDING = 1e-4  # of the mean products, at most
 LONGEST = 32  # of a style's axes, at least
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 19  # values that are taken to float32 at once
 CELLS, FINE = 16, 64  # along the long edge: how coarsely a layout is seen, and what is drawn
+FAINT = 0.004  # a step of 8 bits: deviations below it are not seen
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
@@ -105,8 +107,8 @@ def gram_by_elements(
 
 
 def counted(features: Tensor, weights: Tensor | None) -> float | Tensor:
-    """How many pixels there are, each as much as it weighs; never less than one."""
-    return features[0, 0].numel() if weights is None else weights.sum().clamp_min(1)
+    """How many pixels there are, each as much as it weighs; never quite none."""
+    return features[0, 0].numel() if weights is None else weights.sum().clamp_min(FLOOR)
 
 
 def raw_moments(
@@ -217,8 +219,14 @@ def wasserstein_plain(got: Tensor, wanted: Tensor, relative: bool = True) -> Ten
 
 
 def ridged(raw: Tensor) -> Tensor:
-    """The covariance in raw moments, RIDGE added to its diagonal."""
-    return centred(raw)[..., 1:] + RIDGE * identity(raw.shape[-2], raw)
+    """The covariance in raw moments, RIDGE added to its diagonal.
+
+    More where nearly all there is is the mean, as of flat features: taking that away leaves what rounding left.
+    """
+    covariance, channels = centred(raw)[..., 1:], raw.shape[-2]
+    lost = ROUNDING * trace(raw[..., 1:]) - trace(covariance) / 100
+    ridge = RIDGE + lost.relu()[:, None, None] / channels
+    return covariance + ridge * identity(channels, raw)
 
 
 def identity(channels: int, like: Tensor) -> Tensor:
@@ -416,33 +424,36 @@ def cells(image: Tensor, count: int = CELLS) -> Tensor:
     return F.adaptive_avg_pool2d(image, parts)
 
 
-def busy(image: Tensor, count: int = CELLS) -> Tensor:
+def busy(picture: Tensor, count: int = CELLS) -> Tensor:
     """How much each of the `cells` has in it, (N, 1, h, w), from 0 to 1: little where it is flat.
 
-    By d^2 / (d^2 + k^2), d the deviation of the colours in a cell and k the mean of it over the cells.
+    By d^2 / (d^2 + k^2 + FAINT^2), d the deviation of the colours in a cell and k the mean of it over the cells.
     """
-    varied = cells(image.square(), count) - cells(image, count).square()
+    picture = picture - picture.mean((-2, -1), keepdim=True)  # else rounding is taken for something
+    varied = cells(picture.square(), count) - cells(picture, count).square()
     varied = varied.clamp_min(0).mean(1, keepdim=True)
-    return varied / (varied + varied.sqrt().mean().square() + 1e-12)
+    return varied / (varied + varied.sqrt().mean().square() + FAINT**2)
 
 
-def drawn(image: Tensor) -> Tensor:
+def drawn(picture: Tensor) -> Tensor:
     """Where there is much to see, (N, 1, H, W), from 0 to 1: how `busy` FINE cells are, and those around them.
 
     Of small pictures the cells are two pixels wide.
     """
-    found = busy(image, min(FINE, max(image.shape[-2:]) // 2))
+    found = busy(picture, min(FINE, max(picture.shape[-2:]) // 2))
     found = F.avg_pool2d(found, 3, 1, 1, count_include_pad=False)
-    return F.interpolate(found, image.shape[-2:], mode="bilinear")
+    return F.interpolate(found, picture.shape[-2:], mode="bilinear")
 
 
 def displaced(got: Tensor, wanted: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
     """How far the colours of `cells` are apart, in parts of a `spread`; the mean by `weights` (N, 1, h, w).
 
     By sqrt(d^2 + SLACK^2) - SLACK: a few that are far off, as a style's sun, cost less than many that are a little.
+    Where no cell weighs more than FAINT, as in a flat picture, all of it is next to nothing.
     """
     apart = (got - wanted).square().mean(1, keepdim=True) / spread.square()
-    return (weights * ((apart + SLACK**2).sqrt() - SLACK)).sum() / (weights.sum() + 1e-12)
+    apart = weights * ((apart + SLACK**2).sqrt() - SLACK)
+    return apart.sum() / (weights + FAINT).sum()
 
 
 TOTAL_VARIATIONS = {

@@ -139,8 +139,8 @@ def style_statistics(
     found = encoder.statistics.octaves(key, settings.style_layers, made)
     found = {layer: statistics.to(style.device) for layer, statistics in found.items()}
     if not told_by(found.get(PIXELS)):
-        alone = replace(settings, style_layers=(PIXELS,), style_statistic="moments")
-        return found | {PALETTE: style_statistics(alone, encoder, style, count, whole)[PIXELS]}
+        octaves = halved(encoder.inward(style), count)
+        return found | {PALETTE: torch.cat([raw_moments(palette(octave)) for octave in octaves])}
     return found | {PALETTE: found[PIXELS].clone()}  # a file holds each of them
 
 

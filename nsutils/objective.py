@@ -39,8 +39,9 @@ from nsutils.regions import Regions
 from nsutils.settings import Settings
 from nsutils.targets import PALETTE, Octaves, Target
 
+TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 FINEST = 5e-4  # grain: a style with less is not smoothed more
-GREY = 1e-4  # variance of colours: those of a picture with less, as grey ones with noise, are hardly spread
+GREY = 1e-4  # variance, white 1: colours that vary less, as grey ones with noise, are hardly spread
 
 
 class Objective:
@@ -112,7 +113,7 @@ class Objective:
                 for layer, features in self.content.items()
             }
             if settings.sparing and settings.content_weight:
-                self.regions = replace(self.regions, spared=settings.sparing * drawn(self.picture))
+                self.regions = replace(self.regions, spared=settings.sparing * drawn(content))
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)
@@ -159,8 +160,8 @@ class Objective:
         if not settings.layout_weight or not settings.content_weight:
             return None
         shown = self.coloured(picture) if settings.style_weight else picture
-        spread = shown.var((-2, -1)).mean().sqrt() + FLOOR * self.encoder.pixel_range
-        return cells(shown), busy(shown), spread
+        spread = (shown.var((-2, -1)).mean() + GREY * self.encoder.pixel_range**2).sqrt()
+        return cells(shown), busy(self.encoder.outward(shown)), spread
 
     def likeness_of(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
         """How like each other the places of the content are, by layer, if that counts."""
@@ -287,24 +288,22 @@ class Objective:
         ]
 
     def of_places(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:
-        """The share and the average of the styles of each place."""
-        weighted = list(zip(self.blend, styles, self.regions.places, strict=True))
+        """The share and the average of the styles of each place, where it is above 0."""
+        weighted = [
+            one for one in zip(self.blend, styles, self.regions.places, strict=True) if one[0]
+        ]
         return [
             average([one for one in weighted if one[2] == place])
-            for place in dict.fromkeys(self.regions.places)
+            for place in dict.fromkeys(place for *_, place in weighted)
         ]
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The number to minimise."""
-        settings = self.settings
-        return (
-            settings.content_weight * losses["content"]
-            + settings.style_weight * losses["style"]
-            + settings.tv_weight * losses["tv"]
-            + settings.layout_weight * losses.get("layout", 0.0)
-            + settings.laplacian_weight * losses.get("laplacian", 0.0)
-            + settings.similarity_weight * losses.get("similarity", 0.0)
-        )
+        return sum(weight * losses[term] for term, weight in self.weights.items() if term in losses)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {term: getattr(self.settings, f"{term}_weight") for term in TERMS}
 
     def slope(
         self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
@@ -352,14 +351,9 @@ class Objective:
         Terms may pull against each other, so this is not what is left of them in the sum.
         `lift` is what they are multiplied by on the way back; it changes no share.
         """
-        settings = self.settings
-        weights = {
-            "content": settings.content_weight,
-            "tv": settings.tv_weight,
-            "layout": settings.layout_weight,
-            "laplacian": settings.laplacian_weight,
-            "similarity": settings.similarity_weight,
-        } | {f"style/{n}": settings.style_weight * part for n, part in self.style_shares.items()}
+        weights = self.weights
+        whole = weights.pop("style")
+        weights |= {f"style/{layer}": whole * part for layer, part in self.style_shares.items()}
         pulls = {
             name: torch.autograd.grad(lift * weight * losses[name], image, retain_graph=True)[0]
             for name, weight in weights.items()
@@ -376,7 +370,7 @@ class Objective:
 
 def average(weighted: list[tuple[float, Octaves, int]]) -> tuple[float, Octaves, int]:
     """Styles of one place as one."""
-    share, (_, first, place) = sum(weight for weight, *_ in weighted) or 1.0, weighted[0]
+    share, (_, first, place) = sum(weight for weight, *_ in weighted), weighted[0]
     mean = {
         layer: sum(weight / share * found[layer] for weight, found, _ in weighted)
         for layer in first

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+SHINE = 16  # times white: as bright the lights of a floating picture may be
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
 ADDRESSES = ("http:", "https:", "ftp:", "data:", "file:")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -35,6 +36,8 @@ def opened(path: str | Path) -> Image.Image:
 def shape(path: str | Path) -> tuple[int, int]:
     """(height, width) of the picture in a file, read from its head alone; ValueError as `opened`."""
     with reading(path) as image:
+        if image.format == "TIFF":
+            image.load()  # which turns it; before, its size and its note do not go together
         turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
         return image.size if turned else image.size[::-1]
 
@@ -111,12 +114,16 @@ def opacity(image: Image.Image) -> Image.Image | None:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Deeper grey images scaled to 8 bits: Pillow's own conversion would cut their lights off."""
+    """Deeper grey images scaled to 8 bits: Pillow's own conversion would cut their lights off.
+
+    White is 1, 255 or 65535, the least that no pixel exceeds; floating ones may shine some times as brightly.
+    """
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
-    values = np.asarray(image, dtype=np.float64)
-    white = next((top for top in (1, 255, 65535) if values.max(initial=0) <= top), values.max())
-    return Image.fromarray((values.clip(0) * (255 / white)).round().astype(np.uint8))
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    most = values.max(initial=0) / (SHINE if image.mode == "F" else 1)
+    white = next((top for top in (1, 255, 65535) if most <= top), values.max())
+    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 
 def folder(path: Path) -> list[Path]:

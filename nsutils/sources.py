@@ -131,7 +131,7 @@ def scaled(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
 
 def beside(settings: Settings, shape: Shape, scale: float) -> int:
     """The edge, in pixels, that a style's statistics are for: the content's, by the style's scale."""
-    return round(scale * SIDES[settings.side](shape))
+    return max(1, round(scale * SIDES[settings.side](shape)))
 
 
 def check_targets(settings: Settings, encoder: Encoder) -> None:

@@ -138,7 +138,7 @@ def noise(settings: Settings, encoder: Encoder, sources: Sources, shape: Shape) 
     mean, spread = torch.full((3,), 0.5), torch.full((3,), 0.25)
     if settings.noise == "style":
         colours = pictures.to_tensor(sources.styles[0])[0].flatten(1)
-        mean, spread = colours.mean(1), colours.std(1)
+        mean, spread = colours.mean(1), colours.std(1).clamp_min(1e-3)
     for channel, *of in zip(image[0], mean.tolist(), spread.tolist(), strict=True):
         torch.nn.init.trunc_normal_(channel, *of, a=0, b=1, generator=chance)
     return image

@@ -96,6 +96,16 @@ def test_a_flat_target_gives_finite_distances():
         assert torch.isfinite(distance(statistic(torch.rand(1, 3, 4, 4)), ready(statistic(flat))))
 
 
+@pytest.mark.parametrize("name", ["wasserstein", "wasserstein-plain"])
+def test_flat_features_have_a_distance_however_large_they_are(name):
+    statistic, manner = losses.STYLE_STATISTICS[name], torch.rand(1, 64, 24, 32)
+    for large in (1.0, 100.0):
+        wanted = statistic.ready(statistic.of(large * manner))
+        flat = (large * torch.rand(1, 64, 1, 1)).expand(1, 64, 64, 64).clone().requires_grad_()
+        found = statistic.distance(statistic.of(flat), wanted).sum()
+        assert found.isfinite() and torch.autograd.grad(found, flat)[0].isfinite().all()
+
+
 def test_squared_distance_from_the_mean_is_the_variance():
     x = features(6, 1, 4, 20, 20) * 100
     got = squared_distance(torch.full_like(x, x.mean()), x)
@@ -206,7 +216,8 @@ def test_what_is_busy_counts_and_what_is_flat_does_not():
     found = busy(x)
     assert found[..., :8, :].max() < 1e-6
     assert 0.5 * found.max() < found[..., 8:, :].min() and found.max() < 1
-    assert busy(torch.ones(1, 3, 64, 64)).abs().max() < 1e-3
+    for grey in (0.1, 0.47, 1.0):
+        assert busy(torch.full((1, 3, 64, 64), grey)).max() < 1e-6
 
 
 def test_what_is_drawn_is_known_at_every_size():

@@ -50,6 +50,20 @@ def test_deep_greys_keep_their_tones(tmp_path, mode, grey):
     assert picture[0, 0, 0, 0] == 1
 
 
+def test_lights_above_white_and_holes_in_a_floating_picture_leave_the_rest_as_it_is(tmp_path):
+    deep = np.full((6, 8), 0.5, np.float32)
+    deep[0, :3] = 1.001, np.inf, np.nan
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    picture = pictures.read(tmp_path / "a.tif")
+    assert picture[..., 1:, :].mean() == pytest.approx(0.5, abs=0.01)
+    assert picture[0, 0, 0, :3].tolist() == [1, 0, 0]
+
+
+def test_a_turned_tiff_is_as_large_as_it_is_told_before_it_is_read(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.tif", tiffinfo={pictures.ORIENTATION: 6})
+    assert pictures.shape(tmp_path / "a.tif") == pictures.read(tmp_path / "a.tif").shape[-2:]
+
+
 def test_what_is_transparent_lies_on_white(tmp_path):
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "a.png")
     assert pictures.read(tmp_path / "a.png").min() == 1

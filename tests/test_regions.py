@@ -84,6 +84,25 @@ def test_a_style_pulls_in_its_place_alone(settings, encoder):
         assert first[..., 30:].abs().max() == 0 and both[..., 30:].abs().max() > 0
 
 
+@pytest.mark.parametrize("blend", ["targets", "losses"])
+def test_a_style_that_counts_nothing_is_as_if_it_were_not_there(settings, encoder, blend):
+    none = replace(settings.styles[0], weight=0.0)
+    two = replace(settings, styles=(settings.styles[0], none), blend=blend)
+    where = torch.zeros(1, 1, 40, 64)
+    where[..., :24] = 1
+    both = slope(two, encoder, Regions(where=(where, 1 - where)), 2)
+    alone = slope(settings, encoder, Regions(where=(where,)), 1)
+    assert torch.allclose(both, alone, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_a_place_smaller_than_a_pixel_has_the_statistics_of_that_pixel(name):
+    features, where = torch.rand(1, 3, 6, 8), torch.zeros(1, 1, 6, 8)
+    where[..., 2, 3] = 0.05
+    of = STYLE_STATISTICS[name].of
+    assert torch.allclose(of(features, weights=where), of(features[..., 2:3, 3:4]), atol=1e-5)
+
+
 def test_pieces_know_the_masks(settings, encoder):
     settings = replace(settings, style_layers=("pixels", "relu1_1", "relu2_1"))
     content, style, image = (colourful(90, 140, seed) for seed in (1, 2, 3))

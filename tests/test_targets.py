@@ -72,6 +72,12 @@ def test_what_a_file_was_not_made_for_is_refused(saved, encoder, changes, words)
         next(stylize(replace(saved, **changes), encoder))
 
 
+def test_a_target_is_for_a_pixel_at_least(saved, encoder):
+    tiny = tuple(replace(style, scale=0.001) for style in saved.styles)
+    with pytest.raises(ValueError, match=r"was made for .* pixels, and not for 1;"):
+        next(stylize(replace(saved, styles=tiny), encoder))
+
+
 def test_another_file_is_no_target(settings, tmp_path, encoder):
     weights, broken = tmp_path / "weights.safetensors", tmp_path / "broken.safetensors"
     save_file({"conv1_1.weight": encoder.mean}, weights)

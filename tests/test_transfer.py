@@ -136,6 +136,12 @@ def test_a_layout_holds_broad_colours_where_there_is_something(settings, encoder
     assert "layout" not in without.losses(content)
 
 
+def test_a_flat_content_has_no_layout_to_hold(settings, encoder):
+    settings = replace(settings, layout_weight=1.0)
+    made = Objective(settings, encoder, torch.full((1, 3, 40, 64), 0.47), [colourful(40, 64, 2)])
+    assert made.losses(colourful(40, 64, 3))["layout"] < 1e-3
+
+
 def test_the_style_is_spared_where_the_content_is_drawn(settings, encoder):
     content, style, image = (correlated((64, 64), seed) for seed in range(3))
     content[..., :32, :] = content.mean((-2, -1), keepdim=True)  # a sky
@@ -322,6 +328,13 @@ def test_noise_is_the_same_for_the_same_seed(settings):
     noisy = replace(settings, init="noise", seed=4)
     assert torch.equal(start(noisy).image, start(noisy).image)
     assert not torch.equal(start(noisy).image, start(replace(noisy, seed=5)).image)
+
+
+def test_noise_has_the_colours_of_a_flat_style_too(settings, tmp_path):
+    Image.new("RGB", (64, 40), (10, 120, 250)).save(tmp_path / "flat.png")
+    asked = replace(settings, styles=str(tmp_path / "flat.png"), init="noise", noise="style")
+    means = (255 * start(asked).image).mean((0, 2, 3)).tolist()
+    assert means == pytest.approx([10, 120, 250], abs=1)
 
 
 def test_grey_and_the_style_can_be_the_start(settings, style):
