@@ -102,12 +102,12 @@ def rerun(
     """
     parcel = packed(source, original=True) if isinstance(source, Run) else source
     runs = source.folder.parent if isinstance(source, Run) else runs_folder()
-    place = Path(folder) if folder else vacant(runs / f"{parcel['name']}-again")
+    place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
     run, last = unpacked(parcel, place, files, weights), parcel["steps"]
     if device:
         encoder = encoders.of(run.settings, **resolved(run), device=device)
     player = Player(run, encoder)
-    player.listeners.append(lambda player: player.step.number >= last and player.stop())
+    player.listeners.append(lambda p: p.step and p.step.number >= last and p.stop())
     return player.play()
 
 
