@@ -116,13 +116,13 @@ class Player:
 
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
-        changed, self._undoable = self.run.settings, []
-        begun = self.step.settings if self.step else changed
-        self._to_come = sorted(self.run.steering, key=lambda line: line["step"])
+        settings, self._undoable = self.run.settings, []
+        begun = self.step.settings if self.step else settings
+        self._to_come = self.run.steering
         while self._to_come and self._to_come[0]["step"] <= self._number:
             line = self._to_come.pop(0)
-            self._remember(line, changed)
-            changed = steered(changed, line)
+            self._remember(line, settings)
+            settings = steered(settings, line)
             if line["step"] == self._number:
                 begun = steered(begun, line)
         self.settings = self._recorded = self._wanted = begun

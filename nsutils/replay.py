@@ -1,5 +1,6 @@
 """Runs made from runs: forked after a step with other settings, or made again and compared."""
 
+import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,11 +62,8 @@ def fork(
 
 def settings_at(run: Run, step: int) -> Settings:
     """Those in force when the step was made."""
-    settings = run.settings
-    for line in sorted(run.steering, key=lambda line: line["step"]):
-        if line["step"] < step:
-            settings = steered(settings, line)
-    return settings
+    lines = (line for line in run.steering if line["step"] < step)
+    return functools.reduce(steered, lines, run.settings)
 
 
 def known_state(run: Run, number: int, same: bool) -> Path | None:

@@ -199,11 +199,12 @@ class Run:
 
     @property
     def steering(self) -> list[dict[str, Any]]:
-        """What was changed while it ran: {"step": after which, the setting's name: its new value, ...}.
+        """What was changed while it ran, in order: {"step": after which, the setting's name: its new value, ...}.
 
         A line with "undo" takes the last change back that was not yet (`nsutils.steering`).
         """
         lines = [json.loads(line) for line in self._lines("steering.jsonl")]
+        lines.sort(key=lambda line: line["step"])  # steps made again after a crash are steered late
         return [renamed(line, lambda name: str(self.folder / name)) for line in lines]
 
     def add_mask(self, mask: str | Path | Image.Image) -> str:

@@ -94,6 +94,14 @@ def test_what_differs_is_told_and_nothing_else(content, style, tmp_path):
     assert recipe.differing(runs) == [{}, {}]
 
 
+def test_the_last_change_counts_in_whatever_order_they_were_written(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, style))
+    run.steered(6, {"style_weight": 5.0})
+    run.steered(5, {"style_weight": 2.0})
+    assert recipe.in_force(run).style_weight == 5.0
+    assert [step for step, _ in recipe.steering(run)] == [5, 6]
+
+
 def test_an_undone_change_is_told_as_one(content, style, tmp_path):
     run = Run.create(tmp_path / "run", Settings(content, style))
     run.steered(3, {"style_weight": 4.0})
