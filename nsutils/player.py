@@ -22,7 +22,7 @@ from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import circumstances, now
 from nsutils.run import Run
-from nsutils.settings import Settings
+from nsutils.settings import Settings, changed
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
@@ -158,7 +158,10 @@ class Player:
                 line = self._to_come.pop(0)
                 self._remember(line, recorded)
                 recorded, asked = steered(recorded, line), steered(asked, line)
-            if changes := recorded.differences(asked):
+            changes = recorded.differences(asked)
+            if changed(recorded, **changes) != asked:
+                changes["scale_steps"] = asked.scale_steps  # else they would follow the steps
+            if changes:
                 self.run.steered(number, changes | ({"undo": True} if undone else {}))
                 if not undone:
                     self._undoable.append(recorded)

@@ -46,6 +46,16 @@ def test_a_run_made_again_by_its_record_is_the_same_picture(played, encoder):
     assert likeness(packed(played), again).same
 
 
+def test_scales_that_are_chosen_with_the_steps_are_part_of_the_record(settings, encoder, tmp_path):
+    settings = replace(settings, scale_steps=None)
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 2:
+            player.steer(steps=6, scale_steps=settings.scale_steps)
+    again = rerun(player.run, encoder=encoder)
+    assert losses(again) == losses(player.run)
+
+
 def test_a_run_that_was_stopped_is_made_again_up_to_there(settings, encoder, tmp_path):
     player = Player(Run.create(tmp_path / "run", settings), encoder)
     for step in player:
