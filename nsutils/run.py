@@ -57,7 +57,7 @@ class Run:
     states/          step_00000.pt ..., the image of such steps without loss, to fork from
     steering.jsonl   what was changed while it ran, and after which step
     checkpoint.pt    the last step with all that the optimiser remembers, to go on from
-    result.png       the picture, with its settings inside
+    result.png       the picture, with what settings.json says inside
     notes.txt        what you write down about it
     favourite        an empty file, if it was marked as one
 
@@ -322,10 +322,10 @@ class Run:
         pictures.write(file, buffer.getvalue())
 
     def finish(self, step: Step) -> None:
-        """Writes result.png, at the size asked for; as transparent as the content is."""
+        """Writes result.png, at the size asked for, as transparent as the content, the recipe inside."""
         notes = {
             "Software": f"nsutils {version('nsutils')}",
-            "nsutils.settings": self._named(step.settings).to_json(),
+            "nsutils.settings": self._named(self.settings).to_json(),
         }
         image = in_colours(full_size(step), step.settings)
         pictures.write(self.result, pictures.png(with_alpha(image, step.settings), notes))
@@ -359,7 +359,11 @@ class Run:
         if original_colors is None:
             with Image.open(self.result) as image:
                 return image.copy()
-        step, asked = self.last, {"original_colors": original_colors, "color_method": color_method}
+        if not (step := self.last):
+            raise ValueError(
+                f"no checkpoint.pt in {str(self.folder)!r} to colour anew; let the run go on"
+            )
+        asked = {"original_colors": original_colors, "color_method": color_method}
         settings = replace(step.settings, **asked)  # checked by being made
         image, content = pictures.to_image(full_size(step)), content_of(settings)
         return with_alpha(colours.kept(image, content, color_method, original_colors), settings)

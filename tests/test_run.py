@@ -119,6 +119,18 @@ def test_a_file_cut_in_the_middle_is_told_in_one_line_with_the_way_out(run, enco
     assert run.result.read_bytes() == picture
 
 
+def test_the_recipe_inside_the_result_is_the_one_that_the_run_began_with(steered_run):
+    inside = Settings.from_json(Image.open(steered_run.result).text["nsutils.settings"])
+    assert inside == Settings.from_json((steered_run.folder / "settings.json").read_text())
+
+
+def test_other_colours_need_the_last_step(run, encoder):
+    list(Player(run, encoder))
+    (run.folder / "checkpoint.pt").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoint\.pt in .*; let the run go on"):
+        run.picture(1.0)
+
+
 def test_a_deleted_run_takes_only_what_is_its_own(run, encoder):
     with run.played(), pytest.raises(ValueError, match="is being played"):
         run.delete()
