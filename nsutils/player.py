@@ -275,7 +275,7 @@ class Player:
             yield from self._played()
 
     def _played(self) -> Iterator[Step]:
-        run, ending = self.run, {}
+        run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
             encoder = self.encoder or encoders.of(self.settings, **resolved(run))
             self._enter(
@@ -307,10 +307,13 @@ class Player:
             ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
-            if ending:
-                self._end(**ending)
-            self._stop.clear()
-            self._tell()
+            torch.set_num_threads(threads)
+            try:
+                if ending:
+                    self._end(**ending)
+            finally:
+                self._stop.clear()
+                self._tell()
 
     def _end(self, **ending: Any) -> None:
         """Leaves the run on disk as it is to be found."""
@@ -485,12 +488,14 @@ class Player:
         previewed = self._previewed()
         if self._go.is_set() and not previewed:
             return 0.0
-        begun, asked = time.monotonic(), self.settings
+        begun = time.monotonic()
         self.run.checkpoint(self.step)
         self._moved.clear()
         self._enter("paused")
         self._tell()
-        while not self._go.is_set() or (previewed and self.previewing and self.settings == asked):
+        while not self._go.is_set() or (
+            previewed and self.previewing and self.settings == self._recorded
+        ):
             self._moved.wait()
             self._moved.clear()
         if previewed and self.previewing:
@@ -507,10 +512,16 @@ class Player:
         return max(after) > max(here) >= PREVIEW
 
     def _stay(self) -> None:
-        """Some more steps at the scale of the last."""
-        counts, scale = [*self.settings.scale_steps], self.step.scale
-        counts[scale] += MORE
-        self.steer(scale_steps=tuple(counts), steps=self.settings.steps + MORE)
+        """Some more steps at the scale of the last, though what was undone may have had fewer there than are made."""
+        with self._lock:
+            counts, scale = [*self.settings.scale_steps], self.step.scale
+            more = max(0, self._number + MORE - sum(counts[: scale + 1]))
+            counts[scale] += more
+            asked = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
+            undone = self.settings == self._wanted
+            self.settings = replace(self.settings, **asked)
+            if undone:
+                self._wanted = self.settings
 
     def _enter(self, status: str, **facts: Any) -> None:
         self.run.note(status=status, **facts)
