@@ -22,6 +22,8 @@ RECIPES = {
     "strange names": Settings("it's a \"$HOME\" 'ö'.png", "-b\\n.png"),
     "a preset": preset("gatys", "a.png", "b.png", encoder="slim", size=256),
     "a preset at the content's size": preset("anishathalye", "a.png", "b.png", encoder="slim"),
+    "the content's size": Settings("a.png", "b.png", size=None),
+    "a preset's interval left open": preset("gatys", "a.png", "b.png", encoder="slim", every=None),
     "a preset of many scales": preset("crowsonkb", "a.png", "b.png", encoder="slim", size=300),
 }
 
@@ -55,6 +57,11 @@ def test_what_is_as_the_kit_has_it_is_not_said(content, style, tmp_path):
     run = Run.create(tmp_path / "run", Settings(content, style))
     assert recipe.command_line(run) == "nsutils run content.png style.png"
     assert "=" not in recipe.python_cell(run).partition("Settings(\n")[2].partition(")")[0]
+
+
+def test_the_contents_own_size_is_told_in_a_word(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, style, size=None))
+    assert recipe.command_line(run) == "nsutils run content.png style.png --size none"
 
 
 def test_the_python_cell_of_a_steered_run_paints_the_same_picture(settings, tmp_path, monkeypatch):
