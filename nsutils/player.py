@@ -307,11 +307,11 @@ class Player:
             ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
-            torch.set_num_threads(threads)
             try:
                 if ending:
                     self._end(**ending)
             finally:
+                torch.set_num_threads(threads)
                 self._stop.clear()
                 self._tell()
 
