@@ -20,7 +20,7 @@ from tqdm import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
-from nsutils.origin import circumstances, now
+from nsutils.origin import now
 from nsutils.run import Run
 from nsutils.settings import Settings, changed
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
@@ -287,7 +287,6 @@ class Player:
                 or {"name": encoder.name, "told_by": encoder.told_by},
                 ended_early=None,
                 error=None,
-                **circumstances(),
             )
             self._foresee(encoder)
             if self.step is None:

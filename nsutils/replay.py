@@ -14,7 +14,7 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, resolved
 from nsutils.recipe import named
-from nsutils.run import Run, new_folder, vacant
+from nsutils.run import Run, alone, new_folder, vacant
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered
@@ -44,8 +44,9 @@ def fork(
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
     begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
-    place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
-    new = Run.create(place, run.settings, parent=origin, **begun)
+    with alone(run.folder.parent):
+        place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
+        new = Run.create(place, run.settings, parent=origin, **begun)
     new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:
@@ -100,8 +101,9 @@ def rerun(
     """
     parcel = packed(source, original=True) if isinstance(source, Run) else source
     runs = source.folder.parent if isinstance(source, Run) else runs_folder()
-    place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
-    run, last = unpacked(parcel, place, files, weights), parcel["steps"]
+    with alone(runs):
+        place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
+        run, last = unpacked(parcel, place, files, weights), parcel["steps"]
     if device:
         encoder = encoders.of(run.settings, **resolved(run), device=device)
     player = Player(run, encoder)

@@ -8,10 +8,11 @@ import math
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from html import escape
@@ -40,6 +41,7 @@ FILES = (
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
+ALONE = threading.RLock()  # one thread at a time makes a run, claims one or notes its facts
 
 
 class Damaged(ValueError):
@@ -95,7 +97,11 @@ class Run:
     @classmethod
     def new(cls, settings: Settings, runs: str | Path | None = None) -> "Run":
         """A new run in a new folder under `runs`, by default data/runs."""
-        return cls.create(new_folder(Path(runs) if runs else runs_folder(), settings), settings)
+        runs = Path(runs) if runs else runs_folder()
+        with suppress(OSError):  # which is told when the run is made
+            runs.mkdir(parents=True, exist_ok=True)
+        with alone(runs):
+            return cls.create(new_folder(runs, settings), settings)
 
     @property
     def settings(self) -> Settings:
@@ -136,10 +142,20 @@ class Run:
             raise ValueError(f"{str(self.folder)!r} is being played by {who}; stop it there first")
 
     @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Meanwhile nobody begins to play the run; ValueError if another thread or process plays it."""
+        with alone(self.folder):
+            self.check_idle()
+            yield
+
+    @contextmanager
     def played(self) -> Iterator[None]:
         """Meanwhile this process plays the run, and no other thread or process."""
-        self.check_idle()
-        PLAYED.add(folder := self.folder.resolve())
+        folder, playing = self.folder.resolve(), {"status": "playing"} | circumstances()
+        with self.idle():
+            with suppress(OSError):  # a full disk is told by whoever writes next
+                write_json(self.folder / "meta.json", self.meta | playing)
+            PLAYED.add(folder)
         try:
             yield
         finally:
@@ -261,7 +277,8 @@ class Run:
 
     def note(self, **facts: Any) -> None:
         """Sets facts in meta.json."""
-        write_json(self.folder / "meta.json", self.meta | facts)
+        with alone(self.folder):
+            write_json(self.folder / "meta.json", self.meta | facts)
 
     def record(self, step: Step, seconds: float) -> None:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
@@ -413,6 +430,22 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, self.relative)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Meanwhile no other thread or process is here with the same folder; one that is killed holds nobody up.
+
+    It is not entered twice for a folder: the second would wait for the first.
+    """
+    with ALONE, ExitStack() as stack:
+        with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
+            import fcntl
+
+            opened = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, opened)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 def thumbnail(file: Path, height: int = 160) -> str:

@@ -4,7 +4,9 @@ import json
 import math
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,10 @@ import torch
 from PIL import Image
 
 from nsutils import Player, Run, Settings, Style, pictures, stylize
-from nsutils.run import new_folder
+from nsutils.run import alone, new_folder
+
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["nsutils.player", "conftest"])
 
 
 @pytest.fixture
@@ -235,6 +240,65 @@ def test_a_process_that_has_another_ones_number_does_not_play_its_run(run):
         run.note(since=began - 3600)
         assert run.status == "interrupted"
         other.kill()
+
+
+def holding(folder, pipe):
+    """Stays alone with a folder until it hears of it."""
+    with alone(folder):
+        pipe.send("alone")
+        pipe.recv()
+
+
+def test_nobody_waits_for_a_process_that_was_killed(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    here, there = PROCESSES.Pipe()
+    other = PROCESSES.Process(target=holding, args=(tmp_path, there))
+    other.start()
+    assert here.recv() == "alone"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+    other.kill()
+    other.join()
+    with alone(tmp_path):
+        assert not other.is_alive()
+
+
+def test_a_run_is_played_from_the_moment_it_is_claimed(run):
+    with run.played():
+        facts = run.meta
+        assert (facts["status"], facts["pid"]) == ("playing", os.getpid())
+        assert facts["since"] == psutil.Process().create_time()
+
+
+def new_runs(settings, folder, together):
+    together.wait()
+    for _ in range(4):
+        Run.new(settings, folder)
+
+
+def test_processes_that_make_runs_at_once_have_each_its_own(settings, tmp_path):
+    pytest.importorskip("fcntl")
+    weights, together = [1.0, 3.0], PROCESSES.Barrier(2)
+    others = [
+        PROCESSES.Process(
+            target=new_runs, args=(replace(settings, style_weight=weight), tmp_path / "a", together)
+        )
+        for weight in weights
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    found = [Run(folder).settings.style_weight for folder in (tmp_path / "a").iterdir()]
+    assert sorted(found) == sorted(4 * weights)
+
+
+def test_facts_noted_at_the_same_time_are_all_kept(run):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: run.note(**{f"fact {n}": n}), range(60)))
+    assert all(run.meta[f"fact {n}"] == n for n in range(60))
 
 
 def test_a_run_of_another_machine_is_given_up_after_long_silence(run):
