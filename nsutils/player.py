@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -60,8 +60,7 @@ class Player:
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
         self.forecast: Forecast | None = None
-        self.step: Step | None = run.last
-        self._read_the_record()
+        self._take_over()
         self.error: BaseException | None = None
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
@@ -114,6 +113,27 @@ class Player:
             self.settings = steered(self.settings, changes)
         self._moved.set()
 
+    def _take_over(self) -> None:
+        """The last step and the record as they are on disk."""
+        self._seen = self.run.stamp
+        self.step: Step | None = self.run.last
+        self._read_the_record()
+
+    def _catch_up(self) -> None:
+        """Takes over what another player has made of the run since; what was asked here stays asked."""
+        if self.run.stamp != self._seen:
+            with self._lock:
+                asked = self._recorded.differences(self.settings)
+                self._take_over()
+                self.settings = replace(self.settings, **asked)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Meanwhile the run is as on disk, and nobody plays it but the caller's own loop."""
+        with nullcontext() if self.status in ("playing", "paused") else self.run.idle():
+            self._catch_up()
+            yield
+
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
         settings, self._undoable = self.run.settings, []
@@ -141,7 +161,7 @@ class Player:
 
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
-        with self._lock:
+        with nullcontext() if self.playing else self._at_rest(), self._lock:
             if self.settings == self._wanted:
                 if not self._undoable:
                     raise ValueError("there is no change to take back")
@@ -170,9 +190,12 @@ class Player:
 
     def settle(self) -> None:
         """Lets what needs no step take effect at once if none is being made: the content's colours that are kept."""
-        if self.step and not self.playing:
-            self._follow(self._number)
-            self._leave_behind()
+        if self.playing:
+            return
+        with self._at_rest():
+            if self.step:
+                self._follow(self._number)
+                self._leave_behind()
 
     def _leave_behind(self) -> None:
         """Writes the last step, in the colours that are wanted now, to go on from and to look at."""
@@ -182,9 +205,13 @@ class Player:
         if self.settings.color_method == "luminance":  # else they were matched before the run
             wanted["original_colors"] = self.settings.original_colors
         self.step = replace(self.step, settings=replace(self.step.settings, **wanted))
-        self.run.checkpoint(self.step)
+        self._checkpoint()
         masked = replace(self.step.settings, mask=self.settings.mask)
         self.run.finish(replace(self.step, settings=masked))
+
+    def _checkpoint(self) -> None:
+        self.run.checkpoint(self.step)
+        self._seen = self.run.stamp
 
     def pause(self) -> None:
         """Holds before the next step, if there is to be one."""
@@ -272,6 +299,7 @@ class Player:
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
         with self.run.played():
+            self._catch_up()
             yield from self._played()
 
     def _played(self) -> Iterator[Step]:
@@ -435,7 +463,7 @@ class Player:
                 run.keep(step)
             grown = step.scale != scale
             if (since := time.monotonic()) - kept > wait or grown:
-                run.checkpoint(step)
+                self._checkpoint()
                 kept, scale = time.monotonic(), step.scale
                 wait = max(CHECKPOINT_SECONDS, (kept - since) / CHECKPOINT_SHARE)
             self._tell()
@@ -488,7 +516,7 @@ class Player:
         if self._go.is_set() and not previewed:
             return 0.0
         begun = time.monotonic()
-        self.run.checkpoint(self.step)
+        self._checkpoint()
         self._moved.clear()
         self._enter("paused")
         self._tell()

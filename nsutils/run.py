@@ -243,6 +243,14 @@ class Run:
             self.folder / "checkpoint.pt", "the run then begins again from its settings"
         )
 
+    @property
+    def stamp(self) -> tuple[int, int] | None:
+        """What tells the last step's file from one before it; None if there is none."""
+        with suppress(FileNotFoundError):
+            kept = (self.folder / "checkpoint.pt").stat()
+            return kept.st_ino, kept.st_mtime_ns
+        return None
+
     def state(self, number: int) -> Step | None:
         """The step of that number, its optimiser's memory left out, if it was kept."""
         return self._step(self.state_file(number), "its steps are then made again")

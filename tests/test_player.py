@@ -355,6 +355,55 @@ def test_a_runs_number_of_threads_is_its_own(settings, encoder, tmp_path):
     assert during == {min(before + 1, os.cpu_count())} and torch.get_num_threads() == before
 
 
+@pytest.fixture
+def overtaken(player, encoder):
+    """A player that stopped at step 5, before another went on to step 14 with a heavier style."""
+    for step in player:
+        if step.number == 5:
+            player.stop()
+    other = Player(Run(player.run.folder), encoder)
+    other.steer(style_weight=5.0, steps=14)
+    list(other)
+    return player
+
+
+def test_a_player_that_was_overtaken_takes_nothing_back(overtaken):
+    run = overtaken.run
+    overtaken.steer(original_colors=0.5)
+    overtaken.settle()
+    assert overtaken.step.number == run.last.number == len(run.metrics) == 14
+    assert overtaken.step.settings.style_weight == 5.0
+    assert run.steering == [
+        {"step": 5, "style_weight": 5.0, "steps": 14},
+        {"step": 14, "original_colors": 0.5},
+    ]
+
+
+def test_a_player_that_was_overtaken_goes_on_from_there(overtaken):
+    overtaken.steer(steps=16)
+    assert [step.number for step in overtaken] == [15, 16]
+    assert overtaken.step.settings.style_weight == 5.0
+    assert [row["step"] for row in overtaken.run.metrics] == list(range(1, 17))
+
+
+def test_a_player_that_was_overtaken_undoes_what_was_done_last(overtaken):
+    overtaken.undo()
+    assert overtaken.run.steering[-1] == {
+        "step": 14,
+        "style_weight": 1.0,
+        "steps": 12,
+        "undo": True,
+    }
+
+
+def test_nothing_is_settled_while_another_plays(overtaken):
+    before = overtaken.run.result.read_bytes()
+    overtaken.steer(original_colors=0.5)
+    with overtaken.run.played(), pytest.raises(ValueError, match="is being played"):
+        overtaken.settle()
+    assert overtaken.run.result.read_bytes() == before
+
+
 def test_two_players_do_not_play_one_run(player, encoder):
     for _ in player:
         with pytest.raises(ValueError, match="is being played by this process"):
