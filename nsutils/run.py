@@ -225,7 +225,7 @@ class Run:
 
     def add_mask(self, mask: str | Path | Image.Image) -> str:
         """Keeps another mask among the inputs, if it is not one of them; its path."""
-        if isinstance(mask, str | Path) and self.folder in Path(mask).parents:
+        if isinstance(mask, str | Path) and self.folder / "inputs" in Path(mask).parents:
             return str(mask)
         image = mask.convert("L") if isinstance(mask, Image.Image) else opened_mask(str(mask))
         data = pictures.png(image, {})

@@ -295,6 +295,13 @@ def test_processes_that_make_runs_at_once_have_each_its_own(settings, tmp_path):
     assert sorted(found) == sorted(4 * weights)
 
 
+def test_a_mask_that_lies_beside_the_inputs_becomes_one(run):
+    Image.new("L", (8, 8), 200).save(run.folder / "mine.png")
+    kept = Path(run.add_mask(run.folder / "mine.png"))
+    assert run.relative(kept) in [facts["file"] for facts in run.meta["inputs"].values()]
+    assert run.add_mask(kept) == str(kept)
+
+
 def test_facts_noted_at_the_same_time_are_all_kept(run):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: run.note(**{f"fact {n}": n}), range(60)))
