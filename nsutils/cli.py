@@ -269,15 +269,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(group: Any, notes: Mapping[str, str], default: str | None = None) -> None:
     """An option for each setting, with its note and its default."""
+    group.argument_default = argparse.SUPPRESS  # what is not given is left out: none is a value
     known = {field.name: field for field in fields(Settings)}
     for name, words in notes.items():
         field, flag = known[name], f"--{name.replace('_', '-')}"
         own = field.default if field.default_factory is MISSING else field.default_factory()
         about = f"{words} ({default or words_of(own)})"
         if field.type is bool:
-            group.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=None, help=about
-            )
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about)
         else:
             read = READERS[field.type]
             group.add_argument(flag, metavar=read.__name__.upper(), type=read, help=about)
@@ -295,6 +294,10 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def whole_or_none(text: str) -> int | None:
+    return None if text == "none" else whole(text)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -356,7 +359,7 @@ READERS = {
     str: name,
     str | None: name,
     int: whole,
-    int | None: whole,
+    int | None: whole_or_none,
     float: number,
     tuple[str, ...]: names,
     tuple[int, ...]: counts,

@@ -33,7 +33,7 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
     """Adds the mask that a recipe proposes, in a file in the folder."""
     if asked.preset and asked.recipe:
         raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
-    if asked.recipe and not asked.mask:
+    if asked.recipe and "mask" not in asked:
         asked.mask = proposed_mask(asked.content, folder)
 
 
@@ -349,8 +349,7 @@ def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Se
 
 def given(asked: Namespace) -> dict[str, Any]:
     """The settings that were given as options."""
-    named = {name: getattr(asked, name, None) for name in NOTES}
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: getattr(asked, name) for name in NOTES if hasattr(asked, name)}
 
 
 def styles_of(asked: Namespace) -> tuple[Style, ...]:

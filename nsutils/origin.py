@@ -29,24 +29,15 @@ def circumstances() -> dict[str, Any]:
 
 def commit() -> str | None:
     """The git commit of the kit's own checkout, if it is one, with a + where files differ from it."""
-    here = Path(__file__).parent
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    asked = {"capture_output": True, "text": True, "timeout": 5, "check": True}
     try:
-        words = [
-            "git",
-            "-C",
-            str(here),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty=+",
-            "--exclude=*",
-        ]
-        said = subprocess.run(
-            words, capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
+        return subprocess.run(words, cwd=root, **asked).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return said if (here.parent / ".git").exists() else None
 
 
 def alive(pid: int, since: float | None = None) -> bool:

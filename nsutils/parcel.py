@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nsutils import pictures
 from nsutils.run import Run, with_pictures
@@ -33,10 +32,6 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    contents = {
-        role: None if small and not is_mask(role) else content(run, role, original)
-        for role in meta["inputs"]
-    }
     return {
         "format": FORMAT,
         "name": run.folder.name,
@@ -46,7 +41,8 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
         "meta": meta,
         "result": result(run),
         "inputs": {
-            role: facts | inside(contents[role]) for role, facts in sorted(meta["inputs"].items())
+            role: facts | content(run, role, small, original)
+            for role, facts in sorted(meta["inputs"].items())
         },
     }
 
@@ -60,31 +56,43 @@ def steps_made(run: Run) -> int:
     return int(rows[-1]["step"]) if rows else 0
 
 
-def inside(found: tuple[bytes, str, bool] | None) -> dict[str, Any]:
-    if found is None:
+def content(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
+    """An input's bytes and their kind, and whether they are what the run used of it; none if it is left out."""
+    if small and not is_mask(role):
         return {"data": None, "media": None, "as_used": False}
-    data, media, as_used = found
-    return {"data": base64.b64encode(data).decode(), "media": media, "as_used": as_used}
-
-
-def content(run: Run, role: str, original: bool) -> tuple[bytes, str, bool]:
-    """An input's bytes and their kind, and whether it is reduced to what the run used of it."""
     file = run.folder / run.meta["inputs"][role]["file"]
-    data = file.read_bytes()
+    anew = None if original or is_target(file) else lossless(run, role, file)
+    data = base64.b64encode(anew or file.read_bytes()).decode()
+    return {"data": data, "media": "image/webp" if anew else media(file), "as_used": bool(anew)}
+
+
+def media(file: Path) -> str:
     if is_target(file):
-        return data, "application/octet-stream", False
+        return "application/octet-stream"
     with Image.open(file) as image:
-        media, told = Image.MIME[image.format], bool(image.getexif())
-    # A picture that was used at several sizes, or whose transparency counts, stays as it is.
-    fixed = any(PICTURED & set(line) for line in run.steering) or pictures.alpha(file)
-    if original or fixed or is_mask(role):
-        return data, media, False
-    image = used(run.settings, role, file)
-    lossless = webp(image)
-    # What a camera notes in a file, as the place, goes to nobody.
-    if image.size == pictures.shape(file)[::-1] and len(data) <= len(lossless) and not told:
-        return data, media, False
-    return lossless, "image/webp", True
+        return Image.MIME[image.format]
+
+
+def lossless(run: Run, role: str, file: Path) -> bytes | None:
+    """A picture as the run used it, written anew; None where the file itself is as small and tells no more."""
+    with Image.open(file) as image:
+        told = bool(image.getexif())  # what a camera notes, as the place, goes to nobody
+    # A picture that was used at several sizes, or whose transparency counts, stays as large as it is.
+    whole = any(PICTURED & set(line) for line in run.steering) or pictures.alpha(file)
+    whole = whole or is_mask(role)
+    if whole and not told:
+        return None
+    image = bare(file) if whole else used(run.settings, role, file)
+    data = webp(image)
+    larger = image.size != pictures.shape(file)[::-1] or file.stat().st_size > len(data)
+    return data if told or larger else None
+
+
+def bare(file: Path) -> Image.Image:
+    """The picture in a file, with its transparency and nothing else beside it."""
+    with Image.open(file) as image:
+        plain = pictures.eight_bits(pictures.in_srgb(ImageOps.exif_transpose(image)))
+    return plain.convert("RGBA" if plain.has_transparency_data else "RGB")
 
 
 def used(settings: Settings, role: str, file: Path) -> Image.Image:
@@ -110,16 +118,11 @@ def result(run: Run) -> dict[str, Any] | None:
     with Image.open(run.result) as image:
         image = image.convert("RGB")
     return {
-        "sha256": pixel_hash(image),
+        "sha256": pictures.sha256(image.tobytes()),  # whatever the file notes beside the pixels
         "width": image.width,
         "height": image.height,
         "jpeg": base64.b64encode(pictures.jpeg(pictures.thumbnail(image, SMALL))).decode(),
     }
-
-
-def pixel_hash(image: Image.Image) -> str:
-    """The hash of the pixels' values, whatever a file notes beside them."""
-    return pictures.sha256(np.asarray(image.convert("RGB")).tobytes())
 
 
 def unpacked(
@@ -168,7 +171,6 @@ def place(facts: dict[str, Any], role: str, file: str | Path | None, aside: Path
             )
         return Path(file)
     suffix = ".webp" if facts["as_used"] else Path(facts["file"]).suffix
-    (aside / role).mkdir()
-    inside = aside / role / f"{Path(facts['name']).stem}{suffix}"
+    inside = Path(tempfile.mkdtemp(dir=aside)) / f"{Path(facts['name']).stem}{suffix}"
     inside.write_bytes(base64.b64decode(facts["data"]))
     return inside

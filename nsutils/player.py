@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,9 @@ from tqdm import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
-from nsutils.origin import circumstances, now
+from nsutils.origin import now
 from nsutils.run import Run
-from nsutils.settings import Settings
+from nsutils.settings import Settings, changed
 from nsutils.sources import SIDES, Shape, larger, scale_of, scales
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
@@ -60,8 +60,7 @@ class Player:
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
         self.forecast: Forecast | None = None
-        self.step: Step | None = run.last
-        self._read_the_record()
+        self._take_over()
         self.error: BaseException | None = None
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
@@ -114,15 +113,36 @@ class Player:
             self.settings = steered(self.settings, changes)
         self._moved.set()
 
+    def _take_over(self) -> None:
+        """The last step and the record as they are on disk."""
+        self._seen = self.run.stamp
+        self.step: Step | None = self.run.last
+        self._read_the_record()
+
+    def _catch_up(self) -> None:
+        """Takes over what another player has made of the run since; what was asked here stays asked."""
+        if self.run.stamp != self._seen:
+            with self._lock:
+                asked = self._recorded.differences(self.settings)
+                self._take_over()
+                self.settings = replace(self.settings, **asked)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Meanwhile the run is as on disk, and nobody plays it but the caller's own loop."""
+        with nullcontext() if self.status in ("playing", "paused") else self.run.idle():
+            self._catch_up()
+            yield
+
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
-        changed, self._undoable = self.run.settings, []
-        begun = self.step.settings if self.step else changed
-        self._to_come = sorted(self.run.steering, key=lambda line: line["step"])
+        settings, self._undoable = self.run.settings, []
+        begun = self.step.settings if self.step else settings
+        self._to_come = self.run.steering
         while self._to_come and self._to_come[0]["step"] <= self._number:
             line = self._to_come.pop(0)
-            self._remember(line, changed)
-            changed = steered(changed, line)
+            self._remember(line, settings)
+            settings = steered(settings, line)
             if line["step"] == self._number:
                 begun = steered(begun, line)
         self.settings = self._recorded = self._wanted = begun
@@ -141,7 +161,7 @@ class Player:
 
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
-        with self._lock:
+        with nullcontext() if self.playing else self._at_rest(), self._lock:
             if self.settings == self._wanted:
                 if not self._undoable:
                     raise ValueError("there is no change to take back")
@@ -158,7 +178,10 @@ class Player:
                 line = self._to_come.pop(0)
                 self._remember(line, recorded)
                 recorded, asked = steered(recorded, line), steered(asked, line)
-            if changes := recorded.differences(asked):
+            changes = recorded.differences(asked)
+            if changed(recorded, **changes) != asked:
+                changes["scale_steps"] = asked.scale_steps  # else they would follow the steps
+            if changes:
                 self.run.steered(number, changes | ({"undo": True} if undone else {}))
                 if not undone:
                     self._undoable.append(recorded)
@@ -167,9 +190,12 @@ class Player:
 
     def settle(self) -> None:
         """Lets what needs no step take effect at once if none is being made: the content's colours that are kept."""
-        if self.step and not self.playing:
-            self._follow(self._number)
-            self._leave_behind()
+        if self.playing:
+            return
+        with self._at_rest():
+            if self.step:
+                self._follow(self._number)
+                self._leave_behind()
 
     def _leave_behind(self) -> None:
         """Writes the last step, in the colours that are wanted now, to go on from and to look at."""
@@ -179,9 +205,13 @@ class Player:
         if self.settings.color_method == "luminance":  # else they were matched before the run
             wanted["original_colors"] = self.settings.original_colors
         self.step = replace(self.step, settings=replace(self.step.settings, **wanted))
-        self.run.checkpoint(self.step)
+        self._checkpoint()
         masked = replace(self.step.settings, mask=self.settings.mask)
         self.run.finish(replace(self.step, settings=masked))
+
+    def _checkpoint(self) -> None:
+        self.run.checkpoint(self.step)
+        self._seen = self.run.stamp
 
     def pause(self) -> None:
         """Holds before the next step, if there is to be one."""
@@ -269,10 +299,11 @@ class Player:
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
         with self.run.played():
+            self._catch_up()
             yield from self._played()
 
     def _played(self) -> Iterator[Step]:
-        run, ending = self.run, {}
+        run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
             encoder = self.encoder or encoders.of(self.settings, **resolved(run))
             self._enter(
@@ -284,7 +315,6 @@ class Player:
                 or {"name": encoder.name, "told_by": encoder.told_by},
                 ended_early=None,
                 error=None,
-                **circumstances(),
             )
             self._foresee(encoder)
             if self.step is None:
@@ -304,10 +334,13 @@ class Player:
             ending = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
             raise
         finally:
-            if ending:
-                self._end(**ending)
-            self._stop.clear()
-            self._tell()
+            try:
+                if ending:
+                    self._end(**ending)
+            finally:
+                torch.set_num_threads(threads)
+                self._stop.clear()
+                self._tell()
 
     def _end(self, **ending: Any) -> None:
         """Leaves the run on disk as it is to be found."""
@@ -430,7 +463,7 @@ class Player:
                 run.keep(step)
             grown = step.scale != scale
             if (since := time.monotonic()) - kept > wait or grown:
-                run.checkpoint(step)
+                self._checkpoint()
                 kept, scale = time.monotonic(), step.scale
                 wait = max(CHECKPOINT_SECONDS, (kept - since) / CHECKPOINT_SHARE)
             self._tell()
@@ -482,12 +515,14 @@ class Player:
         previewed = self._previewed()
         if self._go.is_set() and not previewed:
             return 0.0
-        begun, asked = time.monotonic(), self.settings
-        self.run.checkpoint(self.step)
+        begun = time.monotonic()
+        self._checkpoint()
         self._moved.clear()
         self._enter("paused")
         self._tell()
-        while not self._go.is_set() or (previewed and self.previewing and self.settings == asked):
+        while not self._go.is_set() or (
+            previewed and self.previewing and self.settings == self._recorded
+        ):
             self._moved.wait()
             self._moved.clear()
         if previewed and self.previewing:
@@ -504,10 +539,16 @@ class Player:
         return max(after) > max(here) >= PREVIEW
 
     def _stay(self) -> None:
-        """Some more steps at the scale of the last."""
-        counts, scale = [*self.settings.scale_steps], self.step.scale
-        counts[scale] += MORE
-        self.steer(scale_steps=tuple(counts), steps=self.settings.steps + MORE)
+        """Some more steps at the scale of the last, though what was undone may have had fewer there than are made."""
+        with self._lock:
+            counts, scale = [*self.settings.scale_steps], self.step.scale
+            more = max(0, self._number + MORE - sum(counts[: scale + 1]))
+            counts[scale] += more
+            asked = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
+            undone = self.settings == self._wanted
+            self.settings = replace(self.settings, **asked)
+            if undone:
+                self._wanted = self.settings
 
     def _enter(self, status: str, **facts: Any) -> None:
         self.run.note(status=status, **facts)

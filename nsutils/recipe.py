@@ -125,13 +125,15 @@ def in_a_word(value: Any) -> str:
         return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
     if isinstance(value, tuple | list):
         return ",".join(map(in_a_word, value))
+    if value is None:
+        return "none"
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def shortest(settings: Settings) -> tuple[str | None, dict[str, Any]]:
-    """The preset, if any, from which the settings differ least, and in what; an own size is none that a word tells."""
+    """The preset, if any, from which the settings differ least, and in what."""
     found = {base: differences(base, settings) for base in (None, *PRESETS)}
-    return min(found.items(), key=lambda pair: (pair[1].get("size", 0) is None, len(pair[1])))
+    return min(found.items(), key=lambda pair: len(pair[1]))
 
 
 def differences(base: str | None, settings: Settings) -> dict[str, Any]:

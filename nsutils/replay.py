@@ -1,5 +1,6 @@
 """Runs made from runs: forked after a step with other settings, or made again and compared."""
 
+import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, resolved
 from nsutils.recipe import named
-from nsutils.run import Run, new_folder, vacant
+from nsutils.run import Run, alone, new_folder, vacant
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered
@@ -43,8 +44,9 @@ def fork(
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
     begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
-    place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
-    new = Run.create(place, run.settings, parent=origin, **begun)
+    with alone(run.folder.parent):
+        place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
+        new = Run.create(place, run.settings, parent=origin, **begun)
     new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:
@@ -61,11 +63,8 @@ def fork(
 
 def settings_at(run: Run, step: int) -> Settings:
     """Those in force when the step was made."""
-    settings = run.settings
-    for line in sorted(run.steering, key=lambda line: line["step"]):
-        if line["step"] < step:
-            settings = steered(settings, line)
-    return settings
+    lines = (line for line in run.steering if line["step"] < step)
+    return functools.reduce(steered, lines, run.settings)
 
 
 def known_state(run: Run, number: int, same: bool) -> Path | None:
@@ -102,12 +101,13 @@ def rerun(
     """
     parcel = packed(source, original=True) if isinstance(source, Run) else source
     runs = source.folder.parent if isinstance(source, Run) else runs_folder()
-    place = Path(folder) if folder else vacant(runs / f"{parcel['name']}-again")
-    run, last = unpacked(parcel, place, files, weights), parcel["steps"]
+    with alone(runs):
+        place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
+        run, last = unpacked(parcel, place, files, weights), parcel["steps"]
     if device:
         encoder = encoders.of(run.settings, **resolved(run), device=device)
     player = Player(run, encoder)
-    player.listeners.append(lambda player: player.step.number >= last and player.stop())
+    player.listeners.append(lambda p: p.step and p.step.number >= last and p.stop())
     return player.play()
 
 

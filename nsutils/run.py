@@ -8,10 +8,11 @@ import math
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from html import escape
@@ -40,6 +41,7 @@ FILES = (
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
+ALONE = threading.RLock()  # one thread at a time makes a run, claims one or notes its facts
 
 
 class Damaged(ValueError):
@@ -57,7 +59,7 @@ class Run:
     states/          step_00000.pt ..., the image of such steps without loss, to fork from
     steering.jsonl   what was changed while it ran, and after which step
     checkpoint.pt    the last step with all that the optimiser remembers, to go on from
-    result.png       the picture, with its settings inside
+    result.png       the picture, with what settings.json says inside
     notes.txt        what you write down about it
     favourite        an empty file, if it was marked as one
 
@@ -95,7 +97,11 @@ class Run:
     @classmethod
     def new(cls, settings: Settings, runs: str | Path | None = None) -> "Run":
         """A new run in a new folder under `runs`, by default data/runs."""
-        return cls.create(new_folder(Path(runs) if runs else runs_folder(), settings), settings)
+        runs = Path(runs) if runs else runs_folder()
+        with suppress(OSError):  # which is told when the run is made
+            runs.mkdir(parents=True, exist_ok=True)
+        with alone(runs):
+            return cls.create(new_folder(runs, settings), settings)
 
     @property
     def settings(self) -> Settings:
@@ -136,10 +142,20 @@ class Run:
             raise ValueError(f"{str(self.folder)!r} is being played by {who}; stop it there first")
 
     @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Meanwhile nobody begins to play the run; ValueError if another thread or process plays it."""
+        with alone(self.folder):
+            self.check_idle()
+            yield
+
+    @contextmanager
     def played(self) -> Iterator[None]:
         """Meanwhile this process plays the run, and no other thread or process."""
-        self.check_idle()
-        PLAYED.add(folder := self.folder.resolve())
+        folder, playing = self.folder.resolve(), {"status": "playing"} | circumstances()
+        with self.idle():
+            with suppress(OSError):  # a full disk is told by whoever writes next
+                write_json(self.folder / "meta.json", self.meta | playing)
+            PLAYED.add(folder)
         try:
             yield
         finally:
@@ -199,16 +215,17 @@ class Run:
 
     @property
     def steering(self) -> list[dict[str, Any]]:
-        """What was changed while it ran: {"step": after which, the setting's name: its new value, ...}.
+        """What was changed while it ran, in order: {"step": after which, the setting's name: its new value, ...}.
 
         A line with "undo" takes the last change back that was not yet (`nsutils.steering`).
         """
         lines = [json.loads(line) for line in self._lines("steering.jsonl")]
+        lines.sort(key=lambda line: line["step"])  # steps made again after a crash are steered late
         return [renamed(line, lambda name: str(self.folder / name)) for line in lines]
 
     def add_mask(self, mask: str | Path | Image.Image) -> str:
         """Keeps another mask among the inputs, if it is not one of them; its path."""
-        if isinstance(mask, str | Path) and self.folder in Path(mask).parents:
+        if isinstance(mask, str | Path) and self.folder / "inputs" in Path(mask).parents:
             return str(mask)
         image = mask.convert("L") if isinstance(mask, Image.Image) else opened_mask(str(mask))
         data = pictures.png(image, {})
@@ -225,6 +242,14 @@ class Run:
         return self._step(
             self.folder / "checkpoint.pt", "the run then begins again from its settings"
         )
+
+    @property
+    def stamp(self) -> tuple[int, int] | None:
+        """What tells the last step's file from one before it; None if there is none."""
+        with suppress(FileNotFoundError):
+            kept = (self.folder / "checkpoint.pt").stat()
+            return kept.st_ino, kept.st_mtime_ns
+        return None
 
     def state(self, number: int) -> Step | None:
         """The step of that number, its optimiser's memory left out, if it was kept."""
@@ -260,7 +285,8 @@ class Run:
 
     def note(self, **facts: Any) -> None:
         """Sets facts in meta.json."""
-        write_json(self.folder / "meta.json", self.meta | facts)
+        with alone(self.folder):
+            write_json(self.folder / "meta.json", self.meta | facts)
 
     def record(self, step: Step, seconds: float) -> None:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
@@ -321,10 +347,10 @@ class Run:
         pictures.write(file, buffer.getvalue())
 
     def finish(self, step: Step) -> None:
-        """Writes result.png, at the size asked for; as transparent as the content is."""
+        """Writes result.png, at the size asked for, as transparent as the content, the recipe inside."""
         notes = {
             "Software": f"nsutils {version('nsutils')}",
-            "nsutils.settings": self._named(step.settings).to_json(),
+            "nsutils.settings": self._named(self.settings).to_json(),
         }
         image = in_colours(full_size(step), step.settings)
         pictures.write(self.result, pictures.png(with_alpha(image, step.settings), notes))
@@ -358,7 +384,11 @@ class Run:
         if original_colors is None:
             with Image.open(self.result) as image:
                 return image.copy()
-        step, asked = self.last, {"original_colors": original_colors, "color_method": color_method}
+        if not (step := self.last):
+            raise ValueError(
+                f"no checkpoint.pt in {str(self.folder)!r} to colour anew; let the run go on"
+            )
+        asked = {"original_colors": original_colors, "color_method": color_method}
         settings = replace(step.settings, **asked)  # checked by being made
         image, content = pictures.to_image(full_size(step)), content_of(settings)
         return with_alpha(colours.kept(image, content, color_method, original_colors), settings)
@@ -408,6 +438,22 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, self.relative)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Meanwhile no other thread or process is here with the same folder; one that is killed holds nobody up.
+
+    It is not entered twice for a folder: the second would wait for the first.
+    """
+    with ALONE, ExitStack() as stack:
+        with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
+            import fcntl
+
+            opened = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, opened)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
 
 
 def thumbnail(file: Path, height: int = 160) -> str:

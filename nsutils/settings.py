@@ -64,19 +64,6 @@ STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before th
 # On by default, but not in runs that are older.
 NEWER = dict(preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0)
 LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
-NUMBERS = (
-    *("content_weight", "style_weight", "tv_weight", "layout_weight", "laplacian_weight"),
-    *("similarity_weight", "places_per_channel", "sparing"),
-    "learning_rate",
-    *(
-        "original_colors",
-        "pixel_range",
-        "noise_scale",
-        "feature_scale",
-        "protection",
-        "mask_colors",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -196,7 +183,7 @@ class Settings:
                 _set(self, name, _whole(name, getattr(self, name), least))
         if self.every is not None:
             _set(self, "every", _whole("every", self.every, 1))
-        for name in NUMBERS:
+        for name in (f.name for f in fields(self) if f.type is float):
             _set(self, name, _number(name, getattr(self, name)))
         for name in (f.name for f in fields(self) if f.type is bool):
             _switch(name, getattr(self, name))

@@ -19,12 +19,12 @@ import torch
 from tqdm.auto import tqdm
 
 from nsutils import encoders, machine, pictures
+from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
 from nsutils.recipe import plain
 from nsutils.run import Run, with_pictures
 from nsutils.settings import HOW, Settings
-from nsutils.sources import scale_of, scales
 from nsutils.targets import Known
 
 SHARED = ".styles"  # the folder of what the workers have found of the styles
@@ -295,8 +295,7 @@ class Progress:
 
 def costs(settings: Settings) -> list[int]:
     """The pixels of each step of a run."""
-    shapes = scales(settings, pictures.shape(settings.content))
-    return [prod(shapes[scale_of(settings, number)]) for number in range(settings.steps)]
+    return [prod(shape) for shape, begin, end in ladder(settings) for _ in range(begin, end)]
 
 
 def made(run: Run) -> int:

@@ -1,4 +1,5 @@
 import os
+import queue
 import random
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import small_encoder
 
 import nsutils.player
@@ -312,6 +314,96 @@ def test_changes_before_the_first_step_are_recorded(player, encoder, tmp_path):
     assert player.step.settings.style_weight == 7.0
 
 
+@pytest.fixture
+def holds(player, monkeypatch):
+    """Plays up to a preview of 32 pixels; the step and the shape at which it holds, each time."""
+    monkeypatch.setattr(nsutils.player, "PREVIEW", 32)
+    monkeypatch.setattr(nsutils.player, "MORE", 3)
+    holds = queue.Queue()
+    player.listeners.append(
+        lambda p: p.status == "paused" and holds.put((p.step.number, p.step.shape))
+    )
+    player.previewing = True
+    yield lambda: holds.get(timeout=PATIENCE)
+    player.close()
+
+
+def test_a_preview_follows_what_is_asked_while_its_last_step_is_made(player, holds):
+    player.listeners.insert(
+        0, lambda p: (p.step.number, p.status) == (4, "playing") and p.steer(style_weight=9.0)
+    )
+    player.start()
+    assert [holds(), holds()] == [(4, (32, 52)), (7, (32, 52))]
+    assert player.step.settings.style_weight == 9.0
+
+
+def test_a_change_undone_at_the_preview_is_seen_there_and_is_no_new_one(player, holds):
+    player.start()
+    assert holds() == (4, (32, 52))
+    player.steer(style_weight=9.0)
+    assert holds() == (7, (32, 52))
+    player.undo()
+    assert holds() == (10, (32, 52))
+    assert player.step.settings.style_weight == 1.0 and not player.undoable
+    assert ["undo" in line for line in player.run.steering] == [False, True]
+
+
+def test_a_runs_number_of_threads_is_its_own(settings, encoder, tmp_path):
+    before = torch.get_num_threads()
+    player = Player(Run.create(tmp_path / "run", settings, threads=before + 1), encoder)
+    during = {torch.get_num_threads() for _ in player}
+    assert during == {min(before + 1, os.cpu_count())} and torch.get_num_threads() == before
+
+
+@pytest.fixture
+def overtaken(player, encoder):
+    """A player that stopped at step 5, before another went on to step 14 with a heavier style."""
+    for step in player:
+        if step.number == 5:
+            player.stop()
+    other = Player(Run(player.run.folder), encoder)
+    other.steer(style_weight=5.0, steps=14)
+    list(other)
+    return player
+
+
+def test_a_player_that_was_overtaken_takes_nothing_back(overtaken):
+    run = overtaken.run
+    overtaken.steer(original_colors=0.5)
+    overtaken.settle()
+    assert overtaken.step.number == run.last.number == len(run.metrics) == 14
+    assert overtaken.step.settings.style_weight == 5.0
+    assert run.steering == [
+        {"step": 5, "style_weight": 5.0, "steps": 14},
+        {"step": 14, "original_colors": 0.5},
+    ]
+
+
+def test_a_player_that_was_overtaken_goes_on_from_there(overtaken):
+    overtaken.steer(steps=16)
+    assert [step.number for step in overtaken] == [15, 16]
+    assert overtaken.step.settings.style_weight == 5.0
+    assert [row["step"] for row in overtaken.run.metrics] == list(range(1, 17))
+
+
+def test_a_player_that_was_overtaken_undoes_what_was_done_last(overtaken):
+    overtaken.undo()
+    assert overtaken.run.steering[-1] == {
+        "step": 14,
+        "style_weight": 1.0,
+        "steps": 12,
+        "undo": True,
+    }
+
+
+def test_nothing_is_settled_while_another_plays(overtaken):
+    before = overtaken.run.result.read_bytes()
+    overtaken.steer(original_colors=0.5)
+    with overtaken.run.played(), pytest.raises(ValueError, match="is being played"):
+        overtaken.settle()
+    assert overtaken.run.result.read_bytes() == before
+
+
 def test_two_players_do_not_play_one_run(player, encoder):
     for _ in player:
         with pytest.raises(ValueError, match="is being played by this process"):
@@ -346,6 +438,15 @@ def test_a_full_disk_is_told_and_what_was_whole_stays(settings, encoder, tmp_pat
     assert again.status == again.run.status == "done" and not again.run.meta["error"]
     assert rows_of(again.run) == rows_of(unbroken.run)
     assert again.run.result.read_bytes() == unbroken.run.result.read_bytes()
+
+
+def test_a_result_that_cannot_be_written_is_told_to_listeners(player):
+    told = []
+    player.listeners.append(lambda p: told.append(p.status))
+    player.run.result.mkdir()
+    with pytest.raises(OSError, match="mend that, and the run can go on"):
+        list(player)
+    assert told[-1] == player.run.status == "failed"
 
 
 def test_a_run_that_diverges_is_taken_back_to_a_sound_step_and_can_go_on(

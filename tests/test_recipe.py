@@ -22,6 +22,8 @@ RECIPES = {
     "strange names": Settings("it's a \"$HOME\" 'ö'.png", "-b\\n.png"),
     "a preset": preset("gatys", "a.png", "b.png", encoder="slim", size=256),
     "a preset at the content's size": preset("anishathalye", "a.png", "b.png", encoder="slim"),
+    "the content's size": Settings("a.png", "b.png", size=None),
+    "a preset's interval left open": preset("gatys", "a.png", "b.png", encoder="slim", every=None),
     "a preset of many scales": preset("crowsonkb", "a.png", "b.png", encoder="slim", size=300),
 }
 
@@ -55,6 +57,11 @@ def test_what_is_as_the_kit_has_it_is_not_said(content, style, tmp_path):
     run = Run.create(tmp_path / "run", Settings(content, style))
     assert recipe.command_line(run) == "nsutils run content.png style.png"
     assert "=" not in recipe.python_cell(run).partition("Settings(\n")[2].partition(")")[0]
+
+
+def test_the_contents_own_size_is_told_in_a_word(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, style, size=None))
+    assert recipe.command_line(run) == "nsutils run content.png style.png --size none"
 
 
 def test_the_python_cell_of_a_steered_run_paints_the_same_picture(settings, tmp_path, monkeypatch):
@@ -92,6 +99,14 @@ def test_what_differs_is_told_and_nothing_else(content, style, tmp_path):
     assert recipe.differing(runs[:1]) == [{}]
     runs[0].steered(3, {"style_weight": 4.0, "every": 3})
     assert recipe.differing(runs) == [{}, {}]
+
+
+def test_the_last_change_counts_in_whatever_order_they_were_written(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, style))
+    run.steered(6, {"style_weight": 5.0})
+    run.steered(5, {"style_weight": 2.0})
+    assert recipe.in_force(run).style_weight == 5.0
+    assert [step for step, _ in recipe.steering(run)] == [5, 6]
 
 
 def test_an_undone_change_is_told_as_one(content, style, tmp_path):

@@ -1,10 +1,12 @@
+import base64
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nsutils import Player, Run, fork, rerun
+from nsutils import Player, Run, fork, rerun, samples
 from nsutils.parcel import packed, unpacked
 from nsutils.replay import likeness
 
@@ -42,6 +44,16 @@ def test_a_run_made_again_by_its_record_is_the_same_picture(played, encoder):
     assert again.folder != played.folder and again.steering == played.steering
     assert losses(again) == losses(played)
     assert likeness(packed(played), again).same
+
+
+def test_scales_that_are_chosen_with_the_steps_are_part_of_the_record(settings, encoder, tmp_path):
+    settings = replace(settings, scale_steps=None)
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    for step in player:
+        if step.number == 2:
+            player.steer(steps=6, scale_steps=settings.scale_steps)
+    again = rerun(player.run, encoder=encoder)
+    assert losses(again) == losses(player.run)
 
 
 def test_a_run_that_was_stopped_is_made_again_up_to_there(settings, encoder, tmp_path):
@@ -126,6 +138,46 @@ def test_a_parcel_holds_the_pictures_without_loss_as_large_as_they_were_used(
         list(Player(again, encoder))
         assert losses(again) == losses(run)
         assert likeness(parcel, again).same
+
+
+@pytest.mark.parametrize("see_through", [False, True])
+def test_a_parcel_of_a_steered_run_tells_nothing_of_the_camera(
+    settings, encoder, tmp_path, see_through
+):
+    exif, file = Image.Exif(), tmp_path / ("photo.png" if see_through else "photo.jpg")
+    exif[0x010F], exif[0x0112] = "SecretCam", 6
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+    image = Image.open(settings.content).rotate(90, expand=True).resize((80, 128))
+    if see_through:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(file, exif=exif)
+    player = Player(Run.create(tmp_path / "run", replace(settings, content=str(file))), encoder)
+    for step in player:
+        if step.number == 3:
+            player.steer(styles=[{"scale": 0.5}])
+    parcel = packed(player.run)
+    with Image.open(io.BytesIO(base64.b64decode(parcel["inputs"]["content"]["data"]))) as inside:
+        assert not inside.getexif() and inside.size == (128, 80)
+    again = rerun(parcel, tmp_path / "again", encoder=encoder)
+    assert likeness(parcel, again).same
+    assert losses(again) == losses(player.run) and (pixels(again) == pixels(player.run)).all()
+
+
+def test_a_parcel_is_unpacked_nowhere_else(played, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "RUNS", tmp_path / "runs")
+    parcel, elsewhere = packed(played), tmp_path / "elsewhere"
+    parcel["name"] = "../outside"
+    parcel["inputs"][str(elsewhere)] = parcel["inputs"]["style_1"] | {"file": "inputs/other.png"}
+    again = rerun(parcel, encoder=encoder)
+    assert again.folder.parent == tmp_path / "runs" and not elsewhere.exists()
+
+
+def test_a_run_whose_weights_are_gone_is_told_so_when_it_is_made_again(played, tmp_path):
+    parcel = packed(played)
+    parcel["settings"] |= {"encoder": "vgg19", "weights": str(tmp_path / "gone.pth")}
+    parcel["meta"].pop("encoder")
+    with pytest.raises(ValueError, match=r"gone\.pth"):
+        rerun(parcel, tmp_path / "again")
 
 
 def test_a_small_parcel_asks_for_the_pictures_it_leaves_out(played, settings, encoder, tmp_path):

@@ -4,7 +4,9 @@ import json
 import math
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,10 @@ import torch
 from PIL import Image
 
 from nsutils import Player, Run, Settings, Style, pictures, stylize
-from nsutils.run import new_folder
+from nsutils.run import alone, new_folder
+
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["nsutils.player", "conftest"])
 
 
 @pytest.fixture
@@ -117,6 +122,18 @@ def test_a_file_cut_in_the_middle_is_told_in_one_line_with_the_way_out(run, enco
     list(Player(Run(run.folder), encoder))
     assert run.status == "done" and len(run.metrics) == len(rows)
     assert run.result.read_bytes() == picture
+
+
+def test_the_recipe_inside_the_result_is_the_one_that_the_run_began_with(steered_run):
+    inside = Settings.from_json(Image.open(steered_run.result).text["nsutils.settings"])
+    assert inside == Settings.from_json((steered_run.folder / "settings.json").read_text())
+
+
+def test_other_colours_need_the_last_step(run, encoder):
+    list(Player(run, encoder))
+    (run.folder / "checkpoint.pt").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoint\.pt in .*; let the run go on"):
+        run.picture(1.0)
 
 
 def test_a_deleted_run_takes_only_what_is_its_own(run, encoder):
@@ -223,6 +240,72 @@ def test_a_process_that_has_another_ones_number_does_not_play_its_run(run):
         run.note(since=began - 3600)
         assert run.status == "interrupted"
         other.kill()
+
+
+def holding(folder, pipe):
+    """Stays alone with a folder until it hears of it."""
+    with alone(folder):
+        pipe.send("alone")
+        pipe.recv()
+
+
+def test_nobody_waits_for_a_process_that_was_killed(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    here, there = PROCESSES.Pipe()
+    other = PROCESSES.Process(target=holding, args=(tmp_path, there))
+    other.start()
+    assert here.recv() == "alone"
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+    other.kill()
+    other.join()
+    with alone(tmp_path):
+        assert not other.is_alive()
+
+
+def test_a_run_is_played_from_the_moment_it_is_claimed(run):
+    with run.played():
+        facts = run.meta
+        assert (facts["status"], facts["pid"]) == ("playing", os.getpid())
+        assert facts["since"] == psutil.Process().create_time()
+
+
+def new_runs(settings, folder, together):
+    together.wait()
+    for _ in range(4):
+        Run.new(settings, folder)
+
+
+def test_processes_that_make_runs_at_once_have_each_its_own(settings, tmp_path):
+    pytest.importorskip("fcntl")
+    weights, together = [1.0, 3.0], PROCESSES.Barrier(2)
+    others = [
+        PROCESSES.Process(
+            target=new_runs, args=(replace(settings, style_weight=weight), tmp_path / "a", together)
+        )
+        for weight in weights
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    found = [Run(folder).settings.style_weight for folder in (tmp_path / "a").iterdir()]
+    assert sorted(found) == sorted(4 * weights)
+
+
+def test_a_mask_that_lies_beside_the_inputs_becomes_one(run):
+    Image.new("L", (8, 8), 200).save(run.folder / "mine.png")
+    kept = Path(run.add_mask(run.folder / "mine.png"))
+    assert run.relative(kept) in [facts["file"] for facts in run.meta["inputs"].values()]
+    assert run.add_mask(kept) == str(kept)
+
+
+def test_facts_noted_at_the_same_time_are_all_kept(run):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: run.note(**{f"fact {n}": n}), range(60)))
+    assert all(run.meta[f"fact {n}"] == n for n in range(60))
 
 
 def test_a_run_of_another_machine_is_given_up_after_long_silence(run):
