@@ -216,7 +216,7 @@ def rerun(asked: Namespace) -> int:
 
     if Path(asked.source).suffix.lower() in (".html", ".htm"):
         try:
-            found_inside = parcels(Path(asked.source).read_text())
+            found_inside = parcels(Path(asked.source).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"no report {asked.source!r}: {error}") from error
     else:

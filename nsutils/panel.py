@@ -547,7 +547,9 @@ def laid_out(panel: Panel) -> widgets.VBox:
         panel.views,
     ]
     columns = widgets.Box([widgets.VBox(main).add_class("views"), panel.asked])
-    css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
+    css = widgets.HTML(
+        f"<style>{CSS.read_text(encoding='utf-8')}</style>", layout={"display": "none"}
+    )
     parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
 

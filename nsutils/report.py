@@ -42,7 +42,7 @@ def report(*runs: Run, small: bool = False) -> str:
         body += article(run, pack, f"run-{n}", room, stock, note)
     head = f"{len(runs)} runs" if len(runs) > 1 else title(runs[0])
     # A file's name may hold bytes that are no text.
-    text = document(head, body, SCRIPT.read_text()).encode(errors="replace")
+    text = document(head, body, SCRIPT.read_text(encoding="utf-8")).encode(errors="replace")
     if len(text) - inside > MOST:
         raise ValueError(f"{len(runs)} runs do not fit into a report of 2 MB; name fewer")
     return text.decode()
@@ -89,7 +89,7 @@ def document(title: str, body: str, script: str = "") -> str:
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{may}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head>
+<title>{escape(title)}</title><style>{STYLE.read_text(encoding="utf-8")}</style></head>
 <body>
 {body}
 </body></html>

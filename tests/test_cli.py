@@ -1,3 +1,4 @@
+import errno
 import functools
 import os
 import re
@@ -403,6 +404,17 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
     )
     assert asked.returncode == 2 and "add --yes" in asked.stderr and folder.exists()
     assert main(["delete", str(folder), "--yes"]) == 0 and not folder.exists()
+
+
+def test_a_disk_that_takes_no_more_is_said(run, capsys):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        assert main(["note", str(run.folder), "words"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capsys.readouterr().err == f"nsutils: {os.strerror(errno.EFBIG)}\n"
 
 
 def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capfd):

@@ -1,5 +1,8 @@
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -167,6 +170,16 @@ def test_the_peak_is_that_of_the_process(tmp_path):
     block = torch.ones(100_000_000)
     assert machine.peak_memory(CPU) >= before + 3.9e8
     del block
+
+
+def test_the_peak_is_found_where_linux_does_not_tell_it(tmp_path, monkeypatch):
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "status")
+    assert machine.peak_memory(CPU) > 0.9 * machine.resident_memory(CPU)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    told = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5))
+    monkeypatch.setattr(psutil, "Process", lambda: told)
+    assert machine.peak_memory(CPU) == 5
 
 
 def test_durations_are_told_as_people_do():
