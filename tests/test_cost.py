@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from PIL import Image
 
 from nsutils import Player, Run, cost, machine, stylize
 from nsutils.cost import PIECES, Cost, duration, forecast
@@ -92,6 +93,17 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     assert not refused.fits and f"size {refused.largest} fits" in str(refused)
     assert forecast(replace(large, size=refused.largest), slim).fits
     assert not forecast(replace(large, size=refused.largest + 64), slim).fits
+
+
+def test_the_size_that_is_offered_is_one_to_ask_for(style, tmp_path, monkeypatch):
+    Image.new("RGB", (900, 600)).save(tmp_path / "wide.png")
+    slim = load("slim", device="cpu", precision="float32")
+    asked = Settings(str(tmp_path / "wide.png"), style, size=600, side="short", octaves=1)
+    one, other = (Cost(replace(asked, size=size), slim).forecast(None) for size in (300, 600))
+    free(monkeypatch, (one.bytes + other.bytes) // 2 - machine.resident_memory(CPU))
+    largest = Cost(asked, slim).forecast(None).largest
+    for size, fits in {largest - 32: True, largest + 64: False}.items():
+        assert Cost(replace(asked, size=size), slim).forecast(None).fits == fits
 
 
 def test_a_run_that_cannot_fit_is_not_begun(settings, encoder, tmp_path, monkeypatch):
