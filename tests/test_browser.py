@@ -260,7 +260,7 @@ def test_every_control_has_a_name_and_lets_no_letter_through(page):
 
 def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
     run(page)
-    bar, handle = slider(page, "Style, share"), slider(page, "Style weight")
+    bar, handle = slider(page, "Style weight, share"), slider(page, "Style weight")
     playwright.expect(bar).to_be_enabled()
     before = float(reads(handle))
     bar.press("ArrowRight")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import colourful
+from ipywidgets.widgets.widget import _instances
 from PIL import Image, ImageChops
 
 from nsutils import Player, Run, Settings, pictures, preset, sample
@@ -788,3 +789,43 @@ def test_a_large_picture_is_seen_by_its_own_pixels_at_the_end(tmp_path):
     panel.play()
     panel.wait()
     assert shown(panel.seen.viewer).width == panel.seen.viewer.width == 800
+
+
+def upright(folder):
+    """Another content, higher than wide."""
+    path = folder / "upright.png"
+    pictures.to_image(colourful(120, 80, 3)).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(("side", "edge"), [("long", 120), ("short", 80), ("width", 80)])
+def test_a_contents_own_size_is_that_of_the_side_that_counts(settings, tmp_path, side, edge):
+    asked = replace(settings, content=upright(tmp_path), size=None, side=side)
+    assert Panel(asked, tmp_path / "runs").settings.size == edge
+
+
+def ended(name):
+    """Waits until no thread of that name is at work."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(60)
+
+
+def test_a_neighbourhood_that_is_asked_for_twice_is_painted_once_without_a_word(panel):
+    around, said = panel.neighbours, []
+    around.said.observe(lambda change: said.append(change["new"]), "value")
+    around.button.click()
+    around.button.click()
+    ended("nsutils neighbours")
+    assert not around.tiles.awaited and not [words for words in said if "alert" in words]
+
+
+def test_what_is_made_anew_is_closed(panel):
+    styles, open_ = panel.asked.styles, []
+    for name in ("gatys", "nsutils", "gatys", "nsutils"):
+        panel.asked.preset.value = name
+        styles.add.click()
+        styles.rows[1].remove.click()
+        open_.append(len(_instances))
+    assert open_[:2] == open_[2:]
+    assert plays(panel)
