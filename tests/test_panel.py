@@ -17,9 +17,10 @@ from nsutils import Player, Run, Settings, pictures, preset, sample
 from nsutils.objective import Objective
 from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
-from nsutils.settings import ENCODERS, PIXELS
+from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
+from nsutils.widgets.layers import sight
 from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
@@ -798,10 +799,32 @@ def upright(folder):
     return str(path)
 
 
+def test_layers_keep_the_order_in_which_they_were_given(settings, tmp_path):
+    asked = replace(settings, style_layers=("relu2_1", PIXELS, "relu1_1"))
+    run = Run.create(tmp_path / "run", asked)
+    for step in Player(run):
+        if step.number == 9:
+            break
+    panel = Panel(run, tmp_path)
+    assert panel.settings == panel.player.settings
+    panel.go_on()
+    assert panel.wait().status == "done" and not run.steering
+    layers = panel.controls["style_layers"]
+    layers.chosen = [*layers.chosen, "relu1_2"]
+    assert panel.settings.style_layers == (PIXELS, "relu1_1", "relu1_2", "relu2_1")
+    layers.value = ("relu1_1", "relu4_9")
+    assert layers.value == ("relu1_1",), "the network has no other"
+
+
 @pytest.mark.parametrize(("side", "edge"), [("long", 120), ("short", 80), ("width", 80)])
 def test_a_contents_own_size_is_that_of_the_side_that_counts(settings, tmp_path, side, edge):
     asked = replace(settings, content=upright(tmp_path), size=None, side=side)
     assert Panel(asked, tmp_path / "runs").settings.size == edge
+
+
+def test_a_layers_sight_is_that_of_its_network():
+    assert "68 pixels" in sight("relu4_1", VGG19) and "156 pixels" in sight("relu5_1", VGG19)
+    assert "60 pixels" in sight("relu4_1", VGG16) and "132 pixels" in sight("relu5_1", VGG16)
 
 
 def ended(name):
