@@ -22,6 +22,7 @@ from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
 from nsutils.widgets.layers import sight
 from nsutils.widgets.neighbours import FACTOR
+from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
 from nsutils.widgets.weight import STEP
@@ -825,6 +826,21 @@ def test_a_contents_own_size_is_that_of_the_side_that_counts(settings, tmp_path,
 def test_a_layers_sight_is_that_of_its_network():
     assert "68 pixels" in sight("relu4_1", VGG19) and "156 pixels" in sight("relu5_1", VGG19)
     assert "60 pixels" in sight("relu4_1", VGG16) and "132 pixels" in sight("relu5_1", VGG16)
+
+
+def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_path):
+    panel = Panel(steered_run, tmp_path)
+    panel.seen.choose(6)
+    panel.seen.pin.click()
+    assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+    panel.seen.choose(8)
+    panel.seen.pin.click()
+    assert "were the same" in panel.seen.differs.value
+
+
+def test_settings_that_differ_are_words_alone(settings):
+    told = difference(replace(settings, encoder="vgg", weights="<i>.pth"), settings)
+    assert "weights &lt;i&gt;.pth → <b>-</b>" in told
 
 
 def ended(name):
