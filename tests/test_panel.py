@@ -13,7 +13,7 @@ from conftest import colourful
 from ipywidgets.widgets.widget import _instances
 from PIL import Image, ImageChops
 
-from nsutils import Player, Run, Settings, pictures, preset, sample
+from nsutils import Player, Run, Settings, faces, pictures, preset, sample
 from nsutils.objective import Objective
 from nsutils.panel import Panel, kept_steps
 from nsutils.presets import PRESETS
@@ -22,6 +22,7 @@ from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
 from nsutils.widgets.layers import sight
 from nsutils.widgets.neighbours import FACTOR
+from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
@@ -843,11 +844,48 @@ def test_settings_that_differ_are_words_alone(settings):
     assert "weights &lt;i&gt;.pth → <b>-</b>" in told
 
 
+@pytest.mark.parametrize("damage", ["{", "[]"])
+def test_a_damaged_run_is_not_offered(settings, tmp_path, damage):
+    run = Run.create(tmp_path / "runs" / "hurt", settings)
+    for _ in Player(run):
+        break
+    assert Panel(settings, tmp_path / "runs").left.found.folder == run.folder
+    (run.folder / "settings.json").write_text(damage)
+    left = Panel(settings, tmp_path / "runs").left
+    assert left.found is None and left.layout.display == "none"
+
+
+@pytest.mark.parametrize("wrong", ["~nobody.png", 300 * "x"])
+def test_a_path_that_cannot_be_is_said(panel, content, wrong):
+    panel.asked.content.path.value = panel.protect.path.value = wrong
+    for said in (panel.asked.content.problem.value, panel.protect.problem.value):
+        assert wrong in said
+    assert panel.asked.content.value == content
+
+
 def ended(name):
     """Waits until no thread of that name is at work."""
     for thread in threading.enumerate():
         if thread.name == name:
             thread.join(60)
+
+
+def test_a_face_is_proposed_in_its_own_picture_alone(content, tmp_path, monkeypatch):
+    slow = threading.Event()
+
+    def portrait(image):
+        return faces.Ellipse(0.5, 0.5, 0.2, 0.2) if image.width == 64 and slow.wait(60) else None
+
+    monkeypatch.setattr(faces, "portrait", portrait)
+    protect = Protect(tmp_path / "uploads")
+    protect.show(content)
+    protect.show(upright(tmp_path))
+    slow.set()
+    ended("nsutils faces")
+    assert not protect.brush.ellipse and "face was found:" not in protect.said.value
+    protect.show(content)
+    ended("nsutils faces")
+    assert protect.brush.ellipse[:2] == [0.5, 0.5]
 
 
 def test_a_neighbourhood_that_is_asked_for_twice_is_painted_once_without_a_word(panel):
@@ -857,6 +895,17 @@ def test_a_neighbourhood_that_is_asked_for_twice_is_painted_once_without_a_word(
     around.button.click()
     ended("nsutils neighbours")
     assert not around.tiles.awaited and not [words for words in said if "alert" in words]
+
+
+def test_a_forecast_that_fails_is_not_the_last(panel):
+    def full():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    ended("nsutils forecast")
+    panel.foreseen.follow(full)
+    assert panel.foreseen.ready.wait(10) and not panel.foreseen.value
+    panel.foreseen.follow(lambda: panel.settings)
+    assert panel.foreseen.ready.wait(60) and panel.foreseen.value.startswith("Forecast: ")
 
 
 def test_what_is_made_anew_is_closed(panel):
