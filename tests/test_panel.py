@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 
 from nsutils import Player, Run, Settings, faces, pictures, preset, sample
 from nsutils.objective import Objective
-from nsutils.panel import Panel, kept_steps
+from nsutils.panel import Panel, kept_steps, recipe_line
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
@@ -801,6 +801,51 @@ def upright(folder):
     return str(path)
 
 
+def own_colours(settings, tmp_path):
+    """The settings with a mask on the left half, whose colours stay."""
+    mask = Image.new("L", (64, 40))
+    mask.paste(255, (0, 0, 32, 40))
+    mask.save(tmp_path / "left.png")
+    return replace(settings, mask=str(tmp_path / "left.png"), mask_colors=1.0)
+
+
+def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(settings, tmp_path):
+    panel = Panel(own_colours(settings, tmp_path), tmp_path / "runs")
+    panel.play()
+    run, brush = panel.wait(), panel.protect.brush
+    before, mask = run.result.read_bytes(), brush.image
+    panel.asked.content.choose(upright(tmp_path))
+    assert brush.image is None
+    brush.take(Image.new("L", (80, 120), 255))
+    panel.undo_button.click()
+    assert "no change to take back" in panel.problem.value and brush.image.size == (80, 120)
+    assert not run.steering and run.result.read_bytes() == before
+    panel.seen.choose(6)
+    panel.seen.fork.click()
+    assert pictures.opened(panel.wait().settings.mask) == mask.convert("RGB")
+    assert not panel.run.steering
+    brush.mask = b""
+    assert not panel.run.steering, "the fork is of the content before"
+    panel.asked.content.choose(settings.content)
+    assert brush.image == mask and not panel.run.steering
+    other = Run.create(tmp_path / "other", replace(settings, content=upright(tmp_path)))
+    forked = panel.run
+    panel.open(other)
+    assert brush.image is None and not forked.steering
+
+
+def test_a_panel_hears_its_sliders_after_a_mask_that_cannot_be_read(panel, settings, tmp_path):
+    run = Run.create(tmp_path / "run", replace(own_colours(settings, tmp_path), mask_colors=0.0))
+    for step in Player(run):
+        if step.number == 3:
+            break
+    (run.folder / "inputs" / "mask.png").write_bytes(b"no picture")
+    panel.open(run)
+    assert "mask.png" in panel.problem.value and panel.protect.brush.image is None
+    panel.controls["original_colors"].value = 0.5
+    assert run.steering == [{"step": 3, "original_colors": 0.5}]
+
+
 def test_layers_keep_the_order_in_which_they_were_given(settings, tmp_path):
     asked = replace(settings, style_layers=("relu2_1", PIXELS, "relu1_1"))
     run = Run.create(tmp_path / "run", asked)
@@ -842,6 +887,11 @@ def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_
 def test_settings_that_differ_are_words_alone(settings):
     told = difference(replace(settings, encoder="vgg", weights="<i>.pth"), settings)
     assert "weights &lt;i&gt;.pth → <b>-</b>" in told
+
+
+def test_a_run_without_a_step_is_shown(panel, settings, tmp_path):
+    panel.open(Run.create(tmp_path / "run", settings))
+    assert "ready, 0 of 12 steps" in recipe_line(panel.player)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]"])
