@@ -24,7 +24,7 @@ def main(words: list[str] | None = None) -> int:
         sys.stdout = None  # nobody reads on
         return 1
     except OSError as error:
-        told = error.strerror and f"{error.filename}: {error.strerror}"
+        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         return fail(OSError(told) if told else error, 1)
     except KeyboardInterrupt:
         return 130

@@ -31,9 +31,7 @@ def run(asked: Namespace) -> int:
 
 def follow_recipe(asked: Namespace, folder: Path) -> None:
     """Adds the mask that a recipe proposes, in a file in the folder."""
-    if asked.preset and asked.recipe:
-        raise ValueError(f"--preset {asked.preset} and --recipe {asked.recipe}: give one of them")
-    if asked.recipe and "mask" not in asked:
+    if asked.recipe and not asked.preset and "mask" not in asked:  # with a preset it is refused
         asked.mask = proposed_mask(asked.content, folder)
 
 
@@ -57,21 +55,17 @@ def proposed_mask(content: str, folder: Path) -> str | None:
 
 def paint(asked: Namespace, settings: Settings) -> int:
     from nsutils import pictures
-    from nsutils.cost import forecast
     from nsutils.player import Player
     from nsutils.run import Run
-    from nsutils.sources import size_in_words
     from nsutils.vgg import AGAINST
 
     if asked.save:
         pictures.check_writable(asked.save)
-    encoder = encoder_of(asked, settings)
-    foreseen = forecast(settings, encoder)
+    encoder, foreseen, words = foreseen_of(asked, settings)
     if not foreseen.fits:
         raise ValueError(f"this run takes {foreseen}")
     run = Run.create(asked.out, settings) if asked.out else Run.new(settings)
-    network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
-    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
+    print(words)
     if encoder.told_by == AGAINST:
         print(
             f"the name of {settings.weights or 'that file'} is another network's, but {encoder.name} was asked for"
@@ -216,7 +210,7 @@ def rerun(asked: Namespace) -> int:
 
     if Path(asked.source).suffix.lower() in (".html", ".htm"):
         try:
-            found_inside = parcels(Path(asked.source).read_text())
+            found_inside = parcels(Path(asked.source).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"no report {asked.source!r}: {error}") from error
     else:
@@ -304,14 +298,21 @@ def write_file(path: str, data: bytes) -> None:
 
 def forecast(asked: Namespace) -> int:
     settings = settings_of(asked, asked.content, styles_of(asked))
+    _, foreseen, words = foreseen_of(asked, settings)
+    print(words)
+    return 0 if foreseen.fits else 1
+
+
+def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Any, Any, str]:
+    """The encoder that was asked for, the forecast with it, and what is said of both."""
     from nsutils.cost import forecast
     from nsutils.sources import size_in_words
 
     encoder = encoder_of(asked, settings)
     foreseen = forecast(settings, encoder)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
-    print(f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}")
-    return 0 if foreseen.fits else 1
+    words = f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}"
+    return encoder, foreseen, words
 
 
 def encoder_of(asked: Namespace, settings: Settings) -> Any:
@@ -342,7 +343,10 @@ def colour(asked: Namespace) -> None:
 
 def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
     """The settings that were given as options, and all others as the kit, or the preset, has them."""
-    named = asked.preset or getattr(asked, "recipe", None)
+    recipe = getattr(asked, "recipe", None)
+    if asked.preset and recipe:
+        raise ValueError(f"--preset {asked.preset} and --recipe {recipe}: give one of them")
+    named = asked.preset or recipe
     made = partial(preset, named) if named else Settings
     return made(content, styles, **given(asked))
 

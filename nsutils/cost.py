@@ -21,7 +21,7 @@ from nsutils.measures import divisible
 from nsutils.objective import Objective
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
-from nsutils.sources import Shape, larger, scales
+from nsutils.sources import SIDES, Shape, larger, scales
 from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
@@ -51,7 +51,7 @@ class Forecast:
     """`seconds` from the first step to the last, `bytes` of memory that the process will have taken at most.
 
     `free` is what it may take here, `whole` the number of pixels up to which images are seen in one piece (None: all
-    are), and `largest` the longest edge of the picture that fits, for this content's shape.
+    are), and `largest` the largest `size` that fits, for this content's shape.
     """
 
     seconds: float
@@ -254,9 +254,9 @@ class Cost:
         with TRYING:
             self.probed()
         seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
-        last = shapes[-1][0]
+        last = SIDES[self.settings.side](shapes[-1][0])
         largest = next(
-            (e for e in range(16384, 32, -32) if most(choices[-1], e / max(last)) <= free), 32
+            (e for e in range(16384, 32, -32) if most(choices[-1], e / last) <= free), 32
         )
         return Forecast(seconds, most(whole), free, whole, largest)
 

@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
+from nsutils.parcel import steps_made
 from nsutils.run import Run
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
 BESIDE = 130  # pixels of the words beside a row
 LEAST = 1e-4  # a loss below is as good as none
-FRAMES_A_SECOND = 12  # of a film, at most
+FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
 INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
@@ -31,7 +32,7 @@ COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3
 
 def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
     """Captions and files: content, styles, kept steps, result. Of many steps, evenly spaced ones."""
-    settings, result = run.settings, run.result.exists()
+    settings, result = run.settings, outcome(run)
     steps = [(f"step {number}" if number else "start", file) for number, file in run.images.items()]
     if result and len(steps) > 1:
         steps.pop()  # the last step's picture is the result
@@ -44,8 +45,14 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
         ("content", Path(settings.content)),
         *styles,
         *steps[::stride],
-        *([("result", run.result)] if result else []),
+        *([("result", result)] if result else []),
     ]
+
+
+def outcome(run: Run) -> Path | None:
+    """The result's file, unless the run was stopped there and has come further since."""
+    made = steps_made(run)
+    return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
@@ -267,7 +274,10 @@ def starts(first: int, sizes: Sequence[int]) -> list[int]:
 
 def latest(run: Run) -> Image.Image | None:
     """The result, or else the last kept picture."""
-    for file in (run.result, *reversed(run.images.values())):
+    files = [*run.images.values()]
+    with suppress(ValueError):  # its record is damaged
+        files += filter(None, [outcome(run)])
+    for file in reversed(files):
         with suppress(ValueError):
             return shown(file)
     return None
@@ -285,9 +295,11 @@ def wrapped(text: str, width: float) -> list[str]:
 
 def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     """The kept steps as an animated GIF that ends on the result and stays there for a third of its time."""
-    files = [file for _, file in run.images.items()]
-    if run.result.exists():
-        files[-1:] = [run.result]  # the last step's picture
+    if not 0 < seconds <= LONGEST:
+        raise ValueError(f"a film of {seconds:g} s; give seconds above 0, up to {LONGEST}")
+    files = [*run.images.values()]
+    if ending := outcome(run):
+        files[-1:] = [ending]  # the last step's picture
     if not files:
         raise ValueError(f"no pictures in {str(run.folder)!r} yet; let the run go on")
     most = max(2, round(seconds * FRAMES_A_SECOND))

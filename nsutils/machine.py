@@ -70,11 +70,13 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes that the process has had in memory, on a graphics card that PyTorch has had there."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    with suppress(OSError):
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
-    import resource
-
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        return psutil.Process().memory_info().peak_wset
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -5,7 +5,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -108,15 +109,16 @@ class Panel:
         self._quiet = False
         self._pressed = 0.0
         self._failed: Exception | None = None
-        self._chosen: list[str] = []  # as the run's styles
+        self._picked: list[str] = []  # as the run's content and styles
         self._one_run = threading.Lock()
         self._connect()
         self._preview()
         self.protect.show(settings.content)
-        if settings.mask:
-            self._lay_mask(settings)
         if kept:
             self.open(kept)
+        elif settings.mask:
+            with self._unheard():
+                self.protect.lay(settings.mask)
         if self.player is None:
             self.left.offer(self.folder)
 
@@ -136,7 +138,7 @@ class Panel:
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
-        self._play(lambda: Run.new(self._begun_with(), self.folder))
+        self._play(lambda: Run.new(self._begun_with(), self.folder), self._picks)
 
     def _press_run(self) -> None:
         """A double click begins one run."""
@@ -156,8 +158,8 @@ class Panel:
             settings = replace(settings, smallest=max(PREVIEW, settings.smallest))
         return settings
 
-    def _play(self, made: Callable[[], Run]) -> None:
-        """Ends the run in hand and plays another."""
+    def _play(self, made: Callable[[], Run], picked: list[str]) -> None:
+        """Ends the run in hand and plays another, of pictures that were so picked."""
         with self._one_run:
             try:
                 run = made()
@@ -168,7 +170,7 @@ class Panel:
             for other in (self.player, self.left.found):
                 if isinstance(other, Player):
                     other.close()
-            self.player = Player(run, weigh=WEIGHING)
+            self.player, self._picked = Player(run, weigh=WEIGHING), picked
             self.player.previewing, self.player.face = self.hold.value, self.protect.face
             self._begin(self.player.settings)
             self._show_kept()
@@ -188,13 +190,12 @@ class Panel:
             told for told in player.listeners if getattr(told, "__func__", 0) is Panel._follow
         ]
         player.listeners = [told for told in player.listeners if told not in others]
-        self._quiet = True
-        self.asked.take(player.settings, player.run.meta["inputs"])
-        self._quiet = False
-        self.protect.show(player.settings.content)
-        self._lay_mask(player.settings)
-        self.player = player
+        with self._unheard():
+            self.asked.take(player.settings, player.run.meta["inputs"])
+            self.protect.show(player.settings.content)
+        self.player, self._picked = player, self._picks
         self._begin(player.settings)
+        self._lay_mask()
         self._show_kept()
         self.hold.value = player.previewing
         player.listeners.append(self._follow)
@@ -206,7 +207,7 @@ class Panel:
         player = self.player
         self.problem.value = ""
         try:
-            asked = self.asked.steered(player.settings, self._chosen)
+            asked = self.asked.steered(player.settings, self._picked[1:])
             made = player.step.number if player.step else -1
             if asked.get("steps", player.settings.steps) <= made:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
@@ -237,10 +238,9 @@ class Panel:
             self.player.undo()
         except ValueError as error:
             return self._complain(error)
-        self._quiet = True
-        self.asked.put(self.player.settings)
-        self._lay_mask(self.player.settings)
-        self._quiet = False
+        with self._unheard():
+            self.asked.put(self.player.settings)
+        self._lay_mask()
         self._enable(self.player.status)
         if not self.player.playing and self.player.step:
             self._show(self.player.step)
@@ -290,7 +290,9 @@ class Panel:
         if name in ("content", "styles"):
             self._preview()
         if name == "content":
-            self.protect.show(self.asked.content.value)
+            with self._unheard():
+                self.protect.show(self.asked.content.value)
+            self._lay_mask()
         if name == "preset" and self.asked.preset.value in RECIPES:
             self.protect.use()  # a face was found: the recipe protects it
         if name in (*STEERED, "mask", "styles"):
@@ -304,14 +306,16 @@ class Panel:
         if player is None or not (player.playing or name in (*AT_ONCE, "mask")):
             return
         try:
-            asked = self.asked.steered(player.settings, self._chosen)
-            asked["mask"] = self.protect.brush.image
-            if name == "steps" and player.step and asked.get(name, math.inf) <= player.step.number:
+            asked = self.asked.steered(player.settings, self._picked[1:])
+            if self._at_home:
+                asked["mask"] = self.protect.brush.image
+            if name not in asked:
+                return
+            if name == "steps" and player.step and asked[name] <= player.step.number:
                 made = player.step.number
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
-            if name in asked:
-                player.steer(**{name: asked[name]})
-                self.undo_button.disabled = False
+            player.steer(**{name: asked[name]})
+            self.undo_button.disabled = False
             if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
                 self._recolour()
         except (ValueError, OSError) as error:
@@ -338,23 +342,46 @@ class Panel:
             if not wanted and self.player.status == "paused":
                 self.player.resume()
 
-    def _lay_mask(self, settings: Settings) -> None:
-        """Puts the settings' mask on the brush."""
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """Meanwhile what is moved is no wish of anyone's."""
         before, self._quiet = self._quiet, True
-        self.protect.lay(settings.mask)
-        self._quiet = before
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    @property
+    def _at_home(self) -> bool:
+        """Whether the picked content is the run's: a mask on another is for the next run."""
+        return self._picks[:1] == self._picked[:1]
+
+    @property
+    def _picks(self) -> list[str]:
+        """The content and the styles that are picked."""
+        return [self.asked.content.value, *(style.picture for style in self.asked.styles.value)]
+
+    def _lay_mask(self) -> None:
+        """Puts the run's mask on the brush, if it is over the run's content."""
+        if not self._at_home:
+            return
+        try:
+            with self._unheard():
+                self.protect.lay(self.player.settings.mask)
+        except ValueError as error:
+            self._complain(error)
 
     def _fork(self, step: int) -> None:
         """Begins a new run that goes on from a kept step, with what the controls say."""
         if self.player is None:
             return
         run, before = self.run, settings_at(self.run, step)
-        changes = self.asked.steered(before, self._chosen)
+        changes = self.asked.steered(before, self._picked[1:])
         if before.size and self.controls["size"].value != before.size:
             changes["size"] = self.controls["size"].value
-        if before.mask or self.protect.brush.image:
+        if self._at_home and (before.mask or self.protect.brush.image):
             changes["mask"] = self.protect.brush.image
-        self._play(lambda: fork(run, step, **changes))
+        self._play(lambda: fork(run, step, **changes), self._picked)
 
     def _look_at(self, name: str | int) -> None:
         """A tile was clicked: it is seen at full size."""
@@ -406,7 +433,6 @@ class Panel:
         self._lay(images, self.asked.given)
 
     def _begin(self, settings: Settings) -> None:
-        self._chosen = [style.picture for style in self.asked.styles.value]
         names = {"content": settings.content, "style": settings.styles[0].picture}
         self._lay({n: shown(path) for n, path in names.items()}, settings)
         self._live_at = self._slow_at = 0.0
@@ -472,9 +498,8 @@ class Panel:
         """There are more steps to come, or fewer."""
         self.progress.max = player.settings.steps
         self.tiles.plan(kept_steps(player.settings), self._size, after=player.step.number - 1)
-        self._quiet = True
-        put(self.controls, "steps", player.settings.steps)
-        self._quiet = False
+        with self._unheard():
+            put(self.controls, "steps", player.settings.steps)
 
     def _draw_curves(self) -> None:
         if self.run and self.run.metrics:
@@ -547,7 +572,9 @@ def laid_out(panel: Panel) -> widgets.VBox:
         panel.views,
     ]
     columns = widgets.Box([widgets.VBox(main).add_class("views"), panel.asked])
-    css = widgets.HTML(f"<style>{CSS.read_text()}</style>", layout={"display": "none"})
+    css = widgets.HTML(
+        f"<style>{CSS.read_text(encoding='utf-8')}</style>", layout={"display": "none"}
+    )
     parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
 
@@ -567,7 +594,7 @@ def pace(player: Player) -> str:
 
 def recipe_line(player: Player) -> str:
     """What the run is called, where it stands, and the settings in force, in one line of HTML."""
-    made = f"{player.step.number} of {player.settings.steps} steps"
+    made = f"{player.settings.steps - player.steps_left} of {player.settings.steps} steps"
     settings = player.settings
     changed = Settings(settings.content, settings.styles).differences(settings)
     recipe = "; ".join(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import Grid, figure_png, latest, loss_curves, tiles
+from nsutils.figures import Grid, figure_png, latest, loss_curves, outcome, tiles
 from nsutils.parcel import Parcel, packed
 from nsutils.run import Run
 from nsutils.targets import shown
@@ -42,7 +42,7 @@ def report(*runs: Run, small: bool = False) -> str:
         body += article(run, pack, f"run-{n}", room, stock, note)
     head = f"{len(runs)} runs" if len(runs) > 1 else title(runs[0])
     # A file's name may hold bytes that are no text.
-    text = document(head, body, SCRIPT.read_text()).encode(errors="replace")
+    text = document(head, body, SCRIPT.read_text(encoding="utf-8")).encode(errors="replace")
     if len(text) - inside > MOST:
         raise ValueError(f"{len(runs)} runs do not fit into a report of 2 MB; name fewer")
     return text.decode()
@@ -89,7 +89,7 @@ def document(title: str, body: str, script: str = "") -> str:
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{may}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{STYLE.read_text()}</style></head>
+<title>{escape(title)}</title><style>{STYLE.read_text(encoding="utf-8")}</style></head>
 <body>
 {body}
 </body></html>
@@ -181,7 +181,7 @@ def ends(run: Run, room: int) -> str:
         sources += figure(shown(run.folder / facts["file"]), words, words, *size, kind=role)
     if not result:
         return f'<div class="sources">{sources}</div>'
-    caption = "{}, {} × {} px".format("result" if run.result.exists() else "so far", *result.size)
+    caption = "{}, {} × {} px".format("result" if outcome(run) else "so far", *result.size)
     large = figure(result, caption, f"result: {title(run)}", LARGE, room // 3, kind="result")
     return f'<div class="ends"><div class="sources">{sources}</div>{large}</div>'
 

@@ -176,7 +176,7 @@ class Run:
     def notes(self) -> str:
         """What was written down about it; set it to write."""
         file = self.folder / "notes.txt"
-        return file.read_text(errors="replace").strip() if file.exists() else ""
+        return file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else ""
 
     @notes.setter
     def notes(self, words: str) -> None:

@@ -139,7 +139,7 @@ class Table(Sequence[Run]):
         more = "".join(f"<p>{line}</p>" for line in self._more(MOST))
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
         shown = f'<div class="nsutils-runs">{table if rows else self.NONE}</div>'
-        return f"<style>{STYLE.read_text()}</style>{shown}"
+        return f"<style>{STYLE.read_text(encoding='utf-8')}</style>{shown}"
 
     def _told(self) -> list[str]:
         """What is told of each run beside its name, the longest last: they may be out of sight."""

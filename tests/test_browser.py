@@ -19,6 +19,7 @@ from conftest import colourful
 from PIL import Image
 
 from nsutils import Run, Settings, pictures
+from nsutils.widgets.share import Share
 
 pytestmark = pytest.mark.browser
 NO_BROWSER = "left out: no Chromium; apt install chromium, or .venv/bin/playwright install --with-deps chromium"
@@ -57,6 +58,15 @@ SAID_AND_SHOWN = """e => {
   const shown = e.closest(".jupyter-widgets").querySelector(".widget-readout").textContent;
   return [e.getAttribute("aria-valuetext"), shown] }"""
 OTHER_BYTES = f"async ([selector, old]) => await ({BYTES})(selector) !== old"
+SHARE = """script => {
+  document.body.innerHTML = "<div style='width: 400px'></div>";
+  const state = { name: "share", share: 0.5, asked: -1 }, heard = [];
+  const model = { get: name => state[name], set(name, value) { state[name] = value; }, save_changes() {},
+    on: (names, act) => heard.push(act) };
+  window.put = share => { state.share = share; heard.forEach(act => act()); };
+  window.state = state;
+  return import("data:text/javascript," + encodeURIComponent(script))
+    .then(widget => widget.default.render({ model, el: document.querySelector("div") })) }"""
 TOO_WIDE = """() => {
   const panel = document.querySelector(".nsutils-panel"), output = panel.closest(".jp-OutputArea-output");
   const edge = output.getBoundingClientRect().right + 1;
@@ -260,11 +270,41 @@ def test_every_control_has_a_name_and_lets_no_letter_through(page):
 
 def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
     run(page)
-    bar, handle = slider(page, "Style, share"), slider(page, "Style weight")
+    bar, handle = slider(page, "Style weight, share"), slider(page, "Style weight")
     playwright.expect(bar).to_be_enabled()
     before = float(reads(handle))
     bar.press("ArrowRight")
     until(page, lambda: float(reads(handle)) > before)
+
+
+def test_a_bar_that_was_moved_away_and_back_or_taken_away_follows_its_share_again(browser):
+    page = browser.new_page()
+    page.set_default_timeout(10_000)
+    page.evaluate(SHARE, Share("share")._esm)
+    bar = page.get_by_role("slider")
+    box = bar.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y)
+    page.evaluate("put(0.9)")
+    assert bar.input_value() != "90", "a hand is on it"
+    page.mouse.move(x, y)
+    page.mouse.up()
+    page.wait_for_function("put(0.8) || document.querySelector('input').value === '80'")
+    page.mouse.move(box["x"] + box["width"] * 0.8, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.evaluate("put(-1)")
+    page.mouse.up()
+    page.wait_for_function("put(0.2) || document.querySelector('input').value === '20'")
+    assert page.evaluate("state.asked") == -1
+    page.mouse.move(box["x"] + box["width"] * 0.2, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.mouse.up()
+    assert page.evaluate("state.asked") == pytest.approx(0.5, abs=0.05)
+    page.close()
 
 
 @pytest.mark.parametrize("width", [1366, 900, 700])

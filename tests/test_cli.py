@@ -1,3 +1,4 @@
+import errno
 import functools
 import os
 import re
@@ -405,6 +406,17 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
     assert main(["delete", str(folder), "--yes"]) == 0 and not folder.exists()
 
 
+def test_a_disk_that_takes_no_more_is_said(run, capsys):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        assert main(["note", str(run.folder), "words"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capsys.readouterr().err == f"nsutils: {os.strerror(errno.EFBIG)}\n"
+
+
 def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capfd):
     pytest.importorskip("skimage")
     words = ["run", sample("astronaut"), style, "--recipe", "portrait", *SMALL]
@@ -419,6 +431,11 @@ def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capf
     assert Run(tmp_path / "own").meta["inputs"]["mask"]["name"] == Path(style).name
     capfd.readouterr()
     assert "give one of them" in refused(*words, "--preset", "gatys")
+
+
+def test_a_preset_and_a_recipe_are_refused_in_a_forecast_too(content, style, refused):
+    words = ["forecast", content, style, "--preset", "gatys", "--recipe", "film", *SMALL]
+    assert "give one of them" in refused(*words)
 
 
 def test_styles_have_their_places(content, style, tmp_path, refused, capfd):

@@ -1,7 +1,11 @@
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
+from PIL import Image
 
 from nsutils import Player, Run, cost, machine, stylize
 from nsutils.cost import PIECES, Cost, duration, forecast
@@ -91,6 +95,17 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     assert not forecast(replace(large, size=refused.largest + 64), slim).fits
 
 
+def test_the_size_that_is_offered_is_one_to_ask_for(style, tmp_path, monkeypatch):
+    Image.new("RGB", (900, 600)).save(tmp_path / "wide.png")
+    slim = load("slim", device="cpu", precision="float32")
+    asked = Settings(str(tmp_path / "wide.png"), style, size=600, side="short", octaves=1)
+    one, other = (Cost(replace(asked, size=size), slim).forecast(None) for size in (300, 600))
+    free(monkeypatch, (one.bytes + other.bytes) // 2 - machine.resident_memory(CPU))
+    largest = Cost(asked, slim).forecast(None).largest
+    for size, fits in {largest - 32: True, largest + 64: False}.items():
+        assert Cost(replace(asked, size=size), slim).forecast(None).fits == fits
+
+
 def test_a_run_that_cannot_fit_is_not_begun(settings, encoder, tmp_path, monkeypatch):
     player = Player(Run.create(tmp_path / "run", settings), encoder)
     free(monkeypatch, 0)
@@ -167,6 +182,16 @@ def test_the_peak_is_that_of_the_process(tmp_path):
     block = torch.ones(100_000_000)
     assert machine.peak_memory(CPU) >= before + 3.9e8
     del block
+
+
+def test_the_peak_is_found_where_linux_does_not_tell_it(tmp_path, monkeypatch):
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "status")
+    assert machine.peak_memory(CPU) > 0.9 * machine.resident_memory(CPU)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    told = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5))
+    monkeypatch.setattr(psutil, "Process", lambda: told)
+    assert machine.peak_memory(CPU) == 5
 
 
 def test_durations_are_told_as_people_do():

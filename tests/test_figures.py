@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsutils import Run, vary
-from nsutils.figures import Divided, Grid, contact_sheet, film, grid, loss_curves, tiles
+from nsutils import Player, Run, pictures, vary
+from nsutils.figures import Divided, Grid, contact_sheet, film, grid, latest, loss_curves, tiles
+from nsutils.report import report
 
 
 @pytest.fixture
@@ -24,6 +25,21 @@ def test_tiles_are_content_style_kept_steps_result(run):
         "result",
     ]
     assert len(tiles(run, most=6)) == 6
+
+
+def test_a_result_that_the_run_has_left_behind_is_not_shown(settings, encoder, tmp_path):
+    run = Run.create(tmp_path / "run", settings)
+    for step in Player(run, encoder):
+        if step.number == 4:
+            break
+    assert tiles(run)[-1][0] == "result" and latest(run) == pictures.opened(run.result)
+    for step in Player(run, encoder):
+        if step.number == 9:
+            assert tiles(run)[-1] == ("step 8", run.images[8])
+            assert latest(run) == pictures.opened(run.images[8])
+            assert "so far, " in report(run)
+            break
+    assert tiles(run)[-1][0] == "result" and latest(run) == pictures.opened(run.result)
 
 
 def test_a_contact_sheet_shows_every_tile(run):
@@ -84,6 +100,13 @@ def test_a_film_fits_into_its_edge_and_its_time(run):
 def test_a_film_of_nothing_is_refused(settings, tmp_path):
     with pytest.raises(ValueError, match=r"no pictures in .*empty"):
         film(Run.create(tmp_path / "empty", settings))
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, 901, float("inf"), float("nan")])
+def test_a_film_of_a_time_that_no_gif_has_is_refused(run, seconds):
+    with pytest.raises(ValueError, match="give seconds above 0, up to 900"):
+        film(run, seconds=seconds)
+    assert film(run, seconds=900)
 
 
 @pytest.fixture

@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import colourful
+from ipywidgets.widgets.widget import _instances
 from PIL import Image, ImageChops
 
-from nsutils import Player, Run, Settings, pictures, preset, sample
+from nsutils import Player, Run, Settings, faces, pictures, preset, sample
 from nsutils.objective import Objective
-from nsutils.panel import Panel, kept_steps
+from nsutils.panel import Panel, kept_steps, recipe_line
 from nsutils.presets import PRESETS
-from nsutils.settings import ENCODERS, PIXELS
+from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
+from nsutils.widgets.layers import sight
 from nsutils.widgets.neighbours import FACTOR
+from nsutils.widgets.protect import Protect
+from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
 from nsutils.widgets.weight import STEP
@@ -788,3 +792,178 @@ def test_a_large_picture_is_seen_by_its_own_pixels_at_the_end(tmp_path):
     panel.play()
     panel.wait()
     assert shown(panel.seen.viewer).width == panel.seen.viewer.width == 800
+
+
+def upright(folder):
+    """Another content, higher than wide."""
+    path = folder / "upright.png"
+    pictures.to_image(colourful(120, 80, 3)).save(path)
+    return str(path)
+
+
+def own_colours(settings, tmp_path):
+    """The settings with a mask on the left half, whose colours stay."""
+    mask = Image.new("L", (64, 40))
+    mask.paste(255, (0, 0, 32, 40))
+    mask.save(tmp_path / "left.png")
+    return replace(settings, mask=str(tmp_path / "left.png"), mask_colors=1.0)
+
+
+def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(settings, tmp_path):
+    panel = Panel(own_colours(settings, tmp_path), tmp_path / "runs")
+    panel.play()
+    run, brush = panel.wait(), panel.protect.brush
+    before, mask = run.result.read_bytes(), brush.image
+    panel.asked.content.choose(upright(tmp_path))
+    assert brush.image is None
+    brush.take(Image.new("L", (80, 120), 255))
+    panel.undo_button.click()
+    assert "no change to take back" in panel.problem.value and brush.image.size == (80, 120)
+    assert not run.steering and run.result.read_bytes() == before
+    panel.seen.choose(6)
+    panel.seen.fork.click()
+    assert pictures.opened(panel.wait().settings.mask) == mask.convert("RGB")
+    assert not panel.run.steering
+    brush.mask = b""
+    assert not panel.run.steering, "the fork is of the content before"
+    panel.asked.content.choose(settings.content)
+    assert brush.image == mask and not panel.run.steering
+    other = Run.create(tmp_path / "other", replace(settings, content=upright(tmp_path)))
+    forked = panel.run
+    panel.open(other)
+    assert brush.image is None and not forked.steering
+
+
+def test_a_panel_hears_its_sliders_after_a_mask_that_cannot_be_read(panel, settings, tmp_path):
+    run = Run.create(tmp_path / "run", replace(own_colours(settings, tmp_path), mask_colors=0.0))
+    for step in Player(run):
+        if step.number == 3:
+            break
+    (run.folder / "inputs" / "mask.png").write_bytes(b"no picture")
+    panel.open(run)
+    assert "mask.png" in panel.problem.value and panel.protect.brush.image is None
+    panel.controls["original_colors"].value = 0.5
+    assert run.steering == [{"step": 3, "original_colors": 0.5}]
+
+
+def test_layers_keep_the_order_in_which_they_were_given(settings, tmp_path):
+    asked = replace(settings, style_layers=("relu2_1", PIXELS, "relu1_1"))
+    run = Run.create(tmp_path / "run", asked)
+    for step in Player(run):
+        if step.number == 9:
+            break
+    panel = Panel(run, tmp_path)
+    assert panel.settings == panel.player.settings
+    panel.go_on()
+    assert panel.wait().status == "done" and not run.steering
+    layers = panel.controls["style_layers"]
+    layers.chosen = [*layers.chosen, "relu1_2"]
+    assert panel.settings.style_layers == (PIXELS, "relu1_1", "relu1_2", "relu2_1")
+    layers.value = ("relu1_1", "relu4_9")
+    assert layers.value == ("relu1_1",), "the network has no other"
+
+
+@pytest.mark.parametrize(("side", "edge"), [("long", 120), ("short", 80), ("width", 80)])
+def test_a_contents_own_size_is_that_of_the_side_that_counts(settings, tmp_path, side, edge):
+    asked = replace(settings, content=upright(tmp_path), size=None, side=side)
+    assert Panel(asked, tmp_path / "runs").settings.size == edge
+
+
+def test_a_layers_sight_is_that_of_its_network():
+    assert "68 pixels" in sight("relu4_1", VGG19) and "156 pixels" in sight("relu5_1", VGG19)
+    assert "60 pixels" in sight("relu4_1", VGG16) and "132 pixels" in sight("relu5_1", VGG16)
+
+
+def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_path):
+    panel = Panel(steered_run, tmp_path)
+    panel.seen.choose(6)
+    panel.seen.pin.click()
+    assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+    panel.seen.choose(8)
+    panel.seen.pin.click()
+    assert "were the same" in panel.seen.differs.value
+
+
+def test_settings_that_differ_are_words_alone(settings):
+    told = difference(replace(settings, encoder="vgg", weights="<i>.pth"), settings)
+    assert "weights &lt;i&gt;.pth → <b>-</b>" in told
+
+
+def test_a_run_without_a_step_is_shown(panel, settings, tmp_path):
+    panel.open(Run.create(tmp_path / "run", settings))
+    assert "ready, 0 of 12 steps" in recipe_line(panel.player)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]"])
+def test_a_damaged_run_is_not_offered(settings, tmp_path, damage):
+    run = Run.create(tmp_path / "runs" / "hurt", settings)
+    for _ in Player(run):
+        break
+    assert Panel(settings, tmp_path / "runs").left.found.folder == run.folder
+    (run.folder / "settings.json").write_text(damage)
+    left = Panel(settings, tmp_path / "runs").left
+    assert left.found is None and left.layout.display == "none"
+
+
+@pytest.mark.parametrize("wrong", ["~nobody.png", 300 * "x"])
+def test_a_path_that_cannot_be_is_said(panel, content, wrong):
+    panel.asked.content.path.value = panel.protect.path.value = wrong
+    for said in (panel.asked.content.problem.value, panel.protect.problem.value):
+        assert wrong in said
+    assert panel.asked.content.value == content
+
+
+def ended(name):
+    """Waits until no thread of that name is at work."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(60)
+
+
+def test_a_face_is_proposed_in_its_own_picture_alone(content, tmp_path, monkeypatch):
+    slow = threading.Event()
+
+    def portrait(image):
+        return faces.Ellipse(0.5, 0.5, 0.2, 0.2) if image.width == 64 and slow.wait(60) else None
+
+    monkeypatch.setattr(faces, "portrait", portrait)
+    protect = Protect(tmp_path / "uploads")
+    protect.show(content)
+    protect.show(upright(tmp_path))
+    slow.set()
+    ended("nsutils faces")
+    assert not protect.brush.ellipse and "face was found:" not in protect.said.value
+    protect.show(content)
+    ended("nsutils faces")
+    assert protect.brush.ellipse[:2] == [0.5, 0.5]
+
+
+def test_a_neighbourhood_that_is_asked_for_twice_is_painted_once_without_a_word(panel):
+    around, said = panel.neighbours, []
+    around.said.observe(lambda change: said.append(change["new"]), "value")
+    around.button.click()
+    around.button.click()
+    ended("nsutils neighbours")
+    assert not around.tiles.awaited and not [words for words in said if "alert" in words]
+
+
+def test_a_forecast_that_fails_is_not_the_last(panel):
+    def full():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    ended("nsutils forecast")
+    panel.foreseen.follow(full)
+    assert panel.foreseen.ready.wait(10) and not panel.foreseen.value
+    panel.foreseen.follow(lambda: panel.settings)
+    assert panel.foreseen.ready.wait(60) and panel.foreseen.value.startswith("Forecast: ")
+
+
+def test_what_is_made_anew_is_closed(panel):
+    styles, open_ = panel.asked.styles, []
+    for name in ("gatys", "nsutils", "gatys", "nsutils"):
+        panel.asked.preset.value = name
+        styles.add.click()
+        styles.rows[1].remove.click()
+        open_.append(len(_instances))
+    assert open_[:2] == open_[2:]
+    assert plays(panel)

@@ -2,7 +2,10 @@ import base64
 import io
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -114,6 +117,21 @@ def test_a_small_report_leaves_the_pictures_out_and_says_how_to_give_them(run):
     assert all(facts["data"] is None for facts in parcels(text)[0]["inputs"].values())
     assert "nsutils rerun REPORT.html --content content.png --style style.png<" in text
     assert len(text) < len(report(run))
+
+
+def test_files_are_utf_8_whatever_the_locale(run, tmp_path):
+    run.notes = "größer"
+    (tmp_path / "page.html").write_text("größer", encoding="utf-8")
+    folder, page = str(run.folder), str(tmp_path / "page.html")
+    words = [["report", folder], ["note", folder], ["rerun", page]]
+    script = f"from nsutils.cli import main; [main(each) for each in {words!r}]"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain["PYTHONIOENCODING"] = "utf-8"  # of what is printed alone
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | plain, capture_output=True, text=True
+    )
+    assert "größer" in done.stdout and "no run in this page" in done.stderr
+    assert "größer" in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_page_without_a_run_is_refused_in_a_line(run):

@@ -12,20 +12,22 @@ from nsutils import pictures
 from nsutils.presets import PRESETS, RECIPES, preset
 from nsutils.samples import samples
 from nsutils.settings import ENCODERS, PIXELS, Settings, Style, changed
-from nsutils.widgets.controls import NAMED, STEERED, controls, put, same, value
+from nsutils.widgets.controls import (
+    NAMED,
+    STEERED,
+    TERMS,
+    controls,
+    encoders,
+    put,
+    renewed,
+    same,
+    value,
+)
 from nsutils.widgets.picker import Picker
 from nsutils.widgets.share import Share, weight_for
 from nsutils.widgets.styles import Styles
 
 OWN = "nsutils"  # among the presets
-TERMS = {
-    "content": "Content",
-    "style": "Style",
-    "tv": "Total variation",
-    "layout": "Layout",
-    "laplacian": "Contours",
-    "similarity": "Likeness",
-}
 
 
 class Asked(widgets.VBox):
@@ -44,7 +46,7 @@ class Asked(widgets.VBox):
         self._made, self._weights = partial(changed, given), given.weights
         self.content = Picker("Content", samples("content"), given.content, uploads)
         self.styles = Styles(samples("style"), given.styles, uploads, marked)
-        self.shares = {name: Share(f"{words}, share") for name, words in TERMS.items()}
+        self.shares = {name: Share(f"{words}, share") for name, (words, *_) in TERMS.items()}
         self._weighed: tuple[dict[str, float], Settings] | None = None
         self.preset = widgets.Dropdown(
             options=(OWN, *RECIPES, *PRESETS),
@@ -53,7 +55,7 @@ class Asked(widgets.VBox):
             style=NAMED,
             layout={"width": "auto"},
         )
-        self.controls = controls(given)
+        self.controls = {"encoder": encoders(given), **controls(given)}
         super().__init__()
         self.add_class("controls")
         self._lay_out()
@@ -166,8 +168,9 @@ class Asked(widgets.VBox):
         self.moved("preset")
 
     def _renew(self) -> None:
-        self.controls = controls(self.given) | {"encoder": self.controls["encoder"]}
-        self._lay_out()
+        with renewed(self):
+            self.controls |= controls(self.given)
+            self._lay_out()
 
     def _offer_layers(self) -> None:
         known = ENCODERS[self.encoder]

@@ -1,12 +1,15 @@
 """A control for each setting that the panel offers, and the buttons."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
 
 from nsutils import pictures, vgg
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings
+from nsutils.sources import SIDES
 from nsutils.widgets.layers import Layers
 from nsutils.widgets.weight import Count, Weight
 
@@ -18,6 +21,15 @@ STEERED = (
     *("sparing", "protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
+# Of each loss the words for its weight, and the powers of ten between which that moves.
+TERMS = {
+    "style": ("Style weight", -2, 2),
+    "content": ("Content weight", -4, 1),
+    "tv": ("Total variation", -6, 0),
+    "layout": ("Layout", -3, 1),
+    "laplacian": ("Contours", -3, 1),
+    "similarity": ("Likeness", -3, 1),
+}
 # What will be seen when a slider is moved.
 TIPS = {
     "encoder": NOTES["encoder"],
@@ -39,17 +51,17 @@ TIPS = {
 
 
 def controls(settings: Settings) -> dict[str, widgets.Widget]:
-    """A control for each setting that the panel offers, by the setting's name."""
+    """A control for each setting that the panel offers beside the encoder, by the setting's name."""
     known, tips = ENCODERS[settings.encoder], {name: f"{name}: {TIPS[name]}" for name in TIPS}
     slider = {"style": NAMED, "layout": {"width": "auto"}}
-    offered = ("slim", *vgg.BLOCKS, settings.encoder)  # the others need a file
 
     def weight(name: str, words: str, low: int, high: int) -> Weight:
         asked = getattr(settings, name)
         return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
 
     def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
-        asked = getattr(settings, name) or pictures.shape(settings.content)[1]  # its own size
+        asked = getattr(settings, name)
+        asked = asked or SIDES[settings.side](pictures.shape(settings.content))  # its own size
         return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
 
     def share(name: str, words: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
@@ -58,22 +70,10 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         return widgets.FloatSlider(asked, max=most, step=step, description=words, **how, **slider)
 
     return {
-        "encoder": widgets.Dropdown(
-            options=[name for name in ENCODERS if settings.weights or name in offered],
-            value=settings.encoder,
-            description="Encoder",
-            tooltip=tips["encoder"],
-            **slider,
-        ),
         "size": count("size", "Size", 32, 1024, 32),
         "steps": count("steps", "Iterations", 10, 1000, 10),
-        "style_weight": weight("style_weight", "Style weight", -2, 2),
-        "content_weight": weight("content_weight", "Content weight", -4, 1),
-        "tv_weight": weight("tv_weight", "Total variation", -6, 0),
+        **{f"{name}_weight": weight(f"{name}_weight", *how) for name, how in TERMS.items()},
         "original_colors": share("original_colors", "Original colours"),
-        "layout_weight": weight("layout_weight", "Layout", -3, 1),
-        "laplacian_weight": weight("laplacian_weight", "Contours", -3, 1),
-        "similarity_weight": weight("similarity_weight", "Likeness", -3, 1),
         "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),
         "sparing": share("sparing", "Spare shapes"),
         "tv_form": widgets.Dropdown(
@@ -99,6 +99,19 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
             "Content layers", NOTES["content_layers"], known, settings.content_layers
         ),
     }
+
+
+def encoders(settings: Settings) -> widgets.Dropdown:
+    """Those for which no file is needed, if none is given."""
+    offered = ("slim", *vgg.BLOCKS, settings.encoder)
+    return widgets.Dropdown(
+        options=[name for name in ENCODERS if settings.weights or name in offered],
+        value=settings.encoder,
+        description="Encoder",
+        tooltip=f"encoder: {TIPS['encoder']}",
+        style=NAMED,
+        layout={"width": "auto"},
+    )
 
 
 def buttons() -> list[widgets.Button]:
@@ -138,6 +151,22 @@ def put(controls: dict[str, widgets.Widget], name: str, asked: Any) -> None:
         control.value = dict(control.options)["everywhere"]
     else:
         control.value = asked
+
+
+@contextmanager
+def renewed(box: widgets.Box) -> Iterator[None]:
+    """Closes what is no longer in the box then: the kernel and the page would keep it."""
+    before = parts(box)
+    yield
+    for part in before - parts(box):
+        part.close()
+
+
+def parts(widget: widgets.Widget) -> set[widgets.Widget]:
+    """A widget, all that is inside it, and how they look."""
+    inside = map(parts, getattr(widget, "children", ()))
+    looks = (getattr(widget, name, None) for name in ("layout", "style"))
+    return {widget}.union(*inside, (look for look in looks if isinstance(look, widgets.Widget)))
 
 
 def same(one: Any, other: Any) -> bool:

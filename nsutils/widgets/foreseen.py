@@ -41,8 +41,8 @@ class Foreseen(widgets.HTML):
                 self._wanted = None
             try:
                 self.value = escape(self._said(asked()))
-            except (ValueError, OSError):
-                self.value = ""  # Run will say why
+            except Exception:  # whatever a device or a network brings up: Run will say it
+                self.value = ""
 
     def _said(self, settings: Settings) -> str:
         how = (settings.encoder, *(getattr(settings, name) for name in encoders.HOW))

@@ -58,13 +58,13 @@ function openByKeys(root) {
   }
 }
 
-function render({ model, el }) {
+function render({ el }) {
   el.style.display = "none";
   let root, waiting;
   const tend = () => [nameSliders, nameFields, hideIcons, openByKeys].forEach(mend => mend(root));
   const observer = new MutationObserver(tend);
   const attach = () => {
-    root = el.closest("." + model.get("root"));
+    root = el.closest(".nsutils-panel");
     if (!root) return void (waiting = setTimeout(attach, 50)); // not in the page yet
     root.addEventListener("keydown", keepLetters);
     observer.observe(root, { subtree: true, childList: true, characterData: true, attributeFilter: ["class"] });

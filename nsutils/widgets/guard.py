@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import anywidget
-import traitlets
 
 
 class Guard(anywidget.AnyWidget):
-    """Put one, it is invisible, inside a box that carries the CSS class `root`."""
+    """Put one, it is invisible, inside a panel."""
 
     _esm = Path(__file__).with_suffix(".js")
-    root = traitlets.Unicode("nsutils-panel").tag(sync=True)

@@ -21,9 +21,10 @@ SHALLOW = 3  # blocks that see what is fine
 
 
 class Layers(anywidget.AnyWidget):
-    """`value` are the layers taken in, in the network's order; `weights` those that are not 1, by layer.
+    """`value` are the layers taken in: as they were given until one is ticked, then in the network's order.
 
-    `shares` are of the picture's gradient, by layer, as far as they are known.
+    `weights` are those that are not 1, by layer. `shares` are of the picture's gradient, by layer, as far as they are
+    known.
     """
 
     _esm = Path(__file__).with_suffix(".js")
@@ -59,27 +60,30 @@ class Layers(anywidget.AnyWidget):
         known = [*known]
         weights = self.weights if weights is None else weights
         with self.hold_sync():
-            self.known = [{"layer": layer, "sight": sight(layer)} for layer in known]
+            self.known = [{"layer": layer, "sight": sight(layer, known)} for layer in known]
             self.choices = choices(known, self.weighted)
-            self.chosen = [layer for layer in known if layer in chosen]
+            self.value = tuple(layer for layer in chosen if layer in known)
             self.weights = {layer: w for layer, w in weights.items() if layer in known}
             self.shares = {}
 
     @traitlets.observe("chosen")
     def _read(self, change: dict) -> None:
-        self.value = tuple(layer["layer"] for layer in self.known if layer["layer"] in self.chosen)
+        if {*self.chosen} != {*self.value}:
+            self.value = tuple(row["layer"] for row in self.known if row["layer"] in self.chosen)
 
     @traitlets.observe("value")
     def _tick(self, change: dict) -> None:
-        self.chosen = [*change["new"]]
+        known = {row["layer"] for row in self.known}
+        self.chosen = [layer for layer in change["new"] if layer in known]
 
 
-def sight(layer: str) -> str:
-    """What a layer sees, in words, and in how many pixels."""
+def sight(layer: str, network: list[str]) -> str:
+    """What a network's layer sees, in words, and in how many pixels."""
     if layer == PIXELS:
         return SIGHTS[PIXELS]
     field, stride, (block, last) = 1, 1, map(int, layer.removeprefix("relu").split("_"))
-    for depth in (2, 2, 4, 4)[: block - 1]:  # as VGG-19's
+    for before in range(1, block):
+        depth = sum(name.startswith(f"relu{before}_") for name in network)
         field, stride = field + (2 * depth + 1) * stride, 2 * stride
     return f"{SIGHTS[f'relu{block}']}; it sees {field + 2 * last * stride} pixels across"
 

@@ -1,5 +1,6 @@
 """A button for a run that was left: painted out of sight, as when its cell is run again, or ended in the middle."""
 
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -21,21 +22,25 @@ class Left(widgets.Button):
 
     def offer(self, folder: Path) -> None:
         """The last run of a folder, if it was left."""
-        self.found = being_painted(folder) or unfinished(folder)
-        if self.found is None:
-            return
-        if isinstance(self.found, Player):
-            run, words = self.found.run, "Show the run that is being painted"
-        else:
-            run = self.found
-            last = "the run that was cut off" if run.status == "interrupted" else "the last run"
-            words = f"Go on with {last}"
-        self.description = f"{words} ({len(run.metrics)} of {in_force(run).steps} steps)"
-        self.tooltip, self.layout.display = run.folder.name, ""
+        with suppress(Exception):  # whatever a damaged run brings up: it is not offered
+            if found := being_painted(folder) or unfinished(folder):
+                self.description, self.tooltip = in_words(found)
+                self.found, self.layout.display = found, ""
 
     def hide(self) -> None:
         """Withdraws the offer."""
         self.found, self.layout.display = None, "none"
+
+
+def in_words(found: Player | Run) -> tuple[str, str]:
+    """What the button does, and the run's name."""
+    if isinstance(found, Player):
+        run, words = found.run, "Show the run that is being painted"
+    else:
+        run, words = found, "Go on with the last run"
+        if run.status == "interrupted":
+            words = "Go on with the run that was cut off"
+    return f"{words} ({len(run.metrics)} of {in_force(run).steps} steps)", run.folder.name
 
 
 def being_painted(folder: Path) -> Player | None:
@@ -46,9 +51,9 @@ def being_painted(folder: Path) -> Player | None:
 
 def unfinished(folder: Path) -> Run | None:
     """The run in a folder that was written last, if it has steps to make and nobody plays it."""
-    files = sorted(folder.glob("*/meta.json"), key=lambda file: file.stat().st_mtime)
-    try:
-        last = Run(files[-1].parent) if files else None
-        return last if last and last.status in ("interrupted", "stopped") and last.last else None
-    except (ValueError, OSError):
+    files = folder.glob("*/meta.json")
+    last = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    if last is None or not (last.parent / "checkpoint.pt").exists():
         return None
+    run = Run(last.parent)
+    return run if run.status in ("interrupted", "stopped") else None

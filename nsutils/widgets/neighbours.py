@@ -1,6 +1,5 @@
 """Nine small pictures around the settings in hand: two of them lower, as they are, and higher."""
 
-import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -9,23 +8,18 @@ from dataclasses import replace
 import ipywidgets as widgets
 
 from nsutils import colours, encoders, pictures
+from nsutils.cost import ladder
 from nsutils.settings import Settings, vary
-from nsutils.sources import content_of, mask_of, scales
+from nsutils.sources import content_of, mask_of
 from nsutils.transfer import stylize
+from nsutils.widgets.controls import TERMS
 from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
 FACTOR = 10**0.5  # between neighbours: ten of a slider's places
 PREVIEW, LARGEST = 128, 192  # pixels, the long edge
 FEWER = 0.6  # of the steps at such a size: nine pictures are waited for
-WEIGHTS = {
-    "Style weight": "style_weight",
-    "Content weight": "content_weight",
-    "Total variation": "tv_weight",
-    "Layout": "layout_weight",
-    "Contours": "laplacian_weight",
-    "Likeness": "similarity_weight",
-}
+WEIGHTS = {words: f"{name}_weight" for name, (words, *_) in TERMS.items()}
 SMALLEST = {
     name: 0.05 for name in ("tv_weight", "layout_weight", "laplacian_weight", "similarity_weight")
 }
@@ -85,11 +79,11 @@ class Neighbours(widgets.VBox):
             encoder = encoders.of(next(iter(around.values())))
             for number, (name, settings) in enumerate(around.items()):
                 self.said.value = f"Painting small pictures: {number} of {len(around)} done …"
-                steps = stylize(settings, encoder)
-                *_, last = itertools.takewhile(lambda _: turn == self._turn, steps)
-                if turn != self._turn:
-                    return
-                image = pictures.to_image(last.image)
+                for step in stylize(settings, encoder):
+                    if turn != self._turn:
+                        return
+                    made = step.image
+                image = pictures.to_image(made)
                 image = colours.finished(image, content_of(settings), settings, mask_of(settings))
                 self.tiles.fill(name, image)
             self.said.value = "Each a third of what is asked, or three times as much. A click takes one's settings."
@@ -105,14 +99,13 @@ class Neighbours(widgets.VBox):
 
 def neighbours(settings: Settings, down: str, across: str) -> list[Settings]:
     """The settings with two of them at a third, as they are, and three times, made as small as a preview."""
-    ladder = scales(settings, pictures.shape(settings.content))
-    last = next((n for n, shape in enumerate(ladder) if max(shape) >= PREVIEW), len(ladder) - 1)
-    ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
-    counts = [b - a for a, b in itertools.pairwise([0, *(min(n, settings.steps) for n in ends)])]
+    steps = [*ladder(settings)]
+    last = next((n for n, (shape, *_) in enumerate(steps) if max(shape) >= PREVIEW), len(steps) - 1)
+    counts = [end - begin for _, begin, end in steps]
     *before, count = [math.ceil(FEWER * count) for count in counts[: last + 1] if count]
     small = replace(
         settings,
-        size=min(max(ladder[last]), LARGEST),
+        size=min(max(steps[last][0]), LARGEST),
         side="long",
         scale_steps=tuple(before),
         steps=sum(before) + count,

@@ -1,5 +1,6 @@
 """Picks a picture: from a list, by its path, or sent from the reader's own machine."""
 
+import os
 from html import escape
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Picker(widgets.VBox):
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
         try:
             shown(path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.list.value = self.value
             self.problem.value = complaint(error)
             return
@@ -85,8 +86,7 @@ class Picker(widgets.VBox):
         self.problem.value = ""
         if path:
             path = path.strip("\"'")
-            address = pictures.is_address(path)
-            self.choose(path if address else str(Path(path).expanduser()))
+            self.choose(os.path.expanduser(path))
 
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:

@@ -1,5 +1,6 @@
 """Where the content is protected: a brush over the picture, and a face that is proposed."""
 
+import os
 import threading
 from dataclasses import astuple
 from pathlib import Path
@@ -35,6 +36,7 @@ class Protect(widgets.VBox):
             image = pictures.opened(picture)
         except ValueError:
             return  # the picker says so
+        self._shown = image
         self.brush.show(image)
         threading.Thread(
             target=self._look, args=(image,), name="nsutils faces", daemon=True
@@ -42,6 +44,8 @@ class Protect(widgets.VBox):
 
     def _look(self, image: Image.Image) -> None:
         found = faces.portrait(image)
+        if image is not self._shown:  # another is below by now
+            return
         if found and not self.brush.mask:
             self.brush.ellipse = [*astuple(found)]
             words = "A face was found: use the ellipse, or correct it first."
@@ -89,8 +93,8 @@ class Protect(widgets.VBox):
         self.problem.value = ""
         if path:
             try:
-                self.lay(str(Path(path.strip("\"'")).expanduser()))
-            except ValueError as error:
+                self.lay(os.path.expanduser(path.strip("\"'")))
+            except (ValueError, OSError) as error:
                 self.problem.value = complaint(error)
 
     def lay(self, mask: str | None) -> None:

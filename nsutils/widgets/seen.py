@@ -9,6 +9,7 @@ from PIL import Image
 
 from nsutils import pictures
 from nsutils.recipe import plain
+from nsutils.replay import settings_at
 from nsutils.run import Run
 from nsutils.settings import Settings
 from nsutils.widgets.viewer import LIVE, OTHER, Viewer
@@ -101,7 +102,9 @@ class Seen(widgets.VBox):
         self.fork.disabled = self.viewer.step < 0
 
     def _pin(self) -> None:
-        made_under = None if self.viewer.step == OTHER else self.settings
+        step, made_under = self.viewer.step, None
+        if step != OTHER:
+            made_under = self.settings if step == LIVE else settings_at(self.run, step)
         self.pinned = self.image, self.caption, made_under
         self.against.options = (NOTHING, CONTENT, PINNED)
         self.against.value = PINNED
@@ -127,7 +130,7 @@ def difference(one: Settings, other: Settings) -> str:
     """What other settings have otherwise, in HTML."""
     found = {n: v for n, v in one.differences(other).items() if n not in BORROWED}
     listed = [
-        f"{field.name} {plain(getattr(one, field.name))} → <b>{escape(plain(found[field.name]))}</b>"
+        f"{field.name} {escape(plain(getattr(one, field.name)))} → <b>{escape(plain(found[field.name]))}</b>"
         for field in fields(one)
         if field.name in found
     ]

@@ -15,7 +15,9 @@ function render({ model, el }) {
 
   function draw() {
     const share = model.get("share");
-    bar.disabled = share <= 0 || share >= 1;
+    const fixed = share <= 0 || share >= 1;
+    held &&= !fixed; // to be disabled is a change as well
+    bar.disabled = fixed;
     el.classList.toggle("unknown", share < 0);
     if (held) return; // a hand is on it
     bar.value = Math.round(100 * Math.max(0, share));
@@ -29,6 +31,8 @@ function render({ model, el }) {
     model.set("asked", bar.value / 100);
     model.save_changes();
   });
+  // Where it was moved away and back there is no change; where there is one, it comes after these.
+  for (const end of ["pointerup", "blur"]) bar.addEventListener(end, () => setTimeout(() => { held = false; }));
   model.on("change:share change:asked", draw);
   draw();
 }

@@ -9,6 +9,7 @@ import traitlets
 
 from nsutils import pictures
 from nsutils.settings import Style
+from nsutils.widgets.controls import renewed
 from nsutils.widgets.picker import Picker, complaint
 from nsutils.widgets.weight import Weight
 
@@ -48,7 +49,8 @@ class Styles(widgets.VBox):
         several = len(self.rows) > 1
         for part in (part for row in self.rows for part in (row.weight, row.buttons)):
             part.layout.display = "" if several else "none"
-        self.children = [*self.rows, self.add]
+        with renewed(self):
+            self.children = [*self.rows, self.add]
         self.read()
 
     def put(self, styles: Sequence[Style]) -> None:

@@ -6,6 +6,7 @@ import ipywidgets as widgets
 from PIL import Image
 
 from nsutils import pictures
+from nsutils.widgets.controls import renewed
 
 EDGE = 360  # pixels, about twice the width shown
 COLUMNS = "repeat(auto-fill, minmax(min(120px, 100%), 1fr))"
@@ -35,12 +36,11 @@ class Tiles(widgets.GridBox):
         self.size = pictures.fitted(size, EDGE)
         blank = pictures.jpeg(Image.new("L", self.size, 128))
         names = dict.fromkeys((*stay, *names))
-        self.tiles = {name: self.tiles.get(name) or self._tile(name) for name in names}
+        self._place({name: self.tiles.get(name) or self._tile(name) for name in names})
         self.awaited = set(names) - set(stay)
         for name in self.awaited:
             self.tiles[name].add_class("empty")
             self.tiles[name].children[0].value = blank
-        self.children = list(self.tiles.values())
 
     def fill(self, name: str | int, image: Image.Image) -> None:
         # Scales differ a little in shape; a tile keeps that of its blank.
@@ -57,8 +57,12 @@ class Tiles(widgets.GridBox):
 
     def settle(self) -> None:
         """Takes away the tiles that nothing came for."""
-        self.tiles = {name: tile for name, tile in self.tiles.items() if name not in self.awaited}
-        self.children = list(self.tiles.values())
+        self._place({name: self.tiles[name] for name in self.tiles if name not in self.awaited})
+
+    def _place(self, tiles: dict[str | int, widgets.VBox]) -> None:
+        self.tiles = tiles
+        with renewed(self):
+            self.children = list(tiles.values())
 
     def _tile(self, name: str | int) -> widgets.VBox:
         """A picture over its caption, a button that the page spreads over both."""
