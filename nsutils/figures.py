@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
-from nsutils.parcel import steps_made
+from nsutils.parcel import outcome
 from nsutils.run import Run
 from nsutils.targets import shown
 
@@ -47,12 +47,6 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
         *steps[::stride],
         *([("result", result)] if result else []),
     ]
-
-
-def outcome(run: Run) -> Path | None:
-    """The result's file, unless the run was stopped there and has come further since."""
-    made = steps_made(run)
-    return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:

@@ -56,6 +56,12 @@ def steps_made(run: Run) -> int:
     return int(rows[-1]["step"]) if rows else 0
 
 
+def outcome(run: Run) -> Path | None:
+    """The result's file, unless the run was stopped there and has come further since."""
+    made = steps_made(run)
+    return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
+
+
 def content(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
     """An input's bytes and their kind, and whether they are what the run used of it; none if it is left out."""
     if small and not is_mask(role):
@@ -113,9 +119,9 @@ def webp(image: Image.Image) -> bytes:
 
 def result(run: Run) -> dict[str, Any] | None:
     """The picture's size and hash, and a small one to compare with where the hash cannot be the same."""
-    if not run.result.exists():
+    if not (file := outcome(run)):
         return None
-    with Image.open(run.result) as image:
+    with Image.open(file) as image:
         image = image.convert("RGB")
     return {
         "sha256": pictures.sha256(image.tobytes()),  # whatever the file notes beside the pixels

@@ -14,8 +14,8 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import Grid, figure_png, latest, loss_curves, outcome, tiles
-from nsutils.parcel import Parcel, packed
+from nsutils.figures import Grid, figure_png, latest, loss_curves, tiles
+from nsutils.parcel import Parcel, outcome, packed
 from nsutils.run import Run
 from nsutils.targets import shown
 

@@ -144,7 +144,7 @@ class Settings:
     scale_steps: tuple[int, ...] | None = None
     smallest: int = 96
     optimizer: str = "lbfgs"
-    lbfgs_history: int = 10
+    lbfgs_history: int = 5
     bounded: bool = True
     preconditioned: bool = True
     learning_rate: float = 0.02
