@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     free(monkeypatch, 3 * GB)
     pieced = forecast(large, slim)
     assert pieced.whole in PIECES and pieced.fits
-    free(monkeypatch, 1 * GB)
+    free(monkeypatch, GB * 3 // 4)
     refused = forecast(large, slim)
     assert not refused.fits and f"size {refused.largest} fits" in str(refused)
     assert forecast(replace(large, size=refused.largest), slim).fits
