@@ -85,10 +85,10 @@ def test_what_does_not_fit_is_seen_in_pieces_and_else_a_size_is_offered(
     large = Settings(content, style, size=2000, enlarge="content")
     free(monkeypatch, 30 * GB)
     assert forecast(large, slim).whole is None
-    free(monkeypatch, 3 * GB)
+    free(monkeypatch, 2 * GB)
     pieced = forecast(large, slim)
     assert pieced.whole in PIECES and pieced.fits
-    free(monkeypatch, GB * 3 // 4)
+    free(monkeypatch, 1 * GB)
     refused = forecast(large, slim)
     assert not refused.fits and f"size {refused.largest} fits" in str(refused)
     assert forecast(replace(large, size=refused.largest), slim).fits
