@@ -26,7 +26,7 @@ from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
 IN_PIECES = 1.3  # times the features of a piece are taken, for the octaves that are seen whole
-LIBRARIES, HOLES = 100_000_000, 70_000_000  # bytes, for any picture that is not tiny
+LIBRARIES, HOLES = 100_000_000, 110_000_000  # bytes, for any picture that is not tiny
 RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
 INDEX = 2  # bytes that a maximum holds for each value it saw: eight for each four
 SPARE = 0.9  # of the free memory is planned with

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nsutils import machine, vgg
+from nsutils import vgg
 from nsutils.settings import HOW, PIXELS, Settings
 from nsutils.targets import Known
 from nsutils.vgg import Normalisation
@@ -214,8 +214,6 @@ class Rectified(torch.autograd.Function):
 
 def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor) -> Tensor:
     """Of a convolution without padding. PyTorch's `conv2d_input` would fill a tensor of the input's size besides."""
-    if slope.device.type == "cpu" and slope.nbytes > machine.MAPPED:
-        machine.give_back_memory(slope.device)  # the holes that the deeper layers left
     how = {"dtype": slope.dtype, "device": slope.device, "memory_format": torch.channels_last}
     unread, once, none = torch.empty(shape, **how), (1, 1), (0, 0)
     return torch.ops.aten.convolution_backward(
