@@ -1,5 +1,8 @@
-"""Executes the notebooks in place, as they are committed, and paints the picture at the top of the README."""
+"""Executes notebooks in place, as they are committed; all of them, or those named. Without a name it also paints the
+picture at the top of the README.
+"""
 
+import argparse
 from pathlib import Path
 
 import nbformat
@@ -13,10 +16,14 @@ EDGE, INSET = 420, 110  # pixels
 
 
 def main() -> None:
-    for file in sorted(Path(__file__).parent.glob("*.ipynb")):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK.ipynb")
+    named = parser.parse_args().notebooks
+    for file in named or sorted(Path(__file__).parent.glob("*.ipynb")):
         print(file.name)
         nbformat.write(presentable(executed(file, seconds=3600)), file)  # a cell may paint eight
-    front_page().save(PICTURES.parent / "readme.jpg", quality=88)
+    if not named:
+        front_page().save(PICTURES.parent / "readme.jpg", quality=88)
 
 
 def front_page() -> Image.Image:

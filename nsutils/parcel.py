@@ -21,6 +21,7 @@ from nsutils.targets import is_target
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
 BEGUN_WITH = ("encoder", "precision", "whole", "threads")  # found out once for a run
+NOTES = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]
 
@@ -81,8 +82,7 @@ def media(file: Path) -> str:
 
 def lossless(run: Run, role: str, file: Path) -> bytes | None:
     """A picture as the run used it, written anew; None where the file itself is as small and tells no more."""
-    with Image.open(file) as image:
-        told = bool(image.getexif())  # what a camera notes, as the place, goes to nobody
+    told = tells(file)
     # A picture that was used at several sizes, or whose transparency counts, stays as large as it is.
     whole = any(PICTURED & set(line) for line in run.steering) or pictures.alpha(file)
     whole = whole or is_mask(role)
@@ -92,6 +92,13 @@ def lossless(run: Run, role: str, file: Path) -> bytes | None:
     data = webp(image)
     larger = image.size != pictures.shape(file)[::-1] or file.stat().st_size > len(data)
     return data if told or larger else None
+
+
+def tells(file: Path) -> bool:
+    """Whether a file says more than its picture: what is noted of place, time or people goes to nobody."""
+    with Image.open(file) as image:
+        image.load()  # notes may follow the pixels
+        return bool(image.getexif() or getattr(image, "text", None) or NOTES & set(image.info))
 
 
 def bare(file: Path) -> Image.Image:

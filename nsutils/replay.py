@@ -108,7 +108,7 @@ def rerun(
         encoder = encoders.of(run.settings, **resolved(run), device=device)
     player = Player(run, encoder)
     player.listeners.append(lambda p: p.step and p.step.number >= last and p.stop())
-    return player.play()
+    return player.play() if last else run
 
 
 @dataclass(frozen=True)

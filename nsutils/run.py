@@ -78,16 +78,19 @@ class Run:
         `facts` are added to meta.json.
         """
         folder = Path(folder)
-        if (folder / "settings.json").exists():
-            raise ValueError(f"{str(folder)!r} already holds a run; choose another folder")
         Sources(settings)
         try:
-            (folder / "images").mkdir(parents=True, exist_ok=True)
-            (folder / "inputs").mkdir(exist_ok=True)
-            named, inputs = with_copies(settings, folder)
-            meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now(), "inputs": inputs}
-            write_json(folder / "meta.json", meta | circumstances() | facts)
-            pictures.write(folder / "settings.json", named.to_json().encode())
+            folder.mkdir(parents=True, exist_ok=True)
+            with alone(folder):
+                if (folder / "settings.json").exists():
+                    raise ValueError(f"{str(folder)!r} already holds a run; choose another folder")
+                for part in ("images", "inputs"):
+                    (folder / part).mkdir(exist_ok=True)
+                named, inputs = with_copies(settings, folder)
+                meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now()}
+                facts = meta | {"inputs": inputs} | circumstances() | facts
+                write_json(folder / "meta.json", facts)
+                pictures.write(folder / "settings.json", named.to_json().encode())
         except OSError as error:
             raise ValueError(
                 f"no run can be made in {str(folder)!r}: {error.strerror or error}"

@@ -267,10 +267,15 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        cls.check_names(values)
+        return cls(**values)
+
+    @classmethod
+    def check_names(cls, values: Iterable[str]) -> None:
+        """ValueError if one is no setting's."""
         names = [f.name for f in fields(cls)]
         if unknown := [name for name in values if name not in names]:
             raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(names)}")
-        return cls(**values)
 
     def differences(self, other: "Settings") -> dict[str, Any]:
         """The fields of `other` that are not as here, by name."""
@@ -386,13 +391,9 @@ def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
 
     `vary(settings, style_weight=[0.3, 1, 3], size=[256, 512])` gives six.
     """
-    names = list(choices)
-    if unknown := set(names) - {f.name for f in fields(settings)}:
-        raise ValueError(
-            f"no setting {unknown.pop()!r}; there are {', '.join(f.name for f in fields(settings))}"
-        )
+    settings.check_names(choices)
     return [
-        changed(settings, **dict(zip(names, values, strict=True)))
+        changed(settings, **dict(zip(choices, values, strict=True)))
         for values in product(*choices.values())
     ]
 

@@ -47,6 +47,7 @@ def steered(settings: Settings, line: Line) -> Settings:
 
 def check(settings: Settings, asked: Line) -> None:
     """ValueError if a run that plays under these settings cannot be changed so."""
+    settings.check_names(asked)
     if fixed := FIXED & set(asked):
         raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
     if "styles" not in asked:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from nsutils import Player, Run, fork, rerun, samples
 from nsutils.parcel import packed, unpacked
@@ -64,6 +65,43 @@ def test_a_run_that_was_stopped_is_made_again_up_to_there(settings, encoder, tmp
     again = rerun(player.run, encoder=encoder)
     assert again.status == "stopped" and len(again.metrics) == 7
     assert (pixels(again) == pixels(player.run)).all()
+
+
+def test_a_run_without_a_step_is_made_again_without_one(settings, encoder, tmp_path):
+    run = Run.create(tmp_path / "run", settings)
+    again = rerun(run, encoder=encoder)
+    assert again.settings.steps == run.settings.steps and again.last is None
+
+
+def test_a_setting_that_there_is_not_is_refused_by_name(played, encoder):
+    with pytest.raises(ValueError, match="no setting 'stile_weight'; there are content, "):
+        fork(played, 3, stile_weight=2)
+    with pytest.raises(ValueError, match="no setting 'stile_weight'"):
+        Player(played, encoder).steer(stile_weight=2)
+
+
+NOTED = {
+    "photo.jpg": {"xmp": b"<x:xmpmeta>Aunt Mary</x:xmpmeta>"},
+    "remark.jpg": {"comment": "Aunt Mary"},
+    "photo.webp": {"xmp": b"<x:xmpmeta>Aunt Mary</x:xmpmeta>", "lossless": True},
+    "photo.png": {"pnginfo": "Aunt Mary"},
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_a_parcel_tells_nothing_that_was_written_beside_a_picture(
+    settings, encoder, tmp_path, name
+):
+    more, file = dict(NOTED[name]), tmp_path / name
+    if "pnginfo" in more:
+        words, more["pnginfo"] = more["pnginfo"], PngInfo()
+        more["pnginfo"].add_text("Author", words)
+    Image.open(settings.content).resize((64, 40)).save(file, **more)
+    assert b"Aunt Mary" in file.read_bytes()
+    run = Run.create(tmp_path / "run", replace(settings, content=str(file)))
+    assert b"Aunt Mary" not in base64.b64decode(packed(run)["inputs"]["content"]["data"])
+    again = rerun(packed(Player(run, encoder).play()), tmp_path / "again", encoder=encoder)
+    assert losses(again) == losses(run)
 
 
 @pytest.mark.parametrize("changes", [{"style_weight": 9.0}, {"steps": 15}, {"size": 60}])

@@ -61,6 +61,20 @@ def test_a_folder_with_a_run_is_refused(run, settings):
         Run.create(run.folder, settings)
 
 
+def test_of_several_that_ask_for_one_folder_at_once_one_gets_it(settings, tmp_path):
+    def made(number):
+        try:
+            return Run.create(tmp_path / "run", replace(settings, seed=number))
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(made, range(4))]
+    (one,) = [run for run in found if isinstance(run, Run)]
+    assert sum("already holds a run" in str(refused) for refused in found) == 3
+    assert one.settings.seed == found.index(one)
+
+
 def test_a_folder_without_a_run_is_said(tmp_path):
     with pytest.raises(ValueError, match="no run in"):
         Run(tmp_path)
