@@ -42,34 +42,23 @@ def shape(path: str | Path) -> tuple[int, int]:
         return image.size if turned else image.size[::-1]
 
 
-def is_address(path: str) -> bool:
-    return path.lower().startswith(ADDRESSES)
-
-
 @contextmanager
 def reading(path: str | Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it; what goes wrong meanwhile is a ValueError of one line."""
-    if is_address(str(path)):
+    if str(path).lower().startswith(ADDRESSES):
         raise ValueError(f"no picture {path!r}: addresses are not fetched; save the file first")
     path = Path(path)
     if not path.exists():
         raise ValueError(f"no picture {str(path)!r}: there is no such file{_neighbours(path)}")
     if path.is_dir():
-        inside = (
-            "it is a folder; name a file in it"
-            if folder(path)
-            else "it is a folder without pictures"
-        )
-        raise ValueError(f"no picture {str(path)!r}: {inside}")
+        way_out = "; name a file in it" if folder(path) else " without pictures"
+        raise ValueError(f"no picture {str(path)!r}: it is a folder{way_out}")
     try:
         with Image.open(path) as image:
             yield image
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, SyntaxError) as error:
-        reason = (
-            "not a picture that Pillow can read"
-            if isinstance(error, UnidentifiedImageError)
-            else error
-        )
+    except (OSError, Image.DecompressionBombError, SyntaxError) as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "not a picture that Pillow can read" if unknown else error
         raise ValueError(
             f"no picture {str(path)!r}: {reason}; give a JPEG, PNG, WebP or TIFF file"
         ) from error
@@ -127,12 +116,9 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def folder(path: Path) -> list[Path]:
-    """The picture files in a folder, by name."""
-    return (
-        sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if path.is_dir()
-        else []
-    )
+    """The picture files in a folder, by name; none where there is no such folder."""
+    files = path.iterdir() if path.is_dir() else ()
+    return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -240,5 +226,5 @@ def sha256(data: bytes) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    names = [file.name for file in folder(path.parent)][:6] if path.parent.is_dir() else []
+    names = [file.name for file in folder(path.parent)[:6]]
     return f"; beside it are {', '.join(names)}" if names else ""
