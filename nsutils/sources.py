@@ -1,7 +1,9 @@
 """The pictures that a run is made from, at the size of each of its scales."""
 
 import math
+from bisect import bisect_right
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -97,9 +99,8 @@ def opened_mask(path: str) -> Image.Image:
 
 def as_weights(mask: Image.Image, shape: Shape) -> Tensor:
     """A grey image as weights (1, 1, *shape), 0 black to 1 white."""
-    return pictures.to_tensor(mask.resize(shape[::-1], Image.Resampling.BILINEAR).convert("RGB"))[
-        :, :1
-    ]
+    grey = mask.resize(shape[::-1], Image.Resampling.BILINEAR)
+    return pictures.to_tensor(grey.convert("RGB"))[:, :1]
 
 
 def content_of(settings: Settings) -> Image.Image:
@@ -136,10 +137,8 @@ def beside(settings: Settings, shape: Shape, scale: float) -> int:
 
 def check_targets(settings: Settings, encoder: Encoder) -> None:
     """ValueError if a style's target was not made for what is asked."""
-    wanted, ladder = (
-        made_with(settings, encoder),
-        scales(settings, pictures.shape(settings.content)),
-    )
+    wanted = made_with(settings, encoder)
+    ladder = scales(settings, pictures.shape(settings.content))
     for style in settings.styles:
         if is_target(style.picture):
             target = Target.read(style.picture)
@@ -189,12 +188,7 @@ def larger(one: Shape, other: Shape) -> Shape:
 
 def scale_of(settings: Settings, number: int) -> int:
     """The number of the scale at which the step after step `number` is made."""
-    scale = 0
-    for count in settings.scale_steps:
-        if (number := number - count) < 0:
-            break
-        scale += 1
-    return scale
+    return bisect_right([*accumulate(settings.scale_steps)], number)
 
 
 def scales(settings: Settings, shape: Shape) -> list[Shape]:

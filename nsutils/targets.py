@@ -57,24 +57,16 @@ class Target:
             made_with = dict(json.loads(facts["made_with"]))
             picture = small_picture(facts["picture"])
             layers = {(*octaves,) for octaves in sizes.values()}
-            whole = len(layers) == 1 and all(
-                len({*map(len, octaves.values())}) == 1 for octaves in sizes.values()
-            )
+            depths = [{*map(len, octaves.values())} for octaves in sizes.values()]
+            if len(layers) != 1 or any(len(depth) != 1 for depth in depths):
+                raise LookupError("layers or octaves are missing")
         except Exception as error:  # whatever a file that is none, or a damaged one, brings up
             told = isinstance(error, OSError)
             reason = str(error).splitlines()[0] if told else "it is none, or damaged"
             raise ValueError(
                 f"no style target {str(path)!r}: {reason}; make one with nsutils target"
             ) from error
-        if not whole:
-            raise ValueError(
-                f"no style target {str(path)!r}: layers are missing; make it with nsutils target"
-            )
         return cls(sizes, made_with, picture, str(path))
-
-    def write(self, path: str | Path) -> None:
-        """The target as a safetensors file."""
-        pictures.write(Path(path), self.packed())
 
     def packed(self) -> bytes:
         """The target as a safetensors file's bytes."""

@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from nsutils import Run, Style, stylize
+from nsutils import Run, Style, pictures, stylize
 from nsutils.figures import contact_sheet
 from nsutils.player import Player
 from nsutils.sources import style_target
@@ -15,17 +15,19 @@ from nsutils.targets import PALETTE, Known, Target
 @pytest.fixture
 def saved(settings, encoder, tmp_path):
     """The settings with their style as a file of statistics."""
-    file = tmp_path / "taught.safetensors"
-    style_target(settings, encoder).write(file)
+    return taught(settings, encoder, tmp_path)
+
+
+def taught(settings, encoder, folder):
+    pictures.write(file := folder / "taught.safetensors", style_target(settings, encoder).packed())
     return replace(settings, styles=str(file))
 
 
 @pytest.mark.parametrize("statistic", ["moments", "gram", "wasserstein", "sliced"])
 def test_a_style_from_its_file_paints_as_its_picture_does(settings, encoder, tmp_path, statistic):
     settings = replace(settings, style_statistic=statistic, steps=9)
-    style_target(settings, encoder).write(tmp_path / "t.safetensors")
-    taught = replace(settings, styles=str(tmp_path / "t.safetensors"))
-    assert [step.losses for step in stylize(taught, encoder)] == [
+    known = taught(settings, encoder, tmp_path)
+    assert [step.losses for step in stylize(known, encoder)] == [
         step.losses for step in stylize(settings, encoder)
     ]
 
