@@ -1,9 +1,9 @@
 """From a picture to named features, relu1_1 ... relu5_1: the built-in `slim`, or VGG from a weight file."""
 
 import os
-import time
+import timeit
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +136,10 @@ class Encoder(nn.Module):
 
     def reach(self, layers: Iterable[str]) -> int:
         """How many pixels away the deepest of the layers sees, at most."""
-        wanted, reach = set(self.check(layers)), 0
-        for name in self.convolutions:
-            if not wanted:
-                break
-            stride = stride_of(name)
-            if name.endswith("_1"):
-                reach += stride // 2  # of the pooling before
-            reach += stride
-            wanted.discard(name)
-        return reach
+        deepest = max(map(self.layers.index, self.check(layers)), default=-1)
+        strides = {name: stride_of(name) for name in self.layers[: deepest + 1]}
+        pooled = (stride // 2 for name, stride in strides.items() if name.endswith("_1"))
+        return sum(strides.values()) + sum(pooled)
 
     def pooled(self, x: Tensor) -> Tensor:
         """Half as high and wide."""
@@ -279,9 +273,9 @@ def load(
     how |= {"precision": precision, "pixel_range": pixel_range}
     if name == "slim":
         return Encoder(load_file(SLIM_FILE), DRAWINGS, name, **how).to(device)
-    if file := weights or (not name.startswith("vgg16") and os.environ.get(vgg.VARIABLE)):
+    if file := own_file(name, weights):
         network = vgg.read(Path(file), name)
-    elif name in vgg.BLOCKS:
+    elif name in vgg.CONVOLUTIONS:
         network = vgg.cached(name)
     else:
         raise ValueError(
@@ -301,8 +295,12 @@ def of(settings: Settings, **resolved: Any) -> Encoder:
 def at_hand(settings: Settings) -> bool:
     """Whether the encoder's weights are here already, not to be fetched first."""
     name = settings.encoder
-    told = settings.weights or (not name.startswith("vgg16") and os.environ.get(vgg.VARIABLE))
-    return bool(name == "slim" or told or vgg.kept(name).exists())
+    return name == "slim" or bool(own_file(name, settings.weights)) or vgg.kept(name).exists()
+
+
+def own_file(name: str, weights: str | None) -> str | None:
+    """The weight file that is named for an encoder: by `weights`, else, for a VGG-19, by the environment."""
+    return weights or (None if name.startswith("vgg16") else os.environ.get(vgg.VARIABLE))
 
 
 def named(device: str | torch.device) -> torch.device:
@@ -333,10 +331,5 @@ def quickest(device: torch.device) -> str:
     for precision in ("float32", "bfloat16"):
         kind = {"dtype": getattr(torch, precision), "memory_format": torch.channels_last}
         x, weight = torch.ones(1, 64, 64, 64).to(**kind), torch.ones(64, 64, 3, 3).to(**kind)
-        took = []
-        for _ in range(4):
-            begun = time.perf_counter()
-            F.conv2d(x, weight)
-            took.append(time.perf_counter() - begun)
-        seconds[precision] = min(took)
+        seconds[precision] = min(timeit.repeat(partial(F.conv2d, x, weight), number=1, repeat=4))
     return min(seconds, key=seconds.get)

@@ -6,20 +6,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from nsutils.settings import VGG
+from nsutils.settings import ENCODERS, VGG
 
 VARIABLE = "NSUTILS_VGG19"  # names a weight file of a VGG-19, as `weights` does
-BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+CONVOLUTIONS = {
+    name: [layer.replace("relu", "conv") for layer in ENCODERS[name]] for name in ("vgg19", "vgg16")
+}
 AGAINST = "setting, against the file's name"
 # How the SHA-256 of the files that are known begins, which their names tell as well.
 DIGITS = {
@@ -75,9 +76,9 @@ def read(path: Path, name: str = VGG) -> Network:
     try:
         arrays, origin, told_by = READERS.get(path.suffix, from_torch)(path)
         depth = depth_of(arrays)
-    except UNREADABLE as error:
-        torchs = isinstance(error, RuntimeError | EOFError | UnpicklingError) or not str(error)
-        reason = "no file of tensors, or cut off" if torchs else str(error).splitlines()[0]
+    except Exception as error:  # whatever a file that is none, or a damaged one, brings up
+        told = isinstance(error, OSError | ValueError) and str(error)
+        reason = told.splitlines()[0] if told else "no file of tensors, or cut off"
         raise ValueError(
             f"{str(path)!r} does not hold VGG's weights ({reason}); fetch it again, or use encoder='slim'"
         ) from error
@@ -109,8 +110,7 @@ def origin_of(path: Path, name: str) -> tuple[str, str]:
 
 def depth_of(arrays: Mapping[str, Tensor]) -> str:
     """vgg19 or vgg16, by the convolutions' names; ValueError if they are neither's or do not follow each other."""
-    for depth, blocks in BLOCKS.items():
-        names = convolution_names(blocks)
+    for depth, names in CONVOLUTIONS.items():
         if {f"{name}.{part}" for name in names for part in ("weight", "bias")} == set(arrays):
             channels = 3
             for name in names:
@@ -120,12 +120,6 @@ def depth_of(arrays: Mapping[str, Tensor]) -> str:
                 channels = wide
             return depth
     raise ValueError(f"{len(arrays) // 2} convolutions where VGG-19 has 16 and VGG-16 has 13")
-
-
-def convolution_names(blocks: tuple[int, ...]) -> list[str]:
-    return [
-        f"conv{block}_{n}" for block, depth in enumerate(blocks, 1) for n in range(1, depth + 1)
-    ]
 
 
 # Readers: a file's arrays under VGG's own names, its origin ("-caffe", "", or None where it does not tell), and
@@ -152,34 +146,16 @@ def from_matconvnet(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
     except ImportError:
         raise ValueError("a .mat file is read through SciPy: pip install 'nsutils[mat]'") from None
     arrays = {}
-    try:
-        layers = loadmat(path, simplify_cells=True)["layers"]
-    except Exception as error:  # SciPy's own, zlib's, and whatever else a damaged file brings up
-        raise ValueError(f"no file of MatConvNet's: {type(error).__name__}") from error
-    for layer in layers:
+    for layer in loadmat(path, simplify_cells=True)["layers"]:
         if layer["type"] == "conv" and layer["name"].startswith("conv"):
-            kernel, bias = (
-                layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
-            )
-            arrays[f"{layer['name']}.weight"] = (
-                torch.from_numpy(kernel).float().permute(3, 2, 0, 1).contiguous()
-            )
-            arrays[f"{layer['name']}.bias"] = torch.from_numpy(bias).float().flatten()
+            parts = layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
+            kernel, bias = (torch.from_numpy(part).float() for part in parts)
+            arrays[f"{layer['name']}.weight"] = kernel.permute(3, 2, 0, 1).contiguous()
+            arrays[f"{layer['name']}.bias"] = bias.flatten()
     return arrays, "-caffe", "layers"
 
 
 READERS = {".safetensors": from_safetensors, ".mat": from_matconvnet}
-UNREADABLE = (
-    SafetensorError,
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    UnpicklingError,
-)
 
 
 def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -189,20 +165,20 @@ def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key in arrays
         if key.startswith("features.") and key.endswith(".weight")
     )
-    blocks = next((blocks for blocks in BLOCKS.values() if sum(blocks) == len(places)), None)
-    if blocks is None:
+    names = next((names for names in CONVOLUTIONS.values() if len(names) == len(places)), None)
+    if names is None:
         raise ValueError(f"{len(places)} convolutions where VGG-19 has 16 and VGG-16 has 13")
     return {
         f"{name}.{part}": arrays[f"features.{place}.{part}"].contiguous()
-        for name, place in zip(convolution_names(blocks), places, strict=True)
+        for name, place in zip(names, places, strict=True)
         for part in ("weight", "bias")
     }
 
 
-def cached(name: str = "vgg19", url: str | None = None, folder: Path | None = None) -> Network:
+def cached(name: str) -> Network:
     """torchvision's VGG-19 or VGG-16 from the user's cache folder; fetched once, kept without the classifier."""
-    if not (own := kept(name, folder)).exists():
-        file = fetched(url or torchvision_url(name), own.parent)
+    if not (own := kept(name)).exists():
+        file = fetched(torchvision_url(name), own.parent)
         arrays = read(file, name).arrays
         save_file(arrays, aside := own.with_suffix(".aside"), {"encoder": name})
         os.replace(aside, own)
@@ -210,9 +186,9 @@ def cached(name: str = "vgg19", url: str | None = None, folder: Path | None = No
     return read(own, name)
 
 
-def kept(name: str, folder: Path | None = None) -> Path:
+def kept(name: str) -> Path:
     """Where torchvision's weights are kept once they are fetched."""
-    return (folder or user_cache_path("nsutils")) / f"{name}.safetensors"
+    return user_cache_path("nsutils") / f"{name}.safetensors"
 
 
 def fetched(url: str, folder: Path) -> Path:

@@ -14,13 +14,15 @@ import torch
 from nsutils import Player, Run, pictures
 from nsutils.encoders import DRAWINGS, Encoder
 from nsutils.settings import Settings
-from nsutils.vgg import BLOCKS
 
 
 def colourful(height: int, width: int, seed: int) -> torch.Tensor:
     """Soft coloured noise, (1, 3, height, width)."""
     coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
     return pictures.resize(coarse, (height, width))
+
+
+BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
 
 
 def torchvision_state(width=1, depth="vgg19"):

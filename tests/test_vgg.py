@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import torchvision_state
+from conftest import BLOCKS, torchvision_state
 from safetensors.torch import save_file
 from scipy.io import savemat
 
@@ -16,7 +16,7 @@ from nsutils.encoders import load
 from nsutils.player import Player
 from nsutils.run import Run
 from nsutils.settings import ENCODERS, Settings
-from nsutils.vgg import BLOCKS, cached, convolutions, read, sha256
+from nsutils.vgg import cached, convolutions, read, sha256
 
 
 @pytest.fixture
@@ -42,6 +42,19 @@ def served(tmp_path):
     server.server_close()
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder that weights are fetched to."""
+    monkeypatch.setattr(vgg, "user_cache_path", lambda _: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def got(address, monkeypatch):
+    """The network that torchvision keeps at an address."""
+    monkeypatch.setattr(vgg, "torchvision_url", lambda _: address)
+    return cached("vgg19")
+
+
 def offered(folder, stem="vgg19"):
     """A small weight file in the folder, named by its hash as PyTorch's are."""
     torch.save(torchvision_state(16), folder / "new.pth")
@@ -63,12 +76,13 @@ def test_a_file_named_in_the_environment_is_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["text.pth", "cut.pth", "other.pth", "cut.safetensors", "nowhere.pth"]
+    "name", ["text.pth", "cut.pth", "other.pth", "cut.safetensors", "text.mat", "nowhere.pth"]
 )
 def test_a_wrong_or_damaged_file_is_named_in_one_line(tmp_path, name):
     torch.save(torchvision_state(16), tmp_path / "whole.pth")
     save_file(convolutions(torchvision_state(16)), tmp_path / "whole.safetensors")
-    (tmp_path / "text.pth").write_text("not weights")
+    for text in ("text.pth", "text.mat"):
+        (tmp_path / text).write_text("not weights")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:5000])
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:5000])
     torch.save({"features.0.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "other.pth")
@@ -76,28 +90,32 @@ def test_a_wrong_or_damaged_file_is_named_in_one_line(tmp_path, name):
         read(tmp_path / name)
 
 
-def test_weights_are_fetched_once_and_then_kept_without_the_classifier(served, tmp_path, capsys):
+def test_weights_are_fetched_once_and_then_kept_without_the_classifier(
+    served, cache, monkeypatch, capsys
+):
     address, folder, asked = served
     name = offered(folder)
-    first = cached("vgg19", f"{address}/{name}", tmp_path / "cache")
+    first = got(f"{address}/{name}", monkeypatch)
     assert f"{address}/{name}" in capsys.readouterr().out
-    assert [file.name for file in (tmp_path / "cache").iterdir()] == ["vgg19.safetensors"]
+    assert [file.name for file in cache.iterdir()] == ["vgg19.safetensors"]
     assert set(first.arrays) == set(convolutions(torchvision_state(16)))
-    again = cached("vgg19", f"{address}/{name}", tmp_path / "cache")
+    again = got(f"{address}/{name}", monkeypatch)
     assert len(asked) == 1
     assert all(torch.equal(first.arrays[key], again.arrays[key]) for key in first.arrays)
 
 
-def test_a_file_put_into_the_cache_folder_by_hand_is_taken(served, tmp_path):
+def test_a_file_put_into_the_cache_folder_by_hand_is_taken(served, cache, monkeypatch):
     address, _, asked = served
-    (tmp_path / "cache").mkdir()
-    name = offered(tmp_path / "cache")
-    assert len(cached("vgg19", f"{address}/{name}", tmp_path / "cache").arrays) == 32
+    cache.mkdir()
+    name = offered(cache)
+    assert len(got(f"{address}/{name}", monkeypatch).arrays) == 32
     assert not asked
 
 
 @pytest.mark.parametrize("case", ["other bytes", "broken transfer", "no such file", "no server"])
-def test_what_did_not_arrive_leaves_nothing_behind_and_says_the_way_out(served, tmp_path, case):
+def test_what_did_not_arrive_leaves_nothing_behind_and_says_the_way_out(
+    served, cache, monkeypatch, case
+):
     address, folder, _ = served
     name = offered(folder, "broken" if case == "broken transfer" else "vgg19")
     if case == "other bytes":
@@ -108,10 +126,10 @@ def test_what_did_not_arrive_leaves_nothing_behind_and_says_the_way_out(served, 
     if case == "no server":
         address = "http://127.0.0.1:9"
     with pytest.raises(ValueError) as refused:
-        cached("vgg19", f"{address}/{name}", tmp_path / "cache")
-    for word in (address, name, str(tmp_path / "cache"), "--weights", "slim"):
+        got(f"{address}/{name}", monkeypatch)
+    for word in (address, name, str(cache), "--weights", "slim"):
         assert word in str(refused.value)
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list(cache.iterdir())
 
 
 def test_a_hash_tells_two_files_with_the_same_keys_apart_and_else_the_name(tmp_path, monkeypatch):

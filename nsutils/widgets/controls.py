@@ -103,7 +103,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
 
 def encoders(settings: Settings) -> widgets.Dropdown:
     """Those for which no file is needed, if none is given."""
-    offered = ("slim", *vgg.BLOCKS, settings.encoder)
+    offered = ("slim", *vgg.CONVOLUTIONS, settings.encoder)
     return widgets.Dropdown(
         options=[name for name in ENCODERS if settings.weights or name in offered],
         value=settings.encoder,
