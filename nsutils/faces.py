@@ -14,8 +14,9 @@ EDGE = 320  # pixels: the picture's long edge while it is searched
 LEAST = 24  # pixels there: the smallest face
 SCALE, HITS = 1.15, 7  # between two sizes that are tried; finds at about one place that make a face
 ALIKE = 0.4  # overlap from which on two finds are one face
-# Of head and shoulders, in parts of the face that is found: half axes, and how far below its middle theirs is.
-WIDER, TALLER, LOWER = 0.85, 1.1, 0.1
+# Of head and shoulders, in parts of the face that is found: half axes, and how far down from its top their middle is.
+WIDER, TALLER, LOWER = 0.85, 1.1, 0.6
+SOFTNESS = 0.15  # of an ellipse's edge, in parts of its half axes
 Box = tuple[float, float, float, float]  # left, top, width, height in parts of the picture
 
 
@@ -40,25 +41,16 @@ def available() -> bool:
     return find_spec("skimage") is not None
 
 
-def faces(image: Image.Image) -> list[Ellipse]:
-    """The faces that are found, the largest first; none without scikit-image.
-
-    By its cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that look at the
-    camera, upright to about 5 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
-    painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for none:
-    a brush mends a face that was missed more easily than one that there never was.
-    """
-    return [ellipse(box, 0.5, 0.5) for box in found(image)]
-
-
 def portrait(image: Image.Image) -> Ellipse | None:
     """Head and shoulders of the largest face, if there is one."""
-    largest = next(iter(found(image)), None)
-    return largest and ellipse(largest, WIDER, TALLER, LOWER)
+    if not (found := faces(image)):
+        return None
+    left, top, width, height = found[0]
+    return Ellipse(left + width / 2, top + LOWER * height, WIDER * width, TALLER * height)
 
 
-def mask_of(ellipses: list[Ellipse], size: tuple[int, int], softness: float = 0.15) -> Image.Image:
-    """A grey image, (width, height), white in the ellipses; the edge is soft over `softness` of their half axes."""
+def mask_of(ellipses: list[Ellipse], size: tuple[int, int]) -> Image.Image:
+    """A grey image, (width, height), white in the ellipses, with soft edges."""
     width, height = size
     across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
     white = np.zeros((height, width))
@@ -67,28 +59,28 @@ def mask_of(ellipses: list[Ellipse], size: tuple[int, int], softness: float = 0.
         x, y = (across - one.x) * width, (down - one.y) * height
         along, aside = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
         far = np.hypot(along / (one.half_width * width), aside / (one.half_height * height))
-        white = np.maximum(white, ((1 - far) / max(softness, 1e-6) + 0.5).clip(0, 1))
+        white = np.maximum(white, ((1 - far) / SOFTNESS + 0.5).clip(0, 1))
     return Image.fromarray((255 * white).round().astype(np.uint8))
 
 
-def ellipse(box: Box, wide: float, tall: float, lower: float = 0.0) -> Ellipse:
-    left, top, width, height = box
-    middle = top + (0.5 + lower) * height
-    return Ellipse(left + width / 2, middle, wide * width, tall * height)
+def faces(image: Image.Image) -> list[Box]:
+    """The places of the faces that are found, the largest first; none without scikit-image.
 
-
-def found(image: Image.Image) -> list[Box]:
-    """The places of faces, found in the picture as well as in its mirror, the largest first."""
+    By its cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that look at the
+    camera, upright to about 5 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
+    painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for none:
+    a brush mends a face that was missed more easily than one that there never was.
+    """
     if not available():
         return []
     small = pictures.thumbnail(image.convert("RGB"), EDGE)
     mirrored = [(1 - x - w, y, w, h) for x, y, w, h in finds(ImageOps.mirror(small))]
     agreed = [box for box in finds(small) if any(overlap(box, other) > ALIKE for other in mirrored)]
-    faces: list[Box] = []
+    found: list[Box] = []
     for box in sorted(agreed, key=lambda box: -box[2] * box[3]):
-        if all(overlap(box, other) < ALIKE / 2 for other in faces):
-            faces.append(box)
-    return faces
+        if all(overlap(box, other) < ALIKE / 2 for other in found):
+            found.append(box)
+    return found
 
 
 def finds(image: Image.Image) -> list[Box]:
