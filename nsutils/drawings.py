@@ -31,24 +31,20 @@ class Textures:
 
         self.frequency = 2 ** uniform(1.0, 4.2)  # cycles a picture of 64 pixels
         self.orientation = uniform(0, math.pi)
-        self.spread = torch.where(
-            chosen(0.3), 9.0, uniform(0.1, 0.5)
-        )  # radians; 9 is every direction
+        # in radians; 9 is every direction
+        self.spread = torch.where(chosen(0.3), 9.0, uniform(0.1, 0.5))
         self.octaves = uniform(0.15, 0.75)
         self.bristles = torch.where(chosen(0.5), uniform(0.2, 0.7), 0.0)
         self.finer = 2 ** uniform(1.2, 2.6)
         self.sharpness = 10 ** uniform(-0.2, 1.4)
         self.bend = torch.where(chosen(0.6), uniform(0, 0.3), 0.0)
         self.bend_frequency = 2 ** uniform(0.3, 2.0)
-        self.kind = torch.multinomial(
-            torch.tensor([0.5, 0.22, 0.15, 0.13]), classes, True, generator=fixed
-        ).to(device)
+        kinds = torch.tensor([0.5, 0.22, 0.15, 0.13])
+        self.kind = torch.multinomial(kinds, classes, True, generator=fixed).to(device)
         colours = palettes(classes, 4, fixed)
-        contrast = torch.where(
-            torch.rand(classes, 1, 1, generator=fixed) < 0.35,
-            0.1 + 0.4 * torch.rand(classes, 1, 1, generator=fixed),
-            1.0,
-        )
+        faint = torch.rand(classes, 1, 1, generator=fixed) < 0.35
+        low = 0.1 + 0.4 * torch.rand(classes, 1, 1, generator=fixed)
+        contrast = torch.where(faint, low, 1.0)
         self.palette = torch.lerp(colours.mean(1, keepdim=True), colours, contrast).to(device)
 
     def batch(
@@ -70,29 +66,24 @@ class Textures:
             inside = draw.shape()
             picture = torch.lerp(picture, draw.shade(), inside)
             place = torch.where(inside > 0.5, flat, place)
-        return draw.photographed(picture, variation), cells(
-            place.expand(-1, -1, self.edge, self.edge)
-        )
+        place = place.expand(-1, -1, self.edge, self.edge)
+        return draw.photographed(picture, variation), cells(place)
 
     def texture(self, label: Tensor, variation: float, draw: "Sketch") -> Tensor:
         """One texture a picture, (N, 3, E, E)."""
         frequency = self.frequency[label] * 2 ** (0.25 * variation * draw.normal()).flatten()
         turn = self.orientation[label] + 0.25 * variation * draw.normal().flatten()
-        spectrum = draw.band(frequency, turn, self.spread[label], self.octaves[label])
-        fine = draw.band(
-            frequency * self.finer[label], turn, self.spread[label], self.octaves[label]
-        )
-        field = draw.noise(spectrum + self.bristles[label].view(-1, 1, 1) * fine)
-        kind = self.kind[label]
-        field = torch.where((kind == 1).view(-1, 1, 1, 1), field.abs() * 1.5 - 1, field)
-        if len(pointed := (kind >= 2).nonzero().flatten()):
+        how = turn, self.spread[label], self.octaves[label]
+        coarse, fine = (draw.band(f, *how) for f in (frequency, frequency * self.finer[label]))
+        bristles = self.bristles[label].view(-1, 1, 1)
+        field = draw.noise(coarse + bristles * fine)
+        kind = self.kind[label].view(-1, 1, 1, 1)
+        field = torch.where(kind == 1, field.abs() * 1.5 - 1, field)
+        if len(pointed := (kind >= 2).nonzero()[:, 0]):
             nearest, second = draw.distances(frequency[pointed])
-            points = torch.where(
-                (kind[pointed] == 2).view(-1, 1, 1, 1), 1 - 3 * (second - nearest), 3 * nearest - 1
-            )
-            field[pointed] = (
-                points + 0.3 * self.bristles[label[pointed]].view(-1, 1, 1, 1) * field[pointed]
-            )
+            celled, dotted = 1 - 3 * (second - nearest), 3 * nearest - 1
+            rough = 0.3 * bristles[pointed, None] * field[pointed]
+            field[pointed] = torch.where(kind[pointed] == 2, celled, dotted) + rough
         reach = self.bend[label] * (1 + 0.3 * variation * draw.normal().flatten())
         field = draw.bent(field, self.bend_frequency[label], reach)
         tone = torch.sigmoid(field * self.sharpness[label].view(-1, 1, 1, 1))
@@ -131,54 +122,48 @@ class Sketch:
             v.view(-1, 1, 1) for v in (frequency, orientation, spread, octaves)
         )
         away = torch.remainder(self.angle - orientation + math.pi / 2, math.pi) - math.pi / 2
-        return torch.exp(
-            -(((self.radius / frequency).log2() / octaves) ** 2 + (away / spread) ** 2) / 2
-        )
+        apart = (self.radius / frequency).log2()
+        return torch.exp(-((apart / octaves) ** 2 + (away / spread) ** 2) / 2)
 
     def noise(self, spectrum: Tensor) -> Tensor:
         """White noise with that spectrum, mean 0, variance 1."""
-        white = torch.randn(
-            self.count, self.edge, self.edge, generator=self.generator, device=self.device
-        )
+        size = self.count, self.edge, self.edge
+        white = torch.randn(size, generator=self.generator, device=self.device)
         field = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum, s=white.shape[-2:])
         field = field - field.mean((1, 2), keepdim=True)
         return (field / field.std((1, 2), keepdim=True).clamp_min(1e-6))[:, None]
 
-    def clouds(self, frequency: Tensor | float, octaves: float = 0.4) -> Tensor:
+    def clouds(self, frequency: Tensor | float) -> Tensor:
         """Soft noise without a direction."""
         full = torch.full((self.count,), 1.0, device=self.device)
-        return self.noise(self.band(full * frequency, full * 0, full * 9, full * octaves))
+        return self.noise(self.band(full * frequency, full * 0, full * 9, full * 0.4))
 
     def bent(self, field: Tensor, frequency: Tensor, reach: Tensor) -> Tensor:
         """The field pushed about along a soft flow, up to about `reach` half-pictures."""
         reach = reach.view(-1, 1, 1)
         x = self.x + reach * self.clouds(frequency)[:, 0]
         y = self.y + reach * self.clouds(frequency)[:, 0]
-        return F.grid_sample(
-            field, torch.stack((x, y), -1), padding_mode="reflection", align_corners=False
-        )
+        at = torch.stack((x, y), -1)
+        return F.grid_sample(field, at, padding_mode="reflection", align_corners=False)
 
     def distances(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
         """To the nearest and the second nearest of points as dense as `frequency`, in mean spacings."""
         many, count = 36, len(frequency)
-        points = (
-            torch.rand(count, many, 2, generator=self.generator, device=self.device) * 2.4 - 1.2
-        )
+        points = torch.rand(count, many, 2, generator=self.generator, device=self.device)
+        points = points * 2.4 - 1.2
         used = (frequency.clamp(2, 6) ** 2).view(-1, 1)
         points[torch.arange(many, device=self.device) >= used] = 9.0
         here = torch.stack((self.x, self.y), -1).view(1, -1, 2).expand(count, -1, -1)
         apart = torch.cdist(points, here) * used.sqrt().unsqueeze(-1) / 2.4
         nearest = apart.amin(1, keepdim=True)
         second = apart.masked_fill_(apart == nearest, torch.inf).amin(1)
-        return nearest.view(count, 1, self.edge, self.edge), second.view(
-            count, 1, self.edge, self.edge
-        )
+        size = count, 1, self.edge, self.edge
+        return nearest.view(size), second.view(size)
 
     def region(self) -> Tensor:
         """A patch of a picture, mostly with a crisp border: a blob, or a shape."""
-        blob = torch.sigmoid(
-            (self.clouds(2 ** (0.2 + 1.6 * self.uniform().flatten())) - self.normal() * 0.5) * 25
-        )
+        clouds = self.clouds(2 ** (0.2 + 1.6 * self.uniform().flatten()))
+        blob = torch.sigmoid((clouds - self.normal() * 0.5) * 25)
         return torch.where(self.chosen(0.5), blob, self.shape(1.2))
 
     def shape(self, size: float = 0.5) -> Tensor:
@@ -200,9 +185,8 @@ class Sketch:
     def photographed(self, picture: Tensor, variation: float) -> Tensor:
         """Under soft light, with the colours, blur and grain that differ from camera to camera."""
         picture = picture * (1 + 0.25 * self.clouds(1.2) * self.uniform())
-        picture = picture * (
-            1 + 0.12 * variation * self.normal(3)
-        ) + 0.06 * variation * self.normal(3)
+        picture = picture * (1 + 0.12 * variation * self.normal(3))
+        picture = picture + 0.06 * variation * self.normal(3)
         blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), mode="reflect"), 3, 1)
         picture = torch.lerp(picture, blurred, self.uniform() * self.chosen(0.5))
         grain = torch.randn(picture.shape, generator=self.generator, device=self.device)
@@ -212,15 +196,13 @@ class Sketch:
 def palettes(count: int, colours: int, generator: torch.Generator) -> Tensor:
     """(count, colours, 3) in [0, 1]: mostly related colours over the whole range of light, some wild."""
     light = torch.rand(count, colours, 1, generator=generator)
-    hue = torch.randn(count, 1, 3, generator=generator) + 0.6 * torch.randn(
-        count, colours, 3, generator=generator
-    )
+    hue = torch.randn(count, 1, 3, generator=generator)
+    hue = hue + 0.6 * torch.randn(count, colours, 3, generator=generator)
     hue = hue - hue.mean(-1, keepdim=True)
     related = light + hue * 0.25 * torch.rand(count, 1, 1, generator=generator)
     wild = torch.rand(count, colours, 3, generator=generator)
-    return torch.where(torch.rand(count, 1, 1, generator=generator) < 0.35, wild, related).clamp(
-        0, 1
-    )
+    strange = torch.rand(count, 1, 1, generator=generator) < 0.35
+    return torch.where(strange, wild, related).clamp(0, 1)
 
 
 def coloured(tone: Tensor, colours: Tensor) -> Tensor:

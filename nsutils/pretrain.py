@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 
 from nsutils.crops import Crops
 from nsutils.drawings import Textures
-from nsutils.encoders import DRAWINGS, Encoder, quickest
+from nsutils.encoders import DRAWINGS, Encoder, quickest, stride_of
 from nsutils.samples import samples
+from nsutils.settings import ENCODERS
 
-BLOCKS = (2, 2, 4, 4, 1)
 PLACES = 0.6  # the share of the places' loss beside the textures'
 MISLED = 0.06  # root mean square change of a picture at most; it spans 0 to 1
 WARMING = 200  # steps until the learning rate is full
@@ -31,14 +31,11 @@ class Student(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.convolutions, self.norms, channels = nn.ModuleDict(), nn.ModuleDict(), 3
-        for block, depth in enumerate(BLOCKS, 1):
-            wide = min(width * 2 ** (block - 1), width * 8)
-            for number in range(1, depth + 1):
-                self.convolutions[f"conv{block}_{number}"] = nn.Conv2d(
-                    channels, wide, 3, padding=1, bias=False
-                )
-                self.norms[f"conv{block}_{number}"] = nn.BatchNorm2d(wide)
-                channels = wide
+        for layer in ENCODERS["slim"]:
+            name, wide = layer.replace("relu", "conv"), width * min(stride_of(layer), 8)
+            self.convolutions[name] = nn.Conv2d(channels, wide, 3, padding=1, bias=False)
+            self.norms[name] = nn.BatchNorm2d(wide)
+            channels = wide
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """The last features of the fourth block, (N, 8 width, E/8, E/8), and of the fifth, half as large."""
@@ -162,9 +159,8 @@ def rate(step: int, steps: int) -> float:
     """The learning rate: up in WARMING steps and slowly down to nothing, in each half of the school."""
     half = max(1, steps // 2)
     since = step % half if step < 2 * half else half
-    return (2e-3 if step < half else 1e-3) * min(1, (since + 1) / WARMING) * (
-        1 - since / half
-    ) + 1e-6
+    full = (2e-3 if step < half else 1e-3) * min(1, (since + 1) / WARMING)
+    return full * (1 - since / half) + 1e-6
 
 
 def right(scores: Tensor, label: Tensor) -> Tensor:
@@ -206,11 +202,8 @@ class Tally:
         self.rows.append(torch.stack((loss, right)))
         if show or len(self.rows) == 200:
             loss, right = torch.stack(self.rows).mean(0).tolist()
-            speed = self.seen / (time.monotonic() - self.begun)
-            words = (
-                f"{step * self.batch} pictures  {speed:.0f}/s  loss {loss:.3f}  right {right:.3f}"
-            )
-            print(words, flush=True)
+            many, speed = step * self.batch, self.seen / (time.monotonic() - self.begun)
+            print(f"{many} pictures  {speed:.0f}/s  loss {loss:.3f}  right {right:.3f}", flush=True)
             self.rows.clear()
 
 
@@ -239,12 +232,9 @@ def folded(student: Student, textures: Textures) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=1_200_000)
-    parser.add_argument("--classes", type=int, default=800)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=64)
-    train(**vars(parser.parse_args()))
+    for name in ("pictures", "classes", "width", "batch", "seed"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--device")
+    train(**vars(parser.parse_args()))  # which has the defaults
