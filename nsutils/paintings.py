@@ -455,10 +455,5 @@ def marbled(edge: int = 640, seed: int = 0) -> Image.Image:
 
 
 PAINTINGS: dict[str, Callable[..., Image.Image]] = {
-    "strokes": strokes,
-    "waves": waves,
-    "glass": glass,
-    "woodcut": woodcut,
-    "points": points,
-    "marbled": marbled,
+    painting.__name__: painting for painting in (strokes, waves, glass, woodcut, points, marbled)
 }
