@@ -460,7 +460,7 @@ class Panel:
         for number, file in kept.items():
             if number in self.tiles.awaited:
                 self.tiles.fill(number, pictures.opened(file))
-        self.seen.keep([*kept])
+        self.seen.viewer.steps = [*kept]
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""
@@ -478,11 +478,11 @@ class Panel:
             self._replan(player)
         if step and step.number in self.tiles.awaited:
             self.tiles.fill(step.number, self._image(step))
-            self.seen.keep([*player.run.images])
+            self.seen.viewer.steps = [*player.run.images]
         if step and ended:
             self.tiles.fill("result", self._image(step))
             self.tiles.settle()
-            self.seen.keep([*player.run.images])
+            self.seen.viewer.steps = [*player.run.images]
         if step and (halted or now > self._slow_at):
             self._draw_curves()
             self._keep()

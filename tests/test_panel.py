@@ -621,7 +621,7 @@ def test_a_second_style_is_blended_in_with_its_share_and_scale(panel, style):
 def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
     around = panel.neighbours
     around.button.click()
-    around.wait()
+    ended("nsutils neighbours")
     assert len(around.around) == 9 and not around.tiles.awaited, around.said.value
     tiles = list(around.tiles.tiles.values())
     assert len({shown(tile.children[0]).tobytes() for tile in tiles}) == 9

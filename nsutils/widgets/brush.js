@@ -22,7 +22,7 @@ const PARTS = `
       ${button("act=clear", "trash", "Clear", "mark nothing")}
     </div>
   </div>
-  <div class="row sliders">
+  <div class="row">
     ${slider("size", "Size", "width of the brush, in parts of the picture's long edge", 'min="1" max="50" value="12"')}
     ${slider("softness", "Softness", "how softly edges fade", 'min="0" max="100" step="5" value="50"')}
   </div>

@@ -32,7 +32,6 @@ TERMS = {
 }
 # What will be seen when a slider is moved.
 TIPS = {
-    "encoder": NOTES["encoder"],
     "size": "long edge of the picture in pixels; twice as long takes four times as long",
     "steps": "most of the picture is there after a third of them; more are finer, and slower",
     "style_weight": "right: more of the style's strokes, colours and swirls; left: more of your picture",
@@ -108,7 +107,7 @@ def encoders(settings: Settings) -> widgets.Dropdown:
         options=[name for name in ENCODERS if settings.weights or name in offered],
         value=settings.encoder,
         description="Encoder",
-        tooltip=f"encoder: {TIPS['encoder']}",
+        tooltip=f"encoder: {NOTES['encoder']}",
         style=NAMED,
         layout={"width": "auto"},
     )
@@ -151,6 +150,10 @@ def put(controls: dict[str, widgets.Widget], name: str, asked: Any) -> None:
         control.value = dict(control.options)["everywhere"]
     else:
         control.value = asked
+
+
+def button(word: str, tip: str, icon: str = "") -> widgets.Button:
+    return widgets.Button(description=word, tooltip=tip, icon=icon, layout={"width": "auto"})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from nsutils.cost import ladder
 from nsutils.settings import Settings, vary
 from nsutils.sources import content_of, mask_of
 from nsutils.transfer import stylize
-from nsutils.widgets.controls import TERMS
+from nsutils.widgets.controls import TERMS, button
 from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
@@ -33,20 +33,14 @@ class Neighbours(widgets.VBox):
         axis = {"options": WEIGHTS, "layout": {"width": "auto", "flex": "1 1 160px"}}
         self.down = widgets.Dropdown(description="Down", value="style_weight", **axis)
         self.across = widgets.Dropdown(description="Across", value="content_weight", **axis)
-        self.button = widgets.Button(
-            description="Show me the neighbourhood",
-            icon="th",
-            tooltip="nine small pictures; a click on one takes its settings",
-            layout={"width": "auto"},
-        )
+        tip = "nine small pictures; a click on one takes its settings"
+        self.button = button("Show me the neighbourhood", tip, "th")
         self.said = widgets.HTML().add_class("note")
         self.tiles = Tiles(self._take, "repeat(3, minmax(0, 1fr))")
         self.around: dict[str, Settings] = {}
         row = widgets.HBox([self.down, self.across, self.button], layout={"flex_flow": "row wrap"})
         super().__init__([row, self.said, self.tiles])
         self._turn = 0
-        self._settled = threading.Event()
-        self._settled.set()
         self.button.on_click(lambda _: self.show())
 
     def show(self) -> None:
@@ -60,14 +54,9 @@ class Neighbours(widgets.VBox):
         self.around = {caption(settings, self.names): settings for settings in around}
         self.tiles.lay(self.around, content_of(around[0]).size)
         self.said.value = f"Painting {len(around)} small pictures …"
-        self._settled.clear()
         threading.Thread(
             target=self._paint, args=(self._turn,), name="nsutils neighbours", daemon=True
         ).start()
-
-    def wait(self) -> None:
-        """Returns when they are painted."""
-        self._settled.wait()
 
     @property
     def names(self) -> list[str]:
@@ -89,9 +78,6 @@ class Neighbours(widgets.VBox):
             self.said.value = "Each a third of what is asked, or three times as much. A click takes one's settings."
         except (ValueError, OSError, FloatingPointError) as error:
             self.said.value = complaint(error)
-        finally:
-            if turn == self._turn:
-                self._settled.set()
 
     def _take(self, name: str) -> None:
         self.chosen({setting: getattr(self.around[name], setting) for setting in self.names})

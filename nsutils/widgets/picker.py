@@ -53,7 +53,7 @@ class Picker(widgets.VBox):
         super().__init__([row, self.problem], layout=FLEXIBLE)
         self.value = chosen
         self.list.observe(lambda change: self.choose(change["new"]), "value")
-        self.path.observe(lambda change: self._typed(change["new"].strip()), "value")
+        self.path.observe(lambda change: self._typed(change["new"]), "value")
         self.upload.observe(lambda change: self._sent(change["new"]), "value")
 
     def choose(self, path: str, label: str | None = None) -> None:
@@ -82,11 +82,10 @@ class Picker(widgets.VBox):
         else:
             self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
 
-    def _typed(self, path: str) -> None:
+    def _typed(self, words: str) -> None:
         self.problem.value = ""
-        if path:
-            path = path.strip("\"'")
-            self.choose(os.path.expanduser(path))
+        if path := typed(words):
+            self.choose(path)
 
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
@@ -101,6 +100,11 @@ class Picker(widgets.VBox):
             if self.value != str(kept):
                 kept.unlink(missing_ok=True)
                 self.problem.value = self.problem.value.replace(escape(str(kept)), escape(name))
+
+
+def typed(words: str) -> str:
+    """The path that was typed, or copied with its quotes."""
+    return os.path.expanduser(words.strip().strip("\"'"))
 
 
 def complaint(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """Where the content is protected: a brush over the picture, and a face that is proposed."""
 
-import os
 import threading
 from dataclasses import astuple
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 from nsutils import faces, pictures
 from nsutils.sources import opened_mask
 from nsutils.widgets.brush import Brush
-from nsutils.widgets.picker import complaint
+from nsutils.widgets.picker import complaint, typed
 
 
 class Protect(widgets.VBox):
@@ -28,7 +27,7 @@ class Protect(widgets.VBox):
             layout={"width": "auto"},
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
-        self.path.observe(lambda change: self._typed(change["new"].strip()), "value")
+        self.path.observe(lambda change: self._typed(change["new"]), "value")
 
     def show(self, picture: str) -> None:
         """Puts a picture below the brush, and soon proposes a face that is found in it."""
@@ -89,11 +88,11 @@ class Protect(widgets.VBox):
         file, self.brush.mask = self.file, b""
         return file
 
-    def _typed(self, path: str) -> None:
+    def _typed(self, words: str) -> None:
         self.problem.value = ""
-        if path:
+        if path := typed(words):
             try:
-                self.lay(os.path.expanduser(path.strip("\"'")))
+                self.lay(path)
             except (ValueError, OSError) as error:
                 self.problem.value = complaint(error)
 

@@ -1,7 +1,6 @@
 """The picture of a run: the newest or a kept one, alone or beside another that was pinned."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from html import escape
 
 import ipywidgets as widgets
@@ -12,6 +11,7 @@ from nsutils.recipe import plain
 from nsutils.replay import settings_at
 from nsutils.run import Run
 from nsutils.settings import Settings
+from nsutils.widgets.controls import button
 from nsutils.widgets.viewer import LIVE, OTHER, Viewer
 
 NOTHING, CONTENT, PINNED = "nothing", "the content", "the pinned picture"
@@ -19,7 +19,7 @@ BORROWED = ("content", "styles", "mask", "init")  # settings that name files
 
 
 class Seen(widgets.VBox):
-    """`show` is given each new picture, `begin` the run whose kept steps can be scrubbed through.
+    """`show` is given each new picture, `begin` a run, `viewer.steps` those of its steps that can be scrubbed through.
 
     `fork(step)` is called for a new run from the step that is looked at.
     """
@@ -33,8 +33,8 @@ class Seen(widgets.VBox):
             style={"description_width": "104px"},
             layout={"width": "auto", "flex": "1 1 200px"},
         )
-        self.pin = button("Pin", "thumb-tack", "keep this picture, to compare others with it")
-        self.fork = button("Fork", "code-fork", "a new run that goes on from this step otherwise")
+        self.pin = button("Pin", "keep this picture, to compare others with it", "thumb-tack")
+        self.fork = button("Fork", "a new run that goes on from this step otherwise", "code-fork")
         self.differs = widgets.HTML().add_class("note")
         row = widgets.HBox([self.against, self.pin, self.fork], layout={"flex_flow": "row wrap"})
         super().__init__([self.viewer, row, self.differs])
@@ -65,11 +65,6 @@ class Seen(widgets.VBox):
             self._set_beside()
         if self.viewer.step == LIVE:
             self._draw()
-
-    def keep(self, steps: list[int]) -> None:
-        """These steps are kept now."""
-        if steps != self.viewer.steps:
-            self.viewer.steps = steps
 
     def choose(self, step: int | None) -> None:
         """Looks at a kept step, or at the newest picture."""
@@ -128,14 +123,9 @@ class Seen(widgets.VBox):
 
 def difference(one: Settings, other: Settings) -> str:
     """What other settings have otherwise, in HTML."""
-    found = {n: v for n, v in one.differences(other).items() if n not in BORROWED}
     listed = [
-        f"{field.name} {escape(plain(getattr(one, field.name)))} → <b>{escape(plain(found[field.name]))}</b>"
-        for field in fields(one)
-        if field.name in found
+        f"{name} {escape(plain(getattr(one, name)))} → <b>{escape(plain(value))}</b>"
+        for name, value in one.differences(other).items()
+        if name not in BORROWED
     ]
     return "; ".join(listed) or "Its settings were the same."
-
-
-def button(word: str, icon: str, tip: str) -> widgets.Button:
-    return widgets.Button(description=word, icon=icon, tooltip=tip, layout={"width": "auto"})

@@ -9,7 +9,7 @@ import traitlets
 
 from nsutils import pictures
 from nsutils.settings import Style
-from nsutils.widgets.controls import renewed
+from nsutils.widgets.controls import button, renewed
 from nsutils.widgets.picker import Picker, complaint
 from nsutils.widgets.weight import Weight
 
@@ -30,15 +30,10 @@ class Styles(widgets.VBox):
         marked: Callable[[], str | None],
     ):
         self.known, self.uploads, self.marked = known, uploads, marked
-        self.add = widgets.Button(
-            description="Another style",
-            icon="plus",
-            tooltip="blends a second picture's style in, from the next Run on",
-            layout={"width": "auto"},
-        )
+        tip = "blends a second picture's style in, from the next Run on"
+        self.add = button("Another style", tip, "plus")
         self.add.on_click(lambda _: self.take([*self.value, Style(self._unused())]))
         super().__init__()
-        self.add_class("styles")
         self.take(styles)
 
     def take(self, styles: Iterable[Style], names: Iterable[str] | None = None) -> None:
@@ -80,14 +75,8 @@ class Row(widgets.VBox):
         self.picker = Picker("Style", styles.known, style.picture, styles.uploads)
         # Each change has the style looked at anew: not while the slider is on its way.
         slider = {"style": NAMED, "layout": {"width": "auto"}, "continuous_update": False}
-        self.weight = Weight(
-            style.weight,
-            -2,
-            1,
-            description="Share",
-            tooltip="right: more of this style, less of the others",
-            **slider,
-        )
+        tip = "right: more of this style, less of the others"
+        self.weight = Weight(style.weight, -2, 1, description="Share", tooltip=tip, **slider)
         self.scale = widgets.FloatSlider(
             style.scale,
             min=min(0.25, style.scale),
@@ -97,10 +86,8 @@ class Row(widgets.VBox):
             tooltip="right: larger strokes; left: finer ones; 1: as large beside the picture as they are painted",
             **slider,
         )
-        self.place = widgets.Button(layout={"width": "auto"})
-        self.remove = widgets.Button(
-            description="Remove", tooltip="takes this style away", layout={"width": "auto"}
-        )
+        self.place = button("", "")
+        self.remove = button("Remove", "takes this style away")
         self.shape = widgets.Image(format="png").add_class("shape")
         self.buttons = widgets.HBox([self.place, self.shape, self.remove])
         super().__init__([self.picker, self.scale, self.weight, self.buttons])
@@ -145,9 +132,5 @@ class Row(widgets.VBox):
 
     @property
     def value(self) -> Style:
-        return replace(
-            self.style,
-            picture=self.picker.value,
-            weight=self.weight.weight,
-            scale=self.scale.value,
-        )
+        numbers = {"weight": self.weight.weight, "scale": self.scale.value}
+        return replace(self.style, picture=self.picker.value, **numbers)
