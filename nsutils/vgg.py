@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ class Network(NamedTuple):
     arrays: dict[str, Tensor]
     told_by: str
 
-    def normalisation(self, white: float = 255) -> Normalisation:
+    def normalisation(self, white: float) -> Normalisation:
         """What the network expects; Caffe's are given 0 to `white`, less the mean pixel."""
         if not self.name.endswith("-caffe"):
             return IMAGENET
@@ -222,10 +223,9 @@ def download(url: str, file: Path) -> None:
     print(f"Fetching {url} to {file.parent}")
     with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
         length = int(answer.headers.get("Content-Length", 0)) or None
-        with tqdm(total=length, unit="B", unit_scale=True) as bar:
-            while chunk := answer.read(1 << 20):
-                stream.write(chunk)
-                bar.update(len(chunk))
+        how = {"bytes": False, "unit": "B", "unit_scale": True}
+        with tqdm.wrapattr(stream, "write", length, **how) as counted:
+            shutil.copyfileobj(answer, counted)
 
 
 def torchvision_url(name: str) -> str:
