@@ -75,15 +75,14 @@ class Panel:
 
     def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
         kept = settings if isinstance(settings, Run) else None
-        if kept or not settings:
-            settings = kept.settings if kept else default()
+        settings = kept.settings if kept else settings or default()
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
         self.asked = Asked(settings, self.folder / "uploads", self._moved, self.protect.take)
         self.buttons = buttons()
-        self.run_button, self.pause_button, self.stop_button, *later = self.buttons
-        self.undo_button, self.report_button = later
+        self.run_button, self.pause_button, self.stop_button = self.buttons[:3]
+        self.undo_button, self.report_button = self.buttons[3:]
         self.left = Left()
         self.hold = widgets.Checkbox(
             description="Wait at the preview",
@@ -150,13 +149,13 @@ class Panel:
     def _begun_with(self) -> Settings:
         """What the controls say; what is to be held small begins large enough to be judged."""
         settings = self.settings
-        if self.hold.value and settings.size and settings.size <= PREVIEW:
+        if not self.hold.value:
+            return settings
+        if settings.size <= PREVIEW:
             raise ValueError(
                 f"a picture of {settings.size} px is its own preview; choose a larger Size to wait at one"
             )
-        if self.hold.value:
-            settings = replace(settings, smallest=max(PREVIEW, settings.smallest))
-        return settings
+        return replace(settings, smallest=max(PREVIEW, settings.smallest))
 
     def _play(self, made: Callable[[], Run], picked: list[str]) -> None:
         """Ends the run in hand and plays another, of pictures that were so picked."""
@@ -170,13 +169,10 @@ class Panel:
             for other in (self.player, self.left.found):
                 if isinstance(other, Player):
                     other.close()
-            self.player, self._picked = Player(run, weigh=WEIGHING), picked
-            self.player.previewing, self.player.face = self.hold.value, self.protect.face
-            self._begin(self.player.settings)
-            self._show_kept()
-            self.player.listeners.append(self._follow)
-            AT_WORK.add(self.player)
-            self.player.start()
+            player = Player(run, weigh=WEIGHING)
+            player.previewing, player.face = self.hold.value, self.protect.face
+            self._begin(player, picked)
+            player.start()
 
     def open(self, run: Run) -> None:
         """Takes up a run that is there: its settings on the controls, its pictures below, ready to go on."""
@@ -186,20 +182,15 @@ class Panel:
 
     def _take_over(self, player: Player) -> None:
         """Makes a player this panel's own, where it stands; another panel that showed it does so no more."""
-        others = [
-            told for told in player.listeners if getattr(told, "__func__", 0) is Panel._follow
+        player.listeners = [
+            told for told in player.listeners if getattr(told, "__func__", 0) is not Panel._follow
         ]
-        player.listeners = [told for told in player.listeners if told not in others]
         with self._unheard():
             self.asked.take(player.settings, player.run.meta["inputs"])
             self.protect.show(player.settings.content)
-        self.player, self._picked = player, self._picks
-        self._begin(player.settings)
+        self._begin(player, self._picks)
         self._lay_mask()
-        self._show_kept()
         self.hold.value = player.previewing
-        player.listeners.append(self._follow)
-        AT_WORK.add(player)
         self._follow(player)
 
     def go_on(self) -> None:
@@ -255,9 +246,10 @@ class Panel:
         except (ValueError, OSError) as error:
             return self._complain(error)
         link = f"data:text/html;base64,{base64.b64encode(text).decode()}"
-        name = escape(f"{self.run.folder.name}.html", quote=True)
+        name = escape(f"{self.run.folder.name}.html")
+        place = min(str(file), os.path.relpath(file), key=len)
         self.reported.value = (
-            f'<div class="note">Report: {escape(shortest_path(file))} ({len(text) / 1e6:.1f} MB). '
+            f'<div class="note">Report: {escape(place)} ({len(text) / 1e6:.1f} MB). '
             f'<a download="{name}" href="{link}">Save a copy</a></div>'
         )
 
@@ -272,12 +264,9 @@ class Panel:
         return None if self.player is None else self.player.wait()
 
     def _connect(self) -> None:
-        self.run_button.on_click(lambda _: self._press_run())
-        self.pause_button.on_click(lambda _: self.pause())
-        self.stop_button.on_click(lambda _: self.stop())
-        self.undo_button.on_click(lambda _: self.undo())
-        self.report_button.on_click(lambda _: self.report())
-        self.left.on_click(lambda _: self._take_last())
+        acts = (self._press_run, self.pause, self.stop, self.undo, self.report, self._take_last)
+        for pressed, act in zip((*self.buttons, self.left), acts, strict=True):
+            pressed.on_click(lambda _, act=act: act())
         self.hold.observe(lambda change: self._hold(change["new"]), "value")
         self.protect.brush.observe(lambda _: self._moved("mask"), "mask")
         self.watched.observe(lambda _: self._draw_curves(), "value")
@@ -432,7 +421,10 @@ class Panel:
             return  # the picker says so
         self._lay(images, self.asked.given)
 
-    def _begin(self, settings: Settings) -> None:
+    def _begin(self, player: Player, picked: list[str]) -> None:
+        """Shows a player of a run whose pictures were so picked, from here on."""
+        self.player, self._picked = player, picked
+        settings, kept = player.settings, self.run.images
         names = {"content": settings.content, "style": settings.styles[0].picture}
         self._lay({n: shown(path) for n, path in names.items()}, settings)
         self._live_at = self._slow_at = 0.0
@@ -443,6 +435,11 @@ class Panel:
         self.asked.weigh({})
         self.left.hide()
         self._enable("playing")
+        for number in self.tiles.awaited & kept.keys():
+            self.tiles.fill(number, pictures.opened(kept[number]))
+        self.seen.viewer.steps = [*kept]
+        player.listeners.append(self._follow)
+        AT_WORK.add(player)
 
     def _lay(self, images: dict[str, Image.Image], settings: Settings) -> None:
         self._images = images
@@ -453,14 +450,6 @@ class Panel:
         for name, image in images.items():
             self.tiles.fill(name, image)
         self.tiles.mark("result" if self.run else "content")
-
-    def _show_kept(self) -> None:
-        """Fills the tiles of steps that were made before."""
-        kept = self.run.images
-        for number, file in kept.items():
-            if number in self.tiles.awaited:
-                self.tiles.fill(number, pictures.opened(file))
-        self.seen.viewer.steps = [*kept]
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""
@@ -486,9 +475,8 @@ class Panel:
         if step and (halted or now > self._slow_at):
             self._draw_curves()
             self._keep()
-            drawn = (
-                time.monotonic()
-            )  # what takes long, as after thousands of steps, is done more rarely
+            drawn = time.monotonic()
+            # what takes long, as after thousands of steps, is done more rarely
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
@@ -537,11 +525,6 @@ def default() -> Settings:
     return Settings(sample("waterside"), (Style(sample("strokes")),))
 
 
-def shortest_path(file: Path) -> str:
-    """The path from the working folder, if that is the shorter one."""
-    return min(str(file), os.path.relpath(file), key=len)
-
-
 def kept_steps(settings: Settings) -> list[int]:
     """The steps before the last that are kept, thinned out to what a grid can show."""
     steps = list(range(0, settings.steps, settings.interval))
@@ -550,28 +533,13 @@ def kept_steps(settings: Settings) -> list[int]:
 
 def laid_out(panel: Panel) -> widgets.VBox:
     """Controls beside the picture, or above it where the window is narrow; the tiles below."""
-    panel.views = widgets.Tab(
-        [
-            panel.seen,
-            widgets.VBox([panel.watched, panel.curves]),
-            panel.protect,
-            panel.neighbours,
-        ],
-        titles=("Picture", "Losses", "Protect", "Around"),
-    )
-    main = [
-        panel.left,
-        widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"}),
-        panel.hold,
-        panel.progress,
-        panel.said,
-        panel.word,
-        panel.foreseen,
-        panel.problem,
-        panel.reported,
-        panel.views,
-    ]
-    columns = widgets.Box([widgets.VBox(main).add_class("views"), panel.asked])
+    losses = widgets.VBox([panel.watched, panel.curves])
+    tabs = [panel.seen, losses, panel.protect, panel.neighbours]
+    panel.views = widgets.Tab(tabs, titles=("Picture", "Losses", "Protect", "Around"))
+    row = widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"})
+    words = (panel.said, panel.word, panel.foreseen, panel.problem, panel.reported)
+    main = widgets.VBox([panel.left, row, panel.hold, panel.progress, *words, panel.views])
+    columns = widgets.Box([main.add_class("views"), panel.asked])
     css = widgets.HTML(
         f"<style>{CSS.read_text(encoding='utf-8')}</style>", layout={"display": "none"}
     )

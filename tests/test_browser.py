@@ -280,7 +280,7 @@ def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
 def test_a_bar_that_was_moved_away_and_back_or_taken_away_follows_its_share_again(browser):
     page = browser.new_page()
     page.set_default_timeout(10_000)
-    page.evaluate(SHARE, Share("share")._esm)
+    page.evaluate(SHARE, Share()._esm)
     bar = page.get_by_role("slider")
     box = bar.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -40,13 +40,13 @@ class Asked(widgets.VBox):
         given: Settings,
         uploads: Path,
         moved: Callable[[str], None],
-        marked: Callable[[], str | None] = lambda: None,
+        marked: Callable[[], str | None],
     ):
         self.given, self.moved = given, moved
         self._made, self._weights = partial(changed, given), given.weights
         self.content = Picker("Content", samples("content"), given.content, uploads)
         self.styles = Styles(samples("style"), given.styles, uploads, marked)
-        self.shares = {name: Share(f"{words}, share") for name, (words, *_) in TERMS.items()}
+        self.shares = {name: Share(name=f"{words}, share") for name, (words, *_) in TERMS.items()}
         self._weighed: tuple[dict[str, float], Settings] | None = None
         self.preset = widgets.Dropdown(
             options=(OWN, *RECIPES, *PRESETS),
@@ -70,7 +70,7 @@ class Asked(widgets.VBox):
     def encoder(self) -> str:
         return self.controls["encoder"].value
 
-    def settings(self, mask: str | None = None) -> Settings:
+    def settings(self, mask: str | None) -> Settings:
         """What the controls say; ValueError if that cannot be."""
         for picker in (self.content, *(row.picker for row in self.styles.rows)):
             if picker.path.value:
@@ -96,16 +96,14 @@ class Asked(widgets.VBox):
             asked["styles"] = tuple(steered_style(*pair) for pair in pairs)
         return {name: v for name, v in asked.items() if not same(v, getattr(begun, name))}
 
-    def take(self, settings: Settings, inputs: dict[str, dict[str, str]] | None = None) -> None:
+    def take(self, settings: Settings, inputs: dict[str, dict[str, str]]) -> None:
         """Makes the controls anew for these settings; `inputs` are a run's, for the pictures' old names."""
         self.given, self._weights = settings, settings.weights
         self._made = partial(changed, settings)
-        names = {role: facts["name"] for role, facts in (inputs or {}).items()}
+        names = {role: facts["name"] for role, facts in inputs.items()}
         self.content.choose(settings.content, names.get("content"))
-        self.styles.take(
-            settings.styles,
-            [names.get(f"style_{n}") for n, _ in enumerate(settings.styles, 1)],
-        )
+        roles = (f"style_{n}" for n, _ in enumerate(settings.styles, 1))
+        self.styles.take(settings.styles, map(names.get, roles))
         encoder = self.controls["encoder"]
         encoder.options = tuple(dict.fromkeys((*encoder.options, settings.encoder)))
         encoder.value = settings.encoder

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import ipywidgets as widgets
 
-from nsutils import colours, encoders, pictures
+from nsutils import encoders
 from nsutils.cost import ladder
+from nsutils.run import in_colours
 from nsutils.settings import Settings, vary
-from nsutils.sources import content_of, mask_of
+from nsutils.sources import content_of
 from nsutils.transfer import stylize
 from nsutils.widgets.controls import TERMS, button
 from nsutils.widgets.picker import complaint
@@ -72,9 +73,7 @@ class Neighbours(widgets.VBox):
                     if turn != self._turn:
                         return
                     made = step.image
-                image = pictures.to_image(made)
-                image = colours.finished(image, content_of(settings), settings, mask_of(settings))
-                self.tiles.fill(name, image)
+                self.tiles.fill(name, in_colours(made, settings))
             self.said.value = "Each a third of what is asked, or three times as much. A click takes one's settings."
         except (ValueError, OSError, FloatingPointError) as error:
             self.said.value = complaint(error)

@@ -18,7 +18,6 @@ class Protect(widgets.VBox):
 
     def __init__(self, uploads: Path):
         self.uploads, self.brush = uploads, Brush()
-        self._one = threading.Lock()
         self.said, self.problem = widgets.HTML().add_class("note"), widgets.HTML()
         self.path = widgets.Text(
             placeholder="or the path of a mask, a grey picture",
@@ -77,10 +76,9 @@ class Protect(widgets.VBox):
             return None
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
-        with self._one:  # the forecast asks as well, in its thread
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                pictures.write(file, data)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(file, data)
         return str(file)
 
     def take(self) -> str | None:

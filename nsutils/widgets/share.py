@@ -15,9 +15,6 @@ class Share(anywidget.AnyWidget):
     share = traitlets.Float(-1.0).tag(sync=True)
     asked = traitlets.Float(-1.0).tag(sync=True)
 
-    def __init__(self, name: str):
-        super().__init__(name=name)
-
 
 def weight_for(share: float, weight: float, now: float) -> float:
     """The weight with which a loss that has the share `now` with `weight` would have `share`, all else as it is."""
