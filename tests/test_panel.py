@@ -227,21 +227,18 @@ def test_a_path_is_chosen_and_joins_the_list(panel, tmp_path):
 
 def test_an_upload_is_kept_and_chosen(panel, tmp_path):
     data = pictures.jpeg(Image.linear_gradient("L").resize((60, 50)))
-    panel.asked.styles.rows[0].picker.upload.value = (sent("../sent.jpg", data),)
+    picker = panel.asked.styles.rows[0].picker
+    picker.upload.value = (sent("../sent.jpg", data),)
     (kept,) = (tmp_path / "runs" / "uploads").iterdir()
-    assert kept.read_bytes() == data and panel.asked.styles.rows[0].picker.value == str(kept)
-    assert panel.asked.styles.rows[0].picker.list.label == "sent.jpg" and panel.settings.styles[
-        0
-    ].picture == str(kept)
+    assert kept.read_bytes() == data and picker.value == str(kept)
+    assert picker.list.label == "sent.jpg" and panel.settings.styles[0].picture == str(kept)
     assert plays(panel)
 
 
 def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp_path):
-    panel.asked.styles.rows[0].picker.upload.value = (sent("notes.txt", b"no picture"),)
-    assert (
-        "notes.txt" in panel.asked.styles.rows[0].picker.problem.value
-        and panel.asked.styles.rows[0].picker.value == style
-    )
+    picker = panel.asked.styles.rows[0].picker
+    picker.upload.value = (sent("notes.txt", b"no picture"),)
+    assert "notes.txt" in picker.problem.value and picker.value == style
     assert not list((tmp_path / "runs" / "uploads").iterdir())
     assert plays(panel)
 
@@ -437,13 +434,18 @@ def test_a_finished_run_goes_on_to_more_iterations(panel):
     assert panel.progress.value == panel.progress.max == 16
 
 
+def left(run, after):
+    """The run, played up to a step."""
+    for step in Player(run):
+        if step.number == after:
+            break
+    return run
+
+
 def test_a_kept_run_is_taken_up_with_its_settings_and_pictures(settings, tmp_path):
     asked = replace(settings, style_weight=3.0, content_layers=("relu1_2",))
-    player = Player(Run.create(tmp_path / "runs" / "kept", asked))
-    for step in player:
-        if step.number == 6:
-            break
-    panel = Panel(Run(player.run.folder), tmp_path / "runs")
+    run = left(Run.create(tmp_path / "runs" / "kept", asked), 6)
+    panel = Panel(Run(run.folder), tmp_path / "runs")
     assert panel.settings == panel.player.settings
     assert "Stopped: step 6 of 12" in panel.said.value
     assert not flat(images(panel)[4]) and panel.tiles.awaited >= {8, 10}
@@ -452,11 +454,8 @@ def test_a_kept_run_is_taken_up_with_its_settings_and_pictures(settings, tmp_pat
 
 
 def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
-    player = Player(Run.create(tmp_path / "runs" / "cut", settings))
-    for step in player:
-        if step.number == 6:
-            break
-    player.run.note(status="playing", pid=2**22 + 1)
+    run = left(Run.create(tmp_path / "runs" / "cut", settings), 6)
+    run.note(status="playing", pid=2**22 + 1)
     panel = Panel(settings, tmp_path / "runs")
     assert panel.player is None and panel.left.layout.display == ""
     assert "6 of 12 steps" in panel.left.description
@@ -835,10 +834,8 @@ def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(s
 
 
 def test_a_panel_hears_its_sliders_after_a_mask_that_cannot_be_read(panel, settings, tmp_path):
-    run = Run.create(tmp_path / "run", replace(own_colours(settings, tmp_path), mask_colors=0.0))
-    for step in Player(run):
-        if step.number == 3:
-            break
+    asked = replace(own_colours(settings, tmp_path), mask_colors=0.0)
+    run = left(Run.create(tmp_path / "run", asked), 3)
     (run.folder / "inputs" / "mask.png").write_bytes(b"no picture")
     panel.open(run)
     assert "mask.png" in panel.problem.value and panel.protect.brush.image is None
@@ -848,10 +845,7 @@ def test_a_panel_hears_its_sliders_after_a_mask_that_cannot_be_read(panel, setti
 
 def test_layers_keep_the_order_in_which_they_were_given(settings, tmp_path):
     asked = replace(settings, style_layers=("relu2_1", PIXELS, "relu1_1"))
-    run = Run.create(tmp_path / "run", asked)
-    for step in Player(run):
-        if step.number == 9:
-            break
+    run = left(Run.create(tmp_path / "run", asked), 9)
     panel = Panel(run, tmp_path)
     assert panel.settings == panel.player.settings
     panel.go_on()
@@ -896,13 +890,11 @@ def test_a_run_without_a_step_is_shown(panel, settings, tmp_path):
 
 @pytest.mark.parametrize("damage", ["{", "[]"])
 def test_a_damaged_run_is_not_offered(settings, tmp_path, damage):
-    run = Run.create(tmp_path / "runs" / "hurt", settings)
-    for _ in Player(run):
-        break
+    run = left(Run.create(tmp_path / "runs" / "hurt", settings), 1)
     assert Panel(settings, tmp_path / "runs").left.found.folder == run.folder
     (run.folder / "settings.json").write_text(damage)
-    left = Panel(settings, tmp_path / "runs").left
-    assert left.found is None and left.layout.display == "none"
+    offer = Panel(settings, tmp_path / "runs").left
+    assert offer.found is None and offer.layout.display == "none"
 
 
 @pytest.mark.parametrize("wrong", ["~nobody.png", 300 * "x"])
