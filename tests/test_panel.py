@@ -20,7 +20,7 @@ from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
-from nsutils.widgets.layers import sight
+from nsutils.widgets.layers import CONTENT_CHOICES, STYLE_CHOICES, sight
 from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import difference
@@ -861,6 +861,12 @@ def test_layers_keep_the_order_in_which_they_were_given(settings, tmp_path):
 def test_a_contents_own_size_is_that_of_the_side_that_counts(settings, tmp_path, side, edge):
     asked = replace(settings, content=upright(tmp_path), size=None, side=side)
     assert Panel(asked, tmp_path / "runs").settings.size == edge
+
+
+def test_every_network_has_the_layers_that_can_be_chosen_at_once():
+    for network in ENCODERS.values():
+        for layers in (*STYLE_CHOICES.values(), *CONTENT_CHOICES.values()):
+            assert {*layers} <= {PIXELS, *network}
 
 
 def test_a_layers_sight_is_that_of_its_network():

@@ -87,7 +87,7 @@ function render({ model, el }) {
     }
   }
 
-  model.on("change:known change:choices", build);
+  model.on("change:known", build);
   model.on("change:chosen change:weights", draw);
   model.on("change:shares", pulls);
   build();

@@ -17,7 +17,14 @@ SIGHTS = {
     "relu4": "swirls, and parts of things",
     "relu5": "how large patterns lie together",
 }
-SHALLOW = 3  # blocks that see what is fine
+# Sets of layers to choose at once; every network has them.
+STYLE_CHOICES = {
+    "fine": [PIXELS, "relu1_1", "relu2_1", "relu3_1"],
+    "Gatys": ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"],
+    "coarse": [PIXELS, "relu3_1", "relu4_1", "relu5_1"],
+    "nsutils": [*STYLE_LAYERS],
+}
+CONTENT_CHOICES = {"fine": ["relu2_2"], "Gatys": ["relu4_2"], "both": ["relu2_2", "relu4_2"]}
 
 
 class Layers(anywidget.AnyWidget):
@@ -47,7 +54,9 @@ class Layers(anywidget.AnyWidget):
         chosen: Iterable[str],
         weights: Mapping[str, float] | None = None,
     ):
-        super().__init__(name=name, note=note, weighted=weights is not None)
+        weighted = weights is not None
+        choices = STYLE_CHOICES if weighted else CONTENT_CHOICES
+        super().__init__(name=name, note=note, weighted=weighted, choices=choices)
         self.offer(known, chosen, weights or {})
 
     def offer(
@@ -61,7 +70,6 @@ class Layers(anywidget.AnyWidget):
         weights = self.weights if weights is None else weights
         with self.hold_sync():
             self.known = [{"layer": layer, "sight": sight(layer, known)} for layer in known]
-            self.choices = choices(known, self.weighted)
             self.value = tuple(layer for layer in chosen if layer in known)
             self.weights = {layer: w for layer, w in weights.items() if layer in known}
             self.shares = {}
@@ -86,21 +94,3 @@ def sight(layer: str, network: list[str]) -> str:
         depth = sum(name.startswith(f"relu{before}_") for name in network)
         field, stride = field + (2 * depth + 1) * stride, 2 * stride
     return f"{SIGHTS[f'relu{block}']}; it sees {field + 2 * last * stride} pixels across"
-
-
-def choices(known: list[str], style: bool) -> dict[str, list[str]]:
-    """Sets of layers to choose at once."""
-    deep = [layer for layer in known if layer != PIXELS]
-    if not style:
-        paired = {"fine": ("relu2_2",), "Gatys": ("relu4_2",), "both": ("relu2_2", "relu4_2")}
-        return {name: [*layers] for name, layers in paired.items() if {*layers} <= {*deep}}
-    firsts = [layer for layer in deep if layer.endswith("_1")]
-    pixels = [layer for layer in known if layer == PIXELS]
-    fine = [layer for layer in firsts if layer < f"relu{SHALLOW + 1}"]
-    coarse = [layer for layer in firsts if layer >= f"relu{SHALLOW}"]
-    return {
-        "fine": pixels + fine,
-        "Gatys": firsts,
-        "coarse": pixels + coarse,
-        "nsutils": [layer for layer in known if layer in STYLE_LAYERS],
-    }

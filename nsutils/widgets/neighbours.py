@@ -48,7 +48,7 @@ class Neighbours(widgets.VBox):
         """Paints them, in a thread; those being painted for an earlier call are given up."""
         self._turn += 1
         try:
-            around = neighbours(self.asked(), self.down.value, self.across.value)
+            around = neighbours(self.asked(), self.names)
         except ValueError as error:
             self.said.value = complaint(error)
             return
@@ -82,8 +82,8 @@ class Neighbours(widgets.VBox):
         self.chosen({setting: getattr(self.around[name], setting) for setting in self.names})
 
 
-def neighbours(settings: Settings, down: str, across: str) -> list[Settings]:
-    """The settings with two of them at a third, as they are, and three times, made as small as a preview."""
+def neighbours(settings: Settings, names: list[str]) -> list[Settings]:
+    """The settings with those named at a third, as they are, and three times, made as small as a preview."""
     steps = [*ladder(settings)]
     last = next((n for n, (shape, *_) in enumerate(steps) if max(shape) >= PREVIEW), len(steps) - 1)
     counts = [end - begin for _, begin, end in steps]
@@ -100,7 +100,7 @@ def neighbours(settings: Settings, down: str, across: str) -> list[Settings]:
         middle = getattr(settings, name) or SMALLEST.get(name, 0.1) / FACTOR
         return [middle / FACTOR, middle, middle * FACTOR]
 
-    return vary(small, **{name: around(name) for name in dict.fromkeys((down, across))})
+    return vary(small, **{name: around(name) for name in names})
 
 
 def caption(settings: Settings, names: list[str]) -> str:
