@@ -232,9 +232,7 @@ class Panel:
         with self._unheard():
             self.asked.put(self.player.settings)
         self._lay_mask()
-        self._enable(self.player.status)
-        if not self.player.playing and self.player.step:
-            self._show(self.player.step)
+        self._recolour()
 
     def report(self) -> None:
         """Writes the run's report into its folder, and offers a copy."""
@@ -305,16 +303,16 @@ class Panel:
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             player.steer(**{name: asked[name]})
             self.undo_button.disabled = False
-            if not player.playing and (name in AT_ONCE or player.settings.mask_colors):
+            if name in AT_ONCE or player.settings.mask_colors:
+                player.settle()
                 self._recolour()
         except (ValueError, OSError) as error:
             self._complain(error)
 
     def _recolour(self) -> None:
-        """Puts the content's colours back into the finished picture, as much as is asked."""
-        self.player.settle()
+        """Shows the finished picture in the colours that are asked for now; one that is not follows by itself."""
         self._enable(self.player.status)
-        if self.player.step:
+        if self.player.step and not self.player.playing:
             self._show(self.player.step)
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()

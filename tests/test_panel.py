@@ -642,12 +642,13 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
     Image.new("L", (64, 40), 255).save(mask)
     panel = Panel(replace(settings, mask=str(mask)), tmp_path / "runs")
     panel.play()
-    before = panel.wait().result.read_bytes()
+    before, tile = panel.wait().result.read_bytes(), shown(images(panel)["result"])
     panel.controls["mask_colors"].value = 1.0
-    assert panel.run.result.read_bytes() != before
+    assert panel.run.result.read_bytes() != before and shown(images(panel)["result"]) != tile
     assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
     panel.undo_button.click()
     assert pictures.opened(panel.run.result) == Image.open(io.BytesIO(before)).convert("RGB")
+    assert shown(images(panel)["result"]) == tile
 
 
 def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
