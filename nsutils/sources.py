@@ -29,8 +29,7 @@ class Sources:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.content = content_of(settings)
-        self.shape = self.content.size[::-1]
-        self.scales = scales(settings, self.shape)
+        self.scales = scales(settings, self.content.size[::-1])
         self.styles = [self.style(style) for style in settings.styles]
         self.mask = mask_of(settings)
         self.where = [style.where and opened_mask(style.where) for style in settings.styles]
@@ -46,16 +45,17 @@ class Sources:
 
     def style(self, asked: Style) -> Image.Image | Target:
         """A style, in the content's colours as far as they are asked for."""
-        matching = self.settings.original_colors and self.settings.color_method in colours.MATCHES
-        if not is_target(path := asked.picture):
-            method, amount = self.settings.color_method, self.settings.original_colors
+        method, amount = self.settings.color_method, self.settings.original_colors
+        matching = amount and method in colours.MATCHES
+        if not is_target(asked.picture):
             style = style_of(self.settings, asked, self.scales[-1])
             return colours.matched(style, self.content, method, amount) if matching else style
         if matching:
             raise ValueError(
-                f"{path!r} is a style target, whose colours cannot be matched; use color_method='luminance'"
+                f"{asked.picture!r} is a style target, whose colours cannot be matched; "
+                "use color_method='luminance'"
             )
-        return Target.read(path)
+        return Target.read(asked.picture)
 
     def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor | Target]]:
         """The content at that shape, and the styles as large, by their own scale."""
@@ -72,8 +72,7 @@ class Sources:
     def regions(self, shape: Shape, device: torch.device) -> Regions:
         """The masks at that shape."""
         mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
-        where = [None if w is None else as_weights(w, shape).to(device) for w in self.where]
-        return Regions(mask, tuple(where))
+        return Regions(mask, tuple(w and as_weights(w, shape).to(device) for w in self.where))
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
         return scaled(self.settings, image, shape)
