@@ -23,8 +23,8 @@ class Textures:
         fixed = torch.Generator().manual_seed(seed)
         self.classes, self.edge, self.device = classes + 1, edge, device
 
-        def uniform(low, high, *shape):
-            return (low + (high - low) * torch.rand(classes, *shape, generator=fixed)).to(device)
+        def uniform(low, high):
+            return (low + (high - low) * torch.rand(classes, generator=fixed)).to(device)
 
         def chosen(share):
             return uniform(0, 1) < share
