@@ -376,7 +376,7 @@ class Panel:
         if name in ("content", "style"):
             self.seen.look(self._images[name], name)
         else:
-            self.seen.choose(None if name == "result" else name)
+            self.seen.viewer.step = LIVE if name == "result" else name
         self.tiles.mark(name)
 
     def _mark(self, step: int) -> None:

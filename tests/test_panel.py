@@ -599,7 +599,7 @@ def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
     assert run.meta["parent"]["step"] == 6 and run.steering == [{"step": 6, "style_weight": 4.0}]
     assert run.metrics[:6] == first.metrics[:6]
     assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
-    panel.seen.choose(6)
+    panel.seen.viewer.step = 6
     panel.controls["size"].value = 52
     panel.seen.fork.click()
     assert panel.wait().steering[-1]["size"] == 52
@@ -820,7 +820,7 @@ def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(s
     panel.undo_button.click()
     assert "no change to take back" in panel.problem.value and brush.image.size == (80, 120)
     assert not run.steering and run.result.read_bytes() == before
-    panel.seen.choose(6)
+    panel.seen.viewer.step = 6
     panel.seen.fork.click()
     assert pictures.opened(panel.wait().settings.mask) == mask.convert("RGB")
     assert not panel.run.steering
@@ -877,10 +877,10 @@ def test_a_layers_sight_is_that_of_its_network():
 
 def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_path):
     panel = Panel(steered_run, tmp_path)
-    panel.seen.choose(6)
+    panel.seen.viewer.step = 6
     panel.seen.pin.click()
     assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
-    panel.seen.choose(8)
+    panel.seen.viewer.step = 8
     panel.seen.pin.click()
     assert "were the same" in panel.seen.differs.value
 

@@ -19,7 +19,8 @@ BORROWED = ("content", "styles", "mask", "init")  # settings that name files
 
 
 class Seen(widgets.VBox):
-    """`show` is given each new picture, `begin` a run, `viewer.steps` those of its steps that can be scrubbed through.
+    """`show` is given each new picture, `begin` a run, `viewer.steps` those of its steps that can be scrubbed through;
+    `viewer.step` is the one that is looked at.
 
     `fork(step)` is called for a new run from the step that is looked at.
     """
@@ -65,10 +66,6 @@ class Seen(widgets.VBox):
             self._set_beside()
         if self.viewer.step == LIVE:
             self._draw()
-
-    def choose(self, step: int | None) -> None:
-        """Looks at a kept step, or at the newest picture."""
-        self.viewer.step = LIVE if step is None else step
 
     def look(self, image: Image.Image, name: str) -> None:
         """Looks at another picture, until a step is chosen."""
