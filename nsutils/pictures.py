@@ -48,7 +48,7 @@ def reading(path: str | Path) -> Iterator[Image.Image]:
     if str(path).lower().startswith(ADDRESSES):
         raise ValueError(f"no picture {path!r}: addresses are not fetched; save the file first")
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # pathlib's own raises for a name that no file can have
         raise ValueError(f"no picture {str(path)!r}: there is no such file{_neighbours(path)}")
     if path.is_dir():
         way_out = "; name a file in it" if folder(path) else " without pictures"
@@ -117,7 +117,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def folder(path: Path) -> list[Path]:
     """The picture files in a folder, by name; none where there is no such folder."""
-    files = path.iterdir() if path.is_dir() else ()
+    files = path.iterdir() if os.path.isdir(path) else ()
     return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
 
 

@@ -111,7 +111,7 @@ def test_what_is_no_picture_is_said_in_one_line(tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
     (tmp_path / "empty").mkdir()
-    for name in ("a.jpg", "cut.png", "empty", "nowhere.png"):
+    for name in ("a.jpg", "cut.png", "empty", "nowhere.png", 300 * "x"):
         with pytest.raises(ValueError, match=rf"^no picture '.*{name}[^\n]*$"):
             pictures.read(tmp_path / name)
 

@@ -60,7 +60,7 @@ class Picker(widgets.VBox):
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
         try:
             shown(path)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             self.list.value = self.value
             self.problem.value = complaint(error)
             return

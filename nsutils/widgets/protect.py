@@ -91,7 +91,7 @@ class Protect(widgets.VBox):
         if path := typed(words):
             try:
                 self.lay(path)
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 self.problem.value = complaint(error)
 
     def lay(self, mask: str | None) -> None:
