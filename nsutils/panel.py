@@ -225,31 +225,27 @@ class Panel:
         """Takes the last change back that was made while it ran."""
         if self.player is None:
             return
-        try:
+        with self._complaining():
             self.player.undo()
-        except ValueError as error:
-            return self._complain(error)
-        with self._unheard():
-            self.asked.put(self.player.settings)
-        self._lay_mask()
-        self._recolour()
+            with self._unheard():
+                self.asked.put(self.player.settings)
+            self._lay_mask()
+            self._recolour()
 
     def report(self) -> None:
         """Writes the run's report into its folder, and offers a copy."""
         if self.player is None:
             return
-        try:
+        with self._complaining():
             text = report(self.run).encode()
             pictures.write(file := self.run.folder / "report.html", text)
-        except (ValueError, OSError) as error:
-            return self._complain(error)
-        link = f"data:text/html;base64,{base64.b64encode(text).decode()}"
-        name = escape(f"{self.run.folder.name}.html")
-        place = min(str(file), os.path.relpath(file), key=len)
-        self.reported.value = (
-            f'<div class="note">Report: {escape(place)} ({len(text) / 1e6:.1f} MB). '
-            f'<a download="{name}" href="{link}">Save a copy</a></div>'
-        )
+            link = f"data:text/html;base64,{base64.b64encode(text).decode()}"
+            name = escape(f"{self.run.folder.name}.html")
+            place = min(str(file), os.path.relpath(file), key=len)
+            self.reported.value = (
+                f'<div class="note">Report: {escape(place)} ({len(text) / 1e6:.1f} MB). '
+                f'<a download="{name}" href="{link}">Save a copy</a></div>'
+            )
 
     def stop(self) -> None:
         if self.player is not None:
@@ -292,7 +288,7 @@ class Panel:
         player = self.player
         if player is None or not (player.playing or name in (*AT_ONCE, "mask")):
             return
-        try:
+        with self._complaining():
             asked = self.asked.steered(player.settings, self._picked[1:])
             if self._at_home:
                 asked["mask"] = self.protect.brush.image
@@ -306,8 +302,6 @@ class Panel:
             if name in AT_ONCE or player.settings.mask_colors:
                 player.settle()
                 self._recolour()
-        except (ValueError, OSError) as error:
-            self._complain(error)
 
     def _recolour(self) -> None:
         """Shows the finished picture in the colours that are asked for now; one that is not follows by itself."""
@@ -350,13 +344,9 @@ class Panel:
 
     def _lay_mask(self) -> None:
         """Puts the run's mask on the brush, if it is over the run's content."""
-        if not self._at_home:
-            return
-        try:
-            with self._unheard():
+        if self._at_home:
+            with self._complaining(), self._unheard():
                 self.protect.lay(self.player.settings.mask)
-        except ValueError as error:
-            self._complain(error)
 
     def _fork(self, step: int) -> None:
         """Begins a new run that goes on from a kept step, with what the controls say."""
@@ -398,15 +388,13 @@ class Panel:
 
     def _take_last(self) -> None:
         """Goes on with the run that was offered, or shows it again."""
-        if self.left.found is None:  # pressed twice
-            return
-        try:
-            if isinstance(self.left.found, Player):
-                return self._take_over(self.left.found)
-            self.open(self.left.found)
-        except (ValueError, OSError) as error:
-            return self._complain(error)
-        self.go_on()
+        found = self.left.found
+        with self._complaining():
+            if isinstance(found, Player):
+                self._take_over(found)
+            elif found:  # not pressed twice
+                self.open(found)
+                self.go_on()
 
     def _preview(self) -> None:
         """Shows the chosen pictures, as long as there is no run to show."""
@@ -499,6 +487,14 @@ class Panel:
         self.pause_button.description = words
         self.pause_button.icon = "pause" if words == "Pause" else "play"
         self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
+
+    @contextmanager
+    def _complaining(self) -> Iterator[None]:
+        """What cannot be is said, and what would follow is left."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            self._complain(error)
 
     def _complain(self, error: Exception) -> None:
         self.problem.value = complaint(error)
