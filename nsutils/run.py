@@ -484,43 +484,34 @@ def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:
     """The settings with every picture's name changed."""
-    styles = tuple(
-        replace(style, picture=renamed(style.picture), where=style.where and renamed(style.where))
-        for style in settings.styles
-    )
-    init = settings.init if settings.init in STARTS else renamed(settings.init)
-    mask = settings.mask and renamed(settings.mask)
-    return replace(settings, content=renamed(settings.content), styles=styles, init=init, mask=mask)
+    return by_role(settings, lambda role, name: renamed(name))
+
+
+def by_role(settings: Settings, renamed: Callable[[str, str], str]) -> Settings:
+    """The same, by what a picture is there for as well: content, style_1, where_1, style_2, ..., mask, init."""
+    content, styles = renamed("content", settings.content), []
+    for n, style in enumerate(settings.styles, 1):
+        picture = renamed(f"style_{n}", style.picture)
+        where = style.where and renamed(f"where_{n}", style.where)
+        styles.append(replace(style, picture=picture, where=where))
+    mask = settings.mask and renamed("mask", settings.mask)
+    init = settings.init if settings.init in STARTS else renamed("init", settings.init)
+    return replace(settings, content=content, styles=tuple(styles), mask=mask, init=init)
 
 
 def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, dict[str, str]]]:
     """Copies the pictures to inputs/, named by role; the settings that name the copies, and what they were."""
-    roles, inputs = {"content": settings.content}, {}
-    for n, style in enumerate(settings.styles, 1):
-        roles |= {f"style_{n}": style.picture, f"where_{n}": style.where}
-    roles |= {"mask": settings.mask, "init": settings.init not in STARTS and settings.init}
-    roles = {role: name for role, name in roles.items() if name}
-    for role, name in roles.items():
+    inputs: dict[str, dict[str, str]] = {}
+
+    def copy(role: str, name: str) -> str:
         file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
         pictures.write(file, Path(name).read_bytes())
         inputs[role] = copied(folder, file, Path(name).name)
+        return inputs[role]["file"]
 
-    def copy_of(role: str) -> str | None:
-        return inputs[role]["file"] if role in inputs else None
-
-    styles = tuple(
-        replace(style, picture=copy_of(f"style_{n}"), where=copy_of(f"where_{n}"))
-        for n, style in enumerate(settings.styles, 1)
-    )
-    named = replace(
-        settings,
-        weights=settings.weights and str(Path(settings.weights).absolute()),
-        content=copy_of("content"),
-        styles=styles,
-        init=copy_of("init") or settings.init,
-        mask=copy_of("mask"),
-    )
-    return named, inputs
+    named = by_role(settings, copy)
+    weights = settings.weights and str(Path(settings.weights).absolute())
+    return replace(named, weights=weights), inputs
 
 
 def copied(folder: Path, file: Path, name: str) -> dict[str, str]:
