@@ -44,14 +44,11 @@ def alive(pid: int, since: float | None = None) -> bool:
     """Whether the process of that number is there, and is the one that began then."""
     try:
         process = psutil.Process(pid)
-        begun = process.create_time()
-        if (
-            process.status() == psutil.STATUS_ZOMBIE
-        ):  # it has ended, which its parent does not know yet
+        if process.status() == psutil.STATUS_ZOMBIE:  # ended, which its parent does not know yet
             return False
+        return since is None or abs(process.create_time() - since) < 5  # seconds: clocks are set
     except psutil.Error:
         return False
-    return since is None or abs(begun - since) < 5  # seconds: clocks are set
 
 
 def now() -> str:
