@@ -172,13 +172,12 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
     ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
     not, so neither is the picture; its features are made as large as those for which the weights were chosen.
     """
-    if name not in PRESETS and name not in RECIPES:
-        raise ValueError(f"no preset {name!r}; there are {', '.join((*PRESETS, *RECIPES))}")
-    if name in RECIPES:
-        return Settings.from_dict(RECIPES[name] | {"content": content, "styles": styles} | changes)
+    known = PRESETS | RECIPES
+    if name not in known:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
+    derived = following(name, PRESETS[name] | changes) if name in PRESETS else {}
     pictured = {"content": content, "styles": styles}
-    derived = following(name, PRESETS[name] | changes)
-    return Settings.from_dict(PRESETS[name] | derived | pictured | changes)
+    return Settings.from_dict(known[name] | derived | pictured | changes)
 
 
 def following(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
