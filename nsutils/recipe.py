@@ -3,7 +3,6 @@
 import functools
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
     """The settings that make a picture and all that differ from the kit's own; and the others."""
     settings = named(run)
     changed = Settings(settings.content, settings.styles).differences(settings)
-    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    asked = {name: plain(value) for name, value in known.items() if name in (*MAIN, *changed)}
-    others = {name: plain(value) for name, value in known.items() if name not in asked}
-    return asked, {name: words for name, words in others.items() if words != "-"}
+    told = {name: plain(value) for name, value in vars(settings).items()}
+    asked = {name: words for name, words in told.items() if name in (*MAIN, *changed)}
+    return asked, {n: words for n, words in told.items() if n not in asked and words != "-"}
 
 
 def steering(run: Run) -> list[tuple[int, str]]:
@@ -43,10 +41,15 @@ def changes_in_words(line: dict[str, Any]) -> str:
 
 def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run the settings, as they were at its end, in which these runs differ."""
-    every = [in_force(run) for run in runs]
-    names = [field.name for field in fields(Settings)]
-    differ = [name for name in names if len({repr(getattr(each, name)) for each in every}) > 1]
-    return [{name: plain(getattr(each, name)) for name in differ} for each in every]
+    return told_apart([in_force(run) for run in runs])
+
+
+def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
+    """For each settings those by which they are told from the others, in words."""
+    differ = [
+        name for name in vars(every[0]) if len({repr(vars(each)[name]) for each in every}) > 1
+    ]
+    return [{name: plain(vars(each)[name]) for name in differ} for each in every]
 
 
 def in_force(run: Run) -> Settings:

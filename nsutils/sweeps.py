@@ -22,7 +22,7 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
-from nsutils.recipe import plain
+from nsutils.recipe import told_apart
 from nsutils.run import Run, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
@@ -156,15 +156,8 @@ def file_of(name: str) -> bytes:
 def names_of(settings: list[Settings]) -> list[str]:
     """What tells the settings apart, as names for folders."""
     plainly = [with_pictures(each, lambda name: Path(name).stem) for each in settings]
-    differ = [
-        name
-        for name in vars(plainly[0])
-        if any(getattr(each, name) != getattr(plainly[0], name) for each in plainly)
-    ]
-    words = [
-        "-".join(f"{name}_{plain(getattr(each, name))}" for name in differ) for each in plainly
-    ]
-    parts = (word.replace(", ", "+") or "run" for word in words)
+    differing = (("_".join(pair) for pair in each.items()) for each in told_apart(plainly))
+    parts = ("-".join(pairs).replace(", ", "+") or "run" for pairs in differing)
     return ["".join(c if c.isalnum() or c in "-_.+" else "_" for c in p)[:LONGEST] for p in parts]
 
 
