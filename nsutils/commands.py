@@ -101,7 +101,7 @@ def sweep(asked: Namespace) -> int:
         follow_recipe(asked, Path(aside))
         every, done, status = varied(asked), [], 0
         for one in {(one.encoder, one.weights): one for one in every}.values():
-            encoder_of(asked, one)
+            checked_encoder(asked, one)
         folder = Path(asked.out) if asked.out else new_folder(runs_folder(), every[0])
         try:
             for run in sweep(every, folder, pool, device=asked.device):
@@ -165,7 +165,7 @@ def found(name: str) -> Any:
 
 
 def resume(asked: Namespace) -> int:
-    from nsutils.player import Player
+    from nsutils.player import Player, encoder_of
 
     player = Player(found(asked.run))
     player.run.check_idle()
@@ -175,7 +175,7 @@ def resume(asked: Namespace) -> int:
         raise ValueError(
             f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
         )
-    player.encoder = encoder_as(player.run, asked.device)
+    player.encoder = encoder_of(player.run, asked.device)
     print(
         f"{player.run.folder.name} goes on: {player.steps_left} steps left of {player.settings.steps}"
     )
@@ -184,23 +184,15 @@ def resume(asked: Namespace) -> int:
 
 def fork(asked: Namespace) -> int:
     from nsutils import replay
-    from nsutils.player import Player
+    from nsutils.player import Player, encoder_of
 
     run = found(asked.run)
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
-    player = Player(new, encoder_as(new, asked.device))
+    player = Player(new, encoder_of(new, asked.device))
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
     print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
     return ended(player.play())
-
-
-def encoder_as(run: Any, device: str | None) -> Any:
-    """The encoder that a run was begun with, on a device that is asked for; None for what the player takes."""
-    from nsutils import encoders
-    from nsutils.player import resolved
-
-    return encoders.of(run.settings, **resolved(run), device=device) if device else None
 
 
 def rerun(asked: Namespace) -> int:
@@ -308,19 +300,19 @@ def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Any, Any, str]:
     from nsutils.cost import forecast
     from nsutils.sources import size_in_words
 
-    encoder = encoder_of(asked, settings)
+    encoder = checked_encoder(asked, settings)
     foreseen = forecast(settings, encoder)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
     words = f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}"
     return encoder, foreseen, words
 
 
-def encoder_of(asked: Namespace, settings: Settings) -> Any:
+def checked_encoder(asked: Namespace, settings: Settings) -> Any:
     """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
     from nsutils import encoders
     from nsutils.sources import check_targets
 
-    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
+    encoder = encoders.of(settings, device=asked.device)
     check_targets(settings, encoder)
     return encoder
 

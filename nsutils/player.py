@@ -305,7 +305,7 @@ class Player:
     def _played(self) -> Iterator[Step]:
         run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
-            encoder = self.encoder or encoders.of(self.settings, **resolved(run))
+            encoder = self.encoder or encoder_of(run)
             self._enter(
                 "playing",
                 started=now(),
@@ -575,6 +575,11 @@ class Player:
 
 def scales_of(settings: Settings) -> list[Shape]:
     return scales(settings, pictures.shape(settings.content))
+
+
+def encoder_of(run: Run, device: str | None = None) -> Encoder:
+    """The encoder that the run was begun with, on the device asked for, or the best one."""
+    return encoders.of(run.settings, **resolved(run), device=device)
 
 
 def resolved(run: Run) -> dict[str, str]:

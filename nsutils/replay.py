@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nsutils import encoders
 from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
-from nsutils.player import Player, resolved
+from nsutils.player import Player, encoder_of
 from nsutils.recipe import named
 from nsutils.run import Run, alone, new_folder, vacant
 from nsutils.samples import runs_folder
@@ -105,7 +104,7 @@ def rerun(
         place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
         run, last = unpacked(parcel, place, files, weights), parcel["steps"]
     if device:
-        encoder = encoders.of(run.settings, **resolved(run), device=device)
+        encoder = encoder_of(run, device)
     player = Player(run, encoder)
     player.listeners.append(lambda p: p.step and p.step.number >= last and p.stop())
     return player.play() if last else run

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from contextlib import closing
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -91,7 +92,7 @@ def sweep(
     reasons: dict[str, str] = {}
     broken = False
     try:
-        with Progress(runs, progress) as bar:
+        with closing(Progress(runs, progress)) as bar:
             done = [run for run in runs if run.status == "done"]
             machine.dismiss_helpers()
             for run in runs:
@@ -186,7 +187,7 @@ def play(
     torch.set_num_threads(threads or max(1, cores() // at_once))
     settings = run.settings
     asked = {"name": settings.encoder} | {name: getattr(settings, name) for name in HOW}
-    asked |= resolved(run) | ({"device": device} if device else {})
+    asked |= resolved(run) | {"device": device}
     try:
         shared = sign.with_name(SHARED)
         player = Player(run, encoder_for(charge, tuple(asked.items()), shared))
@@ -261,10 +262,7 @@ class Progress:
         self.bar = tqdm(total=total, disable=not shown, **more)
         self.look()
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
+    def close(self) -> None:
         self.bar.close()
 
     @property
