@@ -8,7 +8,7 @@ from typing import Any
 
 from nsutils import commands
 from nsutils.presets import PRESETS, RECIPES
-from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings
+from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word
 
 # What each of `nsutils.commands` is for.
 COMMANDS = {
@@ -254,7 +254,7 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
     for name, words in notes.items():
         field, flag = known[name], f"--{name.replace('_', '-')}"
         own = field.default if field.default_factory is MISSING else field.default_factory()
-        about = f"{words} ({default or words_of(own)})"
+        about = f"{words} ({default or in_a_word(own)})"
         if field.type is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about)
         else:
@@ -347,16 +347,6 @@ READERS = {
     tuple[float, ...]: numbers,
     Mapping[str, float]: shares,
 }
-
-
-def words_of(default: object) -> str:
-    if isinstance(default, dict):
-        return ",".join(f"{name}={share:g}" for name, share in default.items())
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    return "none" if default is None else str(default)
 
 
 def fail(error: Exception, status: int) -> int:

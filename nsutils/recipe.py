@@ -8,7 +8,7 @@ from typing import Any
 
 from nsutils.presets import PRESETS, preset
 from nsutils.run import Run, with_pictures
-from nsutils.settings import Settings, Style, coarse_steps
+from nsutils.settings import Settings, Style, coarse_steps, in_a_word
 from nsutils.steering import changes, renamed, steered
 
 MAIN = (
@@ -120,17 +120,6 @@ def command_line(run: Run) -> str:
         else:
             words += [f"--{flag}", in_a_word(value)]
     return shlex.join(words)
-
-
-def in_a_word(value: Any) -> str:
-    """A value as an option takes it."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
-    if isinstance(value, tuple | list):
-        return ",".join(map(in_a_word, value))
-    if value is None:
-        return "none"
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def shortest(settings: Settings) -> tuple[str | None, dict[str, Any]]:

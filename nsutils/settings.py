@@ -380,6 +380,19 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     return replace(settings, **changes)
 
 
+def in_a_word(value: Any) -> str:
+    """A value as the command line has it."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
+    if isinstance(value, tuple | list):
+        return ",".join(map(in_a_word, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "none" if value is None else str(value)
+
+
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
     """One Settings for each combination of the choices, the last one varying fastest.
 
