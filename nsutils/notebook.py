@@ -40,8 +40,8 @@ def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
     return notebook
 
 
-def tagged(cell: NotebookNode, tag: str = "parameters") -> bool:
-    return tag in cell.metadata.get("tags", [])
+def tagged(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
 def presentable(notebook: NotebookNode) -> NotebookNode:

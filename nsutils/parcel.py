@@ -157,8 +157,7 @@ def unpacked(
         origin = {"id": parcel["meta"].get("id"), "name": parcel["name"]}
         run = Run.create(folder, settings, **begun, remade_from=origin)
         for line in parcel["steering"]:
-            asked = {name: value for name, value in line.items() if name != "step"}
-            run.steered(line["step"], renamed(asked, lambda name: run.add_mask(placed[name])))
+            run.steered(line["step"], renamed(line, lambda name: run.add_mask(placed[name])))
     return run
 
 

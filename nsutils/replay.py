@@ -49,8 +49,7 @@ def fork(
     new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:
-            asked = {name: line[name] for name in line if name != "step"}
-            new.steered(line["step"], renamed(asked, new.add_mask))
+            new.steered(line["step"], renamed(line, new.add_mask))
     changes = renamed(changes, new.add_mask)
     if changes:
         new.steered(step, changes)
