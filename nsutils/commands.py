@@ -125,13 +125,9 @@ def varied(asked: Namespace) -> list[Settings]:
     names = [name for name, _ in asked.vary]
     if twice := [name for name in choices if names.count(name) > 1]:
         raise ValueError(f"--vary {twice[0]} is given twice; give all values in one")
+    each = (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
     return [
-        settings_of(
-            Namespace(**vars(asked) | dict(zip(choices, values, strict=True))),
-            asked.content,
-            styles,
-        )
-        for values in product(*choices.values())
+        settings_of(Namespace(**vars(asked) | values), asked.content, styles) for values in each
     ]
 
 

@@ -72,7 +72,7 @@ class Player:
     @property
     def steps_left(self) -> int:
         """How many are still to make."""
-        return max(0, self.settings.steps - (self.step.number if self.step else 0))
+        return max(0, self.settings.steps - self._number)
 
     @property
     def seconds_left(self) -> float | None:

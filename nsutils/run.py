@@ -293,12 +293,8 @@ class Run:
 
     def record(self, step: Step, seconds: float) -> None:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
-        row = {
-            "step": step.number,
-            "seconds": round(seconds, 3),
-            "scale": step.scale,
-            **step.losses,
-        }
+        row = {"step": step.number, "seconds": round(seconds, 3), "scale": step.scale}
+        row |= step.losses
         header = next(csv.reader(self._lines("metrics.csv", 1)), [])
         if new := [name for name in row if name not in header]:
             self._widen(header := header + new)
@@ -406,9 +402,8 @@ class Run:
             if int(file.stem.removeprefix("step_")) > number:
                 file.unlink()
         if steering:
-            lines = [
-                line for line in self._lines("steering.jsonl") if json.loads(line)["step"] < number
-            ]
+            lines = self._lines("steering.jsonl")
+            lines = [line for line in lines if json.loads(line)["step"] < number]
             pictures.write(self.folder / "steering.jsonl", "".join(lines).encode())
 
     def _lines(self, name: str, count: int | None = None) -> list[str]:
