@@ -13,6 +13,8 @@ FIRST_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 # What most of them have in common, by which they differ from the kit's own defaults.
 COMMON = {
+    "encoder": "vgg19-caffe",
+    "size": 512,
     "precision": "float32",
     "pooling": "max",
     "pooling_gain": False,
@@ -44,10 +46,8 @@ COMMON = {
 }
 
 JCJOHNSON = COMMON | {
-    "encoder": "vgg19-caffe",
     "ceil_mode": True,  # as loadcaffe makes Caffe's pooling; its own averaging has none
     "resampling": "area",
-    "size": 512,
     "pixel_range": 256.0,
     "content_weight": 5.0,
     "style_weight": 100.0,
@@ -70,8 +70,6 @@ NEURAL_STYLE_PT = JCJOHNSON | {
 }
 
 GATYS = COMMON | {
-    "encoder": "vgg19-caffe",
-    "size": 512,
     "side": "short",
     "content_weight": 1.0,
     "style_weight": 1000.0,
@@ -89,7 +87,6 @@ CROWSONKB = COMMON | {
     "encoder": "vgg19",
     "padding": "replicate-first",
     "pooling_gain": True,
-    "size": 512,
     "enlarge": "content",
     "rounding": "nearest",
     "resampling": "bicubic",
@@ -113,7 +110,6 @@ CROWSONKB = COMMON | {
 }
 
 ANISHATHALYE = COMMON | {
-    "encoder": "vgg19-caffe",
     "ceil_mode": True,
     "size": None,
     "side": "width",
