@@ -260,7 +260,7 @@ def delete(asked: Namespace) -> int:
     """After a yes, for there is no way back."""
     doomed = [found(name) for name in asked.runs]
     for run in doomed:
-        print(f"{run.folder}: {len(run.metrics)} steps{', a favourite' * run.favourite}")
+        print(f"{run.folder}: {run.made} steps{', a favourite' * run.favourite}")
     if not asked.yes:
         words = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
         if not sys.stdin.isatty():
@@ -415,7 +415,7 @@ def watch(folder: Path, work: Future) -> None:
         while not wait([work], 0.5).done:
             if (folder / "settings.json").exists():
                 run = Run(folder)
-                bar.total, bar.n = run.settings.steps, len(run.metrics)
+                bar.total, bar.n = run.settings.steps, run.made
                 bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
             bar.refresh()
         bar.n = bar.total

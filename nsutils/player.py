@@ -250,10 +250,9 @@ class Player:
 
         `progress` draws a bar with speed and time left.
         """
-        made = self.settings.steps - self.steps_left
         bar = tqdm(
             total=self.settings.steps,
-            initial=made,
+            initial=self._number,
             unit="step",
             bar_format=BAR,
             file=sys.stdout,
@@ -427,7 +426,7 @@ class Player:
             if len(took) > 3 and not self.whole and not self.run.steering:
                 usual = statistics.mean(took[1:])
                 self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
-        seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        seconds = self.run.last_row.get("seconds", 0.0)
         measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
         if self.steps_left:
             return {"measured": measured}
@@ -438,7 +437,7 @@ class Player:
         run, steps = self.run, self._steps(self._follow(self._number))
         strangest = max((row["style"] for row in run.metrics), default=0.0)
         watch = Watch(run.settings, self.face, strangest)
-        before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        before = run.last_row.get("seconds", 0.0)
         self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()
         self._moments.clear()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already

@@ -88,8 +88,8 @@ class Run:
                     (folder / part).mkdir(exist_ok=True)
                 named, inputs = with_copies(settings, folder)
                 meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now()}
-                facts = meta | {"inputs": inputs} | circumstances() | facts
-                write_json(folder / "meta.json", facts)
+                meta |= {"inputs": inputs} | circumstances() | facts
+                write_json(folder / "meta.json", meta)
                 pictures.write(folder / "settings.json", named.to_json().encode())
         except OSError as error:
             raise ValueError(
@@ -217,6 +217,22 @@ class Run:
         return [{name: float(value) for name, value in row.items()} for row in rows]
 
     @property
+    def last_row(self) -> dict[str, float]:
+        """The last whole row of `metrics`, found without reading the others; empty if there is none."""
+        file = self.folder / "metrics.csv"
+        data = file.read_bytes() if file.exists() else b""
+        names = data.partition(b"\n")[0].decode(errors="replace").split(",")
+        for line in reversed(data.rsplit(b"\n", 9)[1:-1]):  # what follows the last end was cut off
+            with suppress(ValueError):
+                return dict(zip(names, map(float, line.split(b",")), strict=True))
+        return {}
+
+    @property
+    def made(self) -> int:
+        """How many steps are on record."""
+        return int(self.last_row.get("step", 0))
+
+    @property
     def steering(self) -> list[dict[str, Any]]:
         """What was changed while it ran, in order: {"step": after which, the setting's name: its new value, ...}.
 
@@ -277,7 +293,7 @@ class Run:
     @property
     def in_words(self) -> str:
         """How far it has come."""
-        return f"{self.status}, {len(self.metrics)} of {self.settings.steps} steps"
+        return f"{self.status}, {self.made} of {self.settings.steps} steps"
 
     def _repr_html_(self) -> str:
         """Name and state, above what it was made from and what came of it."""
@@ -454,10 +470,10 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def thumbnail(file: Path, height: int = 160) -> str:
-    """A picture file, or a style's target, as a small picture in HTML."""
+def thumbnail(file: Path) -> str:
+    """A picture file, or a style's target, as a picture in HTML, 160 pixels high."""
     image = shown(file)
-    image = pictures.thumbnail(image, round(max(image.size) / image.height * height))
+    image = pictures.thumbnail(image, round(max(image.size) / image.height * 160))
     style = 'style="display: inline-block; margin: 0 6px 0 0"'
     return pictures.in_html(file.stem, pictures.jpeg(image), more=style)
 

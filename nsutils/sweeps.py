@@ -254,7 +254,7 @@ class Progress:
 
     def __init__(self, runs: list[Run], shown: bool):
         self.costs = {run: costs(run.settings) for run in runs}
-        self.steps = {run: made(run) for run in runs}
+        self.steps = {run: run.made for run in runs}
         self.left = {run for run in runs if run.status != "done"}
         total = sum(map(sum, self.costs.values()))
         # Of all steps since the beginning, for those of several runs come in no even order.
@@ -276,7 +276,7 @@ class Progress:
 
     def look(self) -> None:
         """Counts the steps in the folders of the runs that are not done."""
-        self.steps |= {run: made(run) for run in self.left}
+        self.steps |= {run: run.made for run in self.left}
         runs, done = len(self.costs), len(self.costs) - len(self.left)
         steps, of = sum(self.steps.values()), sum(map(len, self.costs.values()))
         self.bar.set_postfix_str(f"{done} of {runs} runs, {steps} of {of} steps", refresh=False)
@@ -287,9 +287,3 @@ class Progress:
 def costs(settings: Settings) -> list[int]:
     """The pixels of each step of a run."""
     return [prod(shape) for shape, begin, end in ladder(settings) for _ in range(begin, end)]
-
-
-def made(run: Run) -> int:
-    """How many steps a run has on disk."""
-    file = run.folder / "metrics.csv"
-    return max(0, file.read_bytes().count(b"\n") - 1) if file.exists() else 0
