@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from nsutils import commands
 from nsutils.presets import PRESETS, RECIPES
 from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word
 
@@ -39,13 +38,20 @@ USAGE = {
     "fork": "RUN [--step WHOLE] [--style-weight NUMBER] ...",
     "target": "STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
 }
+STYLE_LISTS = {
+    "blend-weights": "each style's share among several, as 3,7 (equal)",
+    "scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
+}
+STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
 
 
 def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
     asked = parser().parse_args(words)
     try:
-        return asked.act(asked) or 0
+        from nsutils import commands  # and PyTorch: help comes without
+
+        return getattr(commands, asked.command)(asked) or 0
     except ValueError as error:
         return fail(error, 2)
     except FloatingPointError as error:
@@ -72,11 +78,10 @@ def parser() -> argparse.ArgumentParser:
         prog="nsutils",
         description="Neural style transfer: a picture painted in the manner of another.",
     )
-    acts, made = top.add_subparsers(required=True, metavar="COMMAND"), {}
+    acts, made = top.add_subparsers(required=True, metavar="COMMAND", dest="command"), {}
     for name, words in COMMANDS.items():
         usage = f"%(prog)s {USAGE[name]}" if name in USAGE else None
         made[name] = acts.add_parser(name, help=words, description=words, usage=usage)
-        made[name].set_defaults(act=getattr(commands, name))
     add_painting(**made)
     add_going_on(**made)
     add_looking(**made)
@@ -225,9 +230,9 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
         nargs="+",
         help="picture file whose style to take, or a folder of them; several are blended",
     )
-    for name, words in commands.STYLE_LISTS.items():
-        run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
-    run.add_argument("--style-where", metavar="FILES", type=names, help=commands.STYLE_WHERE)
+    for name, words in STYLE_LISTS.items():
+        run.add_argument(f"--style-{name}", metavar="NUMBERS", type=numbers, help=words)
+    run.add_argument("--style-where", metavar="FILES", type=names, help=STYLE_WHERE)
     add_device(run)
     run.add_argument(
         "--preset",
