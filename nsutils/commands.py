@@ -340,9 +340,8 @@ def report(asked: Namespace) -> None:
     if first.suffix == ".ipynb":
         if len(asked.runs) > 1:
             raise ValueError("one notebook makes one report; name one")
-        return write_file(
-            asked.out or str(first.with_suffix(".html")), notebook.page(first).encode()
-        )
+        out = asked.out or str(first.with_suffix(".html"))
+        return write_file(out, notebook.page(first).encode())
     every = [found(name) for name in asked.runs]
     if len(every) > 1 and not asked.out:
         raise ValueError(f"a report of {len(every)} runs needs a place; name it with --out")
@@ -367,9 +366,7 @@ def demo(asked: Namespace) -> None:
 
 def watch(folder: Path, work: Future) -> None:
     """A progress bar of the run that is being made in the folder."""
-    with tqdm(
-        unit="step", total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
-    ) as bar:
+    with tqdm(total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}") as bar:
         while not wait([work], 0.5).done:
             if (folder / "settings.json").exists():
                 run = Run(folder)

@@ -253,9 +253,8 @@ class Cost:
             self.probed()
         seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
         last = SIDES[self.settings.side](shapes[-1][0])
-        largest = next(
-            (e for e in range(16384, 32, -32) if most(choices[-1], e / last) <= free), 32
-        )
+        edges = range(16384, 32, -32)
+        largest = next((e for e in edges if most(choices[-1], e / last) <= free), 32)
         return Forecast(seconds, most(whole), free, whole, largest)
 
 

@@ -41,12 +41,8 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
         ("style" if len(settings.styles) == 1 else f"style {n}", Path(style.picture))
         for n, style in enumerate(settings.styles, 1)
     ]
-    return [
-        ("content", Path(settings.content)),
-        *styles,
-        *steps[::stride],
-        *([("result", result)] if result else []),
-    ]
+    ending = [("result", result)] if result else []
+    return [("content", Path(settings.content)), *styles, *steps[::stride], *ending]
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
@@ -141,10 +137,8 @@ class Grid:
         self.axes = axes_of({name: len(values[name]) for name in values}, down, across)
         self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
         self.cells = {(row, column): [] for row in self.rows for column in self.columns}
-        ordered = sorted(
-            zip(runs, words, strict=True), key=lambda pair: [*map(rank, pair[1].values())]
-        )
-        for run, each in ordered:
+        pairs = zip(runs, words, strict=True)
+        for run, each in sorted(pairs, key=lambda pair: [*map(rank, pair[1].values())]):
             rest = "\n".join(f"{name} {each[name]}" for name in each if name not in self.axes)
             self.cells[each.get(self.axes[0], ""), each.get(self.axes[1], "")].append((run, rest))
 

@@ -14,9 +14,8 @@ import psutil
 
 def circumstances() -> dict[str, Any]:
     """The machine and the versions a run is made with."""
-    versions = {"python": platform.python_version()} | {
-        name: version(name) for name in ("nsutils", "torch", "numpy", "pillow")
-    }
+    packages = ("nsutils", "torch", "numpy", "pillow")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),

@@ -130,9 +130,7 @@ def likeness(parcel: Parcel, run: Run) -> Likeness:
     first, second = parcel["result"], result(run)
     if not first or not second:
         raise ValueError("there is no picture to compare with: the run had not come to one")
-    one, other = (
-        np.asarray(small_picture(found["jpeg"]), dtype=float) for found in (first, second)
-    )
+    one, other = (np.asarray(small_picture(each["jpeg"]), float) for each in (first, second))
     there, here = circumstances(parcel["meta"]), circumstances(run.meta)
     differing = (f"{n}: {there[n]} there, {here[n]} here" for n in there if there[n] != here.get(n))
     apart = np.abs(one - other) if one.shape == other.shape else np.full(1, 255.0)

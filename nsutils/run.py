@@ -205,10 +205,8 @@ class Run:
     @property
     def images(self) -> dict[int, Path]:
         """The kept pictures by step."""
-        return {
-            int(file.stem.removeprefix("step_")): file
-            for file in sorted((self.folder / "images").glob("step_*.jpg"))
-        }
+        files = sorted(self.folder.glob("images/step_*.jpg"))
+        return {int(file.stem.removeprefix("step_")): file for file in files}
 
     @property
     def metrics(self) -> list[dict[str, float]]:
@@ -258,9 +256,8 @@ class Run:
     @property
     def last(self) -> Step | None:
         """The last step that can be gone on from."""
-        return self._step(
-            self.folder / "checkpoint.pt", "the run then begins again from its settings"
-        )
+        then = "the run then begins again from its settings"
+        return self._step(self.folder / "checkpoint.pt", then)
 
     @property
     def stamp(self) -> tuple[int, int] | None:
@@ -314,9 +311,8 @@ class Run:
         header = next(csv.reader(self._lines("metrics.csv", 1)), [])
         if new := [name for name in row if name not in header]:
             self._widen(header := header + new)
-        self._append(
-            "metrics.csv", ",".join(f"{row.get(name, float('nan')):.8g}" for name in header)
-        )
+        values = (f"{row.get(name, math.nan):.8g}" for name in header)
+        self._append("metrics.csv", ",".join(values))
 
     def _widen(self, header: list[str]) -> None:
         """Gives metrics.csv a longer header; what earlier rows lack is nan."""
@@ -327,9 +323,8 @@ class Run:
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
-        self._append(
-            "steering.jsonl", json.dumps({"step": step, **renamed(changes, self.relative)})
-        )
+        line = {"step": step, **renamed(changes, self.relative)}
+        self._append("steering.jsonl", json.dumps(line))
 
     def relative(self, name: str) -> str:
         """A file's name as the run's own files have it."""
@@ -337,10 +332,8 @@ class Run:
 
     def keep(self, step: Step) -> None:
         """Adds the step's picture to images/, and of some its state."""
-        pictures.write(
-            self.folder / "images" / f"step_{step.number:05d}.jpg",
-            pictures.jpeg(in_colours(step.image, step.settings), quality=92),
-        )
+        file = self.folder / "images" / f"step_{step.number:05d}.jpg"
+        pictures.write(file, pictures.jpeg(in_colours(step.image, step.settings), quality=92))
         if step.number % math.ceil(step.settings.steps / MOST_STATES) == 0:
             bare = {name: part for name, part in step.memory.items() if name == "image"}
             (self.folder / "states").mkdir(exist_ok=True)
