@@ -29,18 +29,14 @@ def finished(
     return lit(picture, content, amount)
 
 
-def lit(
-    picture: Image.Image, content: Image.Image, amount: float | np.ndarray = 1.0
-) -> Image.Image:
+def lit(picture: Image.Image, content: Image.Image, amount: float | np.ndarray) -> Image.Image:
     """The picture's Y with the content's I and Q (Gatys et al. 2017, section 5.1), which is resized to it."""
     own = values(picture)
     other = values(content.resize(picture.size, Image.Resampling.BICUBIC))
     return mixed(picture, other + ((own - other) @ LIGHT)[..., None], amount)
 
 
-def matched(
-    picture: Image.Image, content: Image.Image, method: str, amount: float = 1.0
-) -> Image.Image:
+def matched(picture: Image.Image, content: Image.Image, method: str, amount: float) -> Image.Image:
     """The picture with its pixels' mean and covariance made the content's, linearly.
 
     x -> A (x - m) + m' with A S A^T = S' (Gatys et al. 2017, section 5.2); `method` says which A.

@@ -83,9 +83,8 @@ def page(file: str | Path) -> str:
         exclude_anchor_links=True,
         embed_images=True,
     )
-    body, _ = exporter.from_notebook_node(
-        presentable(notebook), {"metadata": {"path": str(file.parent)}}
-    )
+    beside = {"metadata": {"path": str(file.parent)}}
+    body, _ = exporter.from_notebook_node(presentable(notebook), beside)
     body = LEADING_AWAY.sub("", body).replace(NO_WORDS, "what the cell above shows")
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# +(.+)", words, re.MULTILINE)

@@ -238,9 +238,8 @@ class Player:
         self._ended.clear()
         self.error = None
         machine.dismiss_helpers()
-        self._thread = threading.Thread(
-            target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
-        )
+        name = f"nsutils {self.run.folder.name}"
+        self._thread = threading.Thread(target=self._drain, name=name, daemon=True)
         atexit.register(self._leave)
         self._thread.start()
         return self
@@ -285,9 +284,8 @@ class Player:
     def _show(self, bar: tqdm) -> None:
         if self.step:
             height, width = self.step.image.shape[-2:]
-            bar.set_postfix_str(
-                f"{width} x {height} px, {clock(self.seconds_left)} left", refresh=False
-            )
+            words = f"{width} x {height} px, {clock(self.seconds_left)} left"
+            bar.set_postfix_str(words, refresh=False)
             bar.total = self.settings.steps
             bar.update(self.step.number - bar.n)
         kind = re.sub(r"\d+", "", self.word)
@@ -305,16 +303,9 @@ class Player:
         run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
             encoder = self.encoder or encoder_of(run)
-            self._enter(
-                "playing",
-                started=now(),
-                device=str(encoder.device),
-                precision=encoder.precision,
-                encoder=run.meta.get("encoder")
-                or {"name": encoder.name, "told_by": encoder.told_by},
-                ended_early=None,
-                error=None,
-            )
+            told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
+            seen = {"device": str(encoder.device), "precision": encoder.precision, "encoder": told}
+            self._enter("playing", started=now(), **seen, ended_early=None, error=None)
             self._foresee(encoder)
             if self.step is None:
                 self.step = start(run.settings, encoder)
@@ -351,9 +342,8 @@ class Player:
 
     def _unwritable(self, error: OSError) -> OSError:
         """What is said when the disk is full or the folder read-only; the last checkpoint stands."""
-        words = (
-            f"{error.strerror}: {error.filename or self.run.folder}" if error.strerror else error
-        )
+        place = error.filename or self.run.folder
+        words = f"{error.strerror}: {place}" if error.strerror else error
         self.status = "failed"
         self.error = error = OSError(f"{words}; mend that, and the run can go on")
         with suppress(OSError):
@@ -379,10 +369,8 @@ class Player:
             self.forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not self.forecast.fits:
                 raise ValueError(f"this run takes {self.forecast}")
-            foreseen = {
-                "seconds": float(f"{self.forecast.seconds:.3g}"),
-                "bytes": self.forecast.bytes,
-            }
+            seconds = float(f"{self.forecast.seconds:.3g}")
+            foreseen = {"seconds": seconds, "bytes": self.forecast.bytes}
             self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
         else:
             cost.probed()

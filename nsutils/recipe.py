@@ -151,9 +151,8 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={share:g}" for name, share in value.items())
     if isinstance(value, tuple | list):
-        return ", ".join(
-            styled(item, value) if isinstance(item, Style) else str(item) for item in value
-        )
+        words = (styled(item, value) if isinstance(item, Style) else str(item) for item in value)
+        return ", ".join(words)
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
