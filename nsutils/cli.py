@@ -2,20 +2,56 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from nsutils import commands
 from nsutils.presets import PRESETS, RECIPES
-from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings
+from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word
+
+# What each of `nsutils.commands` is for.
+COMMANDS = {
+    "run": "paint CONTENT in the style of STYLE",
+    "forecast": "what such a run will cost here: seconds, memory, the largest size",
+    "sweep": "paint CONTENT once for each combination of settings that vary",
+    "resume": "go on with a run that was stopped, cut off, or is to have more steps",
+    "fork": "a new run that goes as RUN did up to a step, and on with other settings",
+    "rerun": "make a run again by its record, from its folder or a report, and say whether it is the same",
+    "runs": "a table of the runs",
+    "report": "runs, or an executed notebook, as one HTML file",
+    "compare": "runs side by side in one picture",
+    "mark": "make a run a favourite",
+    "note": "write down something about a run, or read it",
+    "delete": "delete runs, after asking",
+    "film": "the kept steps of a run as an animated GIF",
+    "colour": "give a run's picture back its content's colours",
+    "target": "save a style's statistics, to be used as STYLE without its picture",
+    "demo": "execute the first notebook and write its report",
+    "lab": "open JupyterLab on the notebooks",
+}
+# Of those that take all settings.
+USAGE = {
+    "run": "CONTENT STYLE [STYLE ...] [--size WHOLE] [--style-weight NUMBER] ...",
+    "forecast": "CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
+    "sweep": "CONTENT STYLE [STYLE ...] --vary style_weight=0.3,1,3 [--vary size=256,384] ...",
+    "resume": "RUN [--steps WHOLE] [--style-weight NUMBER] ...",
+    "fork": "RUN [--step WHOLE] [--style-weight NUMBER] ...",
+    "target": "STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
+}
+STYLE_LISTS = {
+    "blend-weights": "each style's share among several, as 3,7 (equal)",
+    "scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
+}
+STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
 
 
 def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
     asked = parser().parse_args(words)
     try:
-        return asked.act(asked) or 0
+        from nsutils import commands  # and PyTorch: help comes without
+
+        return getattr(commands, asked.command)(asked) or 0
     except ValueError as error:
         return fail(error, 2)
     except FloatingPointError as error:
@@ -42,49 +78,24 @@ def parser() -> argparse.ArgumentParser:
         prog="nsutils",
         description="Neural style transfer: a picture painted in the manner of another.",
     )
-    acts = top.add_subparsers(required=True, metavar="COMMAND")
+    acts, made = top.add_subparsers(required=True, metavar="COMMAND", dest="command"), {}
+    for name, words in COMMANDS.items():
+        usage = f"%(prog)s {USAGE[name]}" if name in USAGE else None
+        made[name] = acts.add_parser(name, help=words, description=words, usage=usage)
+    add_painting(**made)
+    add_going_on(**made)
+    add_looking(**made)
+    add_pictures(**made)
+    return top
 
-    def command(name: str, act: Callable, words: str, **more: Any) -> argparse.ArgumentParser:
-        made = acts.add_parser(name, help=words, description=words, **more)
-        made.set_defaults(act=act)
-        return made
 
-    run = command(
-        "run",
-        commands.run,
-        "paint CONTENT in the style of STYLE",
-        usage="nsutils run CONTENT STYLE [STYLE ...] [--size WHOLE] [--style-weight NUMBER] ...",
-    )
+def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser) -> None:
+    """Commands that paint CONTENT anew, or say what that costs."""
     add_out(run)
     run.add_argument(
         "--save",
         metavar="FILE",
         help="picture file to write as well: PNG, JPEG or TIFF by its ending",
-    )
-    add_recipe(run)
-    add_recipe(
-        command(
-            "forecast",
-            commands.forecast,
-            "what such a run will cost here: seconds, memory, the largest size",
-            usage="nsutils forecast CONTENT STYLE [STYLE ...] [--size WHOLE] ...",
-        )
-    )
-    add_sweep(command)
-    add_going_on(command, add_out)
-    add_looking(command)
-    add_pictures(command)
-    command("demo", commands.demo, "execute the first notebook and write its report")
-    command("lab", commands.lab, "open JupyterLab on the notebooks")
-    return top
-
-
-def add_sweep(command: Callable) -> None:
-    sweep = command(
-        "sweep",
-        commands.sweep,
-        "paint CONTENT once for each combination of settings that vary",
-        usage="nsutils sweep CONTENT STYLE [STYLE ...] --vary style_weight=0.3,1,3 [--vary size=256,384] ...",
     )
     sweep.add_argument(
         "--vary",
@@ -109,34 +120,27 @@ def add_sweep(command: Callable) -> None:
     sweep.add_argument(
         "--save", metavar="FILE", help="all pictures in one, in rows and columns: PNG, JPEG or TIFF"
     )
-    add_recipe(sweep)
+    for parser in (run, forecast, sweep):
+        add_recipe(parser)
 
 
-def add_out(parser: argparse.ArgumentParser) -> None:
+def add_out(parser: Parser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
     )
 
 
-def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
+def add_run(parser: Parser) -> None:
     words = "folder of a run, its name in data/runs, or last"
-    parser.add_argument("run", metavar="RUN", help=words, **more)
+    parser.add_argument("run", metavar="RUN", help=words)
 
 
-def add_going_on(command: Callable, add_out: Callable) -> None:
+def add_file(parser: Parser, words: str, required: bool = True) -> None:
+    parser.add_argument("-o", "--out", metavar="FILE", required=required, help=words)
+
+
+def add_going_on(resume: Parser, fork: Parser, rerun: Parser, **others: Parser) -> None:
     """Commands that play a run again."""
-    resume = command(
-        "resume",
-        commands.resume,
-        "go on with a run that was stopped, cut off, or is to have more steps",
-        usage="nsutils resume RUN [--steps WHOLE] [--style-weight NUMBER] ...",
-    )
-    fork = command(
-        "fork",
-        commands.fork,
-        "a new run that goes as RUN did up to a step, and on with other settings",
-        usage="nsutils fork RUN [--step WHOLE] [--style-weight NUMBER] ...",
-    )
     fork.add_argument("--step", type=whole, help="the step to fork from (the last)")
     add_out(fork)
     for parser in (resume, fork):
@@ -145,11 +149,6 @@ def add_going_on(command: Callable, add_out: Callable) -> None:
         for subject, notes in SUBJECTS.items():
             steered = {name: notes[name] for name in notes if name not in FIXED}
             add_settings(parser.add_argument_group(subject), steered, default="as in RUN")
-    rerun = command(
-        "rerun",
-        commands.rerun,
-        "make a run again by its record, from its folder or a report, and say whether it is the same",
-    )
     rerun.add_argument("source", metavar="REPORT_OR_RUN", help="HTML file, or folder of a run")
     rerun.add_argument("--content", metavar="FILE", help="the content, if the report leaves it out")
     rerun.add_argument(
@@ -161,9 +160,16 @@ def add_going_on(command: Callable, add_out: Callable) -> None:
     add_device(rerun)
 
 
-def add_looking(command: Callable) -> None:
+def add_looking(
+    runs: Parser,
+    report: Parser,
+    compare: Parser,
+    mark: Parser,
+    note: Parser,
+    delete: Parser,
+    **others: Parser,
+) -> None:
     """Commands that look at runs and keep them in order."""
-    runs = command("runs", commands.runs, "a table of the runs")
     runs.add_argument("folder", metavar="DIR", nargs="?", help="folder of runs (data/runs)")
     runs.add_argument(
         "--where",
@@ -176,40 +182,29 @@ def add_looking(command: Callable) -> None:
     runs.add_argument("--sort", metavar="NAME", help="by seconds, style, created, a setting ...")
     runs.add_argument("--reverse", action="store_true", help="the other way round")
     runs.add_argument("--tree", action="store_true", help="forks under the runs that they left")
-    made = command("report", commands.report, "runs, or an executed notebook, as one HTML file")
-    made.add_argument(
+    report.add_argument(
         "runs", metavar="RUN_OR_NOTEBOOK", nargs="+", help="folders of runs, or a .ipynb file"
     )
-    made.add_argument(
-        "-o", "--out", metavar="FILE", help="HTML file to write; by default report.html in the run"
-    )
-    made.add_argument(
+    add_file(report, "HTML file to write; by default report.html in the run", required=False)
+    report.add_argument(
         "--small", action="store_true", help="without the pictures that the run was made from"
     )
-    compare = command("compare", commands.compare, "runs side by side in one picture")
     compare.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
-    compare.add_argument(
-        "-o", "--out", metavar="FILE", required=True, help="PNG, JPEG or TIFF to write"
-    )
-    mark = command("mark", commands.mark, "make a run a favourite")
+    add_file(compare, "PNG, JPEG or TIFF to write")
     add_run(mark)
     mark.add_argument("--off", action="store_true", help="make it one like others again")
-    note = command("note", commands.note, "write down something about a run, or read it")
     add_run(note)
     note.add_argument("words", metavar="WORD", nargs="*", help="in place of what was there")
-    delete = command("delete", commands.delete, "delete runs, after asking")
     delete.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
     delete.add_argument("--yes", action="store_true", help="without asking")
 
 
-def add_pictures(command: Callable) -> None:
+def add_pictures(film: Parser, colour: Parser, target: Parser, **others: Parser) -> None:
     """Commands that make files of runs and styles."""
-    film = command("film", commands.film, "the kept steps of a run as an animated GIF")
     add_run(film)
-    film.add_argument("-o", "--out", metavar="FILE", required=True, help="GIF file to write")
+    add_file(film, "GIF file to write")
     film.add_argument("--edge", type=whole, default=480, help="long edge in pixels (480)")
     film.add_argument("--seconds", type=number, default=6.0, help="how long it takes (6)")
-    colour = command("colour", commands.colour, "give a run's picture back its content's colours")
     add_run(colour)
     colour.add_argument("--amount", type=number, default=1.0, help="0 to 1 (1)")
     colour.add_argument(
@@ -218,19 +213,9 @@ def add_pictures(command: Callable) -> None:
         default="luminance",
         help=f"{SUBJECTS['pictures']['color_method']} (luminance)",
     )
-    colour.add_argument(
-        "-o", "--out", metavar="FILE", required=True, help="PNG, JPEG or TIFF to write"
-    )
-    target = command(
-        "target",
-        commands.target,
-        "save a style's statistics, to be used as STYLE without its picture",
-        usage="nsutils target STYLE -o FILE [--size WHOLE] [--encoder NAME] ...",
-    )
+    add_file(colour, "PNG, JPEG or TIFF to write")
     target.add_argument("style", metavar="STYLE", help="picture file")
-    target.add_argument(
-        "-o", "--out", metavar="FILE", required=True, help="file to write, name.safetensors"
-    )
+    add_file(target, "file to write, name.safetensors")
     target.add_argument("--preset", choices=PRESETS, help="made for runs with that preset")
     for subject in ("pictures", "network", "losses", "descent"):
         add_settings(target.add_argument_group(subject), SUBJECTS[subject])
@@ -245,9 +230,9 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
         nargs="+",
         help="picture file whose style to take, or a folder of them; several are blended",
     )
-    for name, words in commands.STYLE_LISTS.items():
-        run.add_argument(f"--{name.replace('_', '-')}", metavar="NUMBERS", type=numbers, help=words)
-    run.add_argument("--style-where", metavar="FILES", type=names, help=commands.STYLE_WHERE)
+    for name, words in STYLE_LISTS.items():
+        run.add_argument(f"--style-{name}", metavar="NUMBERS", type=numbers, help=words)
+    run.add_argument("--style-where", metavar="FILES", type=names, help=STYLE_WHERE)
     add_device(run)
     run.add_argument(
         "--preset",
@@ -274,7 +259,7 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
     for name, words in notes.items():
         field, flag = known[name], f"--{name.replace('_', '-')}"
         own = field.default if field.default_factory is MISSING else field.default_factory()
-        about = f"{words} ({default or words_of(own)})"
+        about = f"{words} ({default or in_a_word(own)})"
         if field.type is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about)
         else:
@@ -367,16 +352,6 @@ READERS = {
     tuple[float, ...]: numbers,
     Mapping[str, float]: shares,
 }
-
-
-def words_of(default: object) -> str:
-    if isinstance(default, dict):
-        return ",".join(f"{name}={share:g}" for name, share in default.items())
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    return "none" if default is None else str(default)
 
 
 def fail(error: Exception, status: int) -> int:

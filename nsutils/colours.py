@@ -10,10 +10,10 @@ RIDGE = 1e-5  # keeps the roots of a flat picture's covariance finite
 
 
 def kept(picture: Image.Image, content: Image.Image, method: str, amount: float) -> Image.Image:
-    """A finished picture with `amount`, 0 to 1, of the content's colours; the content is resized to it."""
+    """A finished picture with `amount`, 0 to 1, of the content's colours."""
     if method in MATCHES:
         return matched(picture, content, method, amount)
-    return lit(picture, content.resize(picture.size, Image.Resampling.BICUBIC), amount)
+    return lit(picture, content, amount)
 
 
 def finished(
@@ -26,20 +26,17 @@ def finished(
         amount = np.maximum(amount, settings.mask_colors * np.asarray(small)[..., None] / 255)
     if not np.any(amount):
         return picture
-    return lit(picture, content.resize(picture.size, Image.Resampling.BICUBIC), amount)
+    return lit(picture, content, amount)
 
 
-def lit(
-    picture: Image.Image, content: Image.Image, amount: float | np.ndarray = 1.0
-) -> Image.Image:
-    """The picture's Y with the content's I and Q (Gatys et al. 2017, section 5.1), of the same size."""
-    own, other = values(picture), values(content)
+def lit(picture: Image.Image, content: Image.Image, amount: float | np.ndarray) -> Image.Image:
+    """The picture's Y with the content's I and Q (Gatys et al. 2017, section 5.1), which is resized to it."""
+    own = values(picture)
+    other = values(content.resize(picture.size, Image.Resampling.BICUBIC))
     return mixed(picture, other + ((own - other) @ LIGHT)[..., None], amount)
 
 
-def matched(
-    picture: Image.Image, content: Image.Image, method: str, amount: float = 1.0
-) -> Image.Image:
+def matched(picture: Image.Image, content: Image.Image, method: str, amount: float) -> Image.Image:
     """The picture with its pixels' mean and covariance made the content's, linearly.
 
     x -> A (x - m) + m' with A S A^T = S' (Gatys et al. 2017, section 5.2); `method` says which A.

@@ -1,26 +1,32 @@
-"""What each command of `nsutils` does. Torch is loaded only where one needs it."""
+"""What each command of `nsutils` does. The command line loads it when one is carried out: PyTorch takes its time."""
 
 import os
 import sys
 from argparse import Namespace
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
 
+from nsutils import cost, encoders, faces, pictures, replay, sweeps
+from nsutils.encoders import Encoder
+from nsutils.parcel import packed
+from nsutils.player import Player, encoder_of
 from nsutils.presets import preset
+from nsutils.run import Run, new_folder, vacant
+from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
-
-STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
-STYLE_LISTS = {
-    "style_blend_weights": "each style's share among several, as 3,7 (equal)",
-    "style_scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
-}
+from nsutils.sources import check_targets, size_in_words, style_target
+from nsutils.targets import SUFFIX
+from nsutils.vgg import AGAINST
 
 
 def run(asked: Namespace) -> int:
@@ -37,8 +43,6 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
 
 def proposed_mask(content: str, folder: Path) -> str | None:
     """A mask over the face in a picture, if one is found, and a word of it."""
-    from nsutils import faces, pictures
-
     image = pictures.opened(content)
     if not (ellipse := faces.portrait(image)):
         why = "" if faces.available() else ": for that, pip install 'nsutils[faces]'"
@@ -54,11 +58,6 @@ def proposed_mask(content: str, folder: Path) -> str | None:
 
 
 def paint(asked: Namespace, settings: Settings) -> int:
-    from nsutils import pictures
-    from nsutils.player import Player
-    from nsutils.run import Run
-    from nsutils.vgg import AGAINST
-
     if asked.save:
         pictures.check_writable(asked.save)
     encoder, foreseen, words = foreseen_of(asked, settings)
@@ -78,7 +77,7 @@ def paint(asked: Namespace, settings: Settings) -> int:
     return ended(run, asked.save)
 
 
-def ended(run: Any, file: str | None = None) -> int:
+def ended(run: Run, file: str | None = None) -> int:
     """Says how a run ended; the exit status."""
     print(f"{run.status}: {file or run.result}\n{run.folder}")
     if reason := run.meta.get("ended_early"):
@@ -89,11 +88,7 @@ def ended(run: Any, file: str | None = None) -> int:
 
 def sweep(asked: Namespace) -> int:
     """The status is 1 if runs failed, when all others are done."""
-    from nsutils import pictures
     from nsutils.figures import grid
-    from nsutils.run import new_folder
-    from nsutils.samples import runs_folder
-    from nsutils.sweeps import Unfinished, sweep
 
     if asked.save:
         pictures.check_writable(asked.save)
@@ -101,12 +96,12 @@ def sweep(asked: Namespace) -> int:
         follow_recipe(asked, Path(aside))
         every, done, status = varied(asked), [], 0
         for one in {(one.encoder, one.weights): one for one in every}.values():
-            encoder_of(asked, one)
+            checked_encoder(asked, one)
         folder = Path(asked.out) if asked.out else new_folder(runs_folder(), every[0])
         try:
-            for run in sweep(every, folder, pool, device=asked.device):
+            for run in sweeps.sweep(every, folder, pool, device=asked.device):
                 done.append(run)
-        except Unfinished as error:
+        except sweeps.Unfinished as error:
             print(f"nsutils: {error}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
@@ -125,23 +120,14 @@ def varied(asked: Namespace) -> list[Settings]:
     names = [name for name, _ in asked.vary]
     if twice := [name for name in choices if names.count(name) > 1]:
         raise ValueError(f"--vary {twice[0]} is given twice; give all values in one")
+    each = (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
     return [
-        settings_of(
-            Namespace(**vars(asked) | dict(zip(choices, values, strict=True))),
-            asked.content,
-            styles,
-        )
-        for values in product(*choices.values())
+        settings_of(Namespace(**vars(asked) | values), asked.content, styles) for values in each
     ]
 
 
-def workers(count: int) -> Any:
+def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     """A pool of so many processes, or, for one, none: this process will do."""
-    from concurrent.futures import ProcessPoolExecutor
-    from contextlib import nullcontext
-    from multiprocessing import get_context
-    from signal import SIG_IGN, SIGINT, signal
-
     if count < 1:
         raise ValueError(f"workers is {count}; give 1 or more")
     if count == 1:
@@ -150,11 +136,8 @@ def workers(count: int) -> Any:
     return ProcessPoolExecutor(count, get_context("spawn"), signal, (SIGINT, SIG_IGN))
 
 
-def found(name: str) -> Any:
+def found(name: str) -> Run:
     """The run in a folder, or of that name in data/runs, or the last one there."""
-    from nsutils.run import Run
-    from nsutils.samples import runs_folder
-
     if name == "last":
         from nsutils.table import runs
 
@@ -165,8 +148,6 @@ def found(name: str) -> Any:
 
 
 def resume(asked: Namespace) -> int:
-    from nsutils.player import Player
-
     player = Player(found(asked.run))
     player.run.check_idle()
     player.steer(**given(asked))
@@ -175,7 +156,7 @@ def resume(asked: Namespace) -> int:
         raise ValueError(
             f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
         )
-    player.encoder = encoder_as(player.run, asked.device)
+    player.encoder = encoder_of(player.run, asked.device)
     print(
         f"{player.run.folder.name} goes on: {player.steps_left} steps left of {player.settings.steps}"
     )
@@ -183,29 +164,16 @@ def resume(asked: Namespace) -> int:
 
 
 def fork(asked: Namespace) -> int:
-    from nsutils import replay
-    from nsutils.player import Player
-
     run = found(asked.run)
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
-    player = Player(new, encoder_as(new, asked.device))
+    player = Player(new, encoder_of(new, asked.device))
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
     print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
     return ended(player.play())
 
 
-def encoder_as(run: Any, device: str | None) -> Any:
-    """The encoder that a run was begun with, on a device that is asked for; None for what the player takes."""
-    from nsutils import encoders
-    from nsutils.player import resolved
-
-    return encoders.of(run.settings, **resolved(run), device=device) if device else None
-
-
 def rerun(asked: Namespace) -> int:
-    from nsutils import replay
-    from nsutils.parcel import packed
     from nsutils.report import parcels
 
     if Path(asked.source).suffix.lower() in (".html", ".htm"):
@@ -244,11 +212,10 @@ def runs(asked: Namespace) -> None:
 
 def compare(asked: Namespace) -> None:
     from nsutils.figures import side_by_side
-    from nsutils.pictures import check_writable, encoded
 
-    format = check_writable(asked.out)
+    format = pictures.check_writable(asked.out)
     image = side_by_side([found(name) for name in asked.runs], 480)
-    write_file(asked.out, encoded(image, format))
+    write_file(asked.out, pictures.encoded(image, format))
 
 
 def film(asked: Namespace) -> None:
@@ -272,7 +239,7 @@ def delete(asked: Namespace) -> int:
     """After a yes, for there is no way back."""
     doomed = [found(name) for name in asked.runs]
     for run in doomed:
-        print(f"{run.folder}: {len(run.metrics)} steps{', a favourite' * run.favourite}")
+        print(f"{run.folder}: {run.made} steps{', a favourite' * run.favourite}")
     if not asked.yes:
         words = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
         if not sys.stdin.isatty():
@@ -287,10 +254,8 @@ def delete(asked: Namespace) -> int:
 
 def write_file(path: str, data: bytes) -> None:
     """Writes the file and says how large it is; ValueError if it cannot be."""
-    from nsutils.pictures import write
-
     try:
-        write(Path(path), data)
+        pictures.write(Path(path), data)
     except OSError as error:
         raise ValueError(f"{path!r} cannot be written: {error.strerror or error}") from error
     print(f"{path} ({len(data) / 1e6:.1f} MB)")
@@ -303,33 +268,23 @@ def forecast(asked: Namespace) -> int:
     return 0 if foreseen.fits else 1
 
 
-def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Any, Any, str]:
+def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Encoder, cost.Forecast, str]:
     """The encoder that was asked for, the forecast with it, and what is said of both."""
-    from nsutils.cost import forecast
-    from nsutils.sources import size_in_words
-
-    encoder = encoder_of(asked, settings)
-    foreseen = forecast(settings, encoder)
+    encoder = checked_encoder(asked, settings)
+    foreseen = cost.forecast(settings, encoder)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
     words = f"{network}, {settings.steps} steps to {size_in_words(settings)}\n{foreseen}"
     return encoder, foreseen, words
 
 
-def encoder_of(asked: Namespace, settings: Settings) -> Any:
+def checked_encoder(asked: Namespace, settings: Settings) -> Encoder:
     """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
-    from nsutils import encoders
-    from nsutils.sources import check_targets
-
-    encoder = encoders.of(settings, **({"device": asked.device} if asked.device else {}))
+    encoder = encoders.of(settings, device=asked.device)
     check_targets(settings, encoder)
     return encoder
 
 
 def target(asked: Namespace) -> None:
-    from nsutils import encoders
-    from nsutils.sources import style_target
-    from nsutils.targets import SUFFIX
-
     if Path(asked.out).suffix != SUFFIX:
         raise ValueError(f"{asked.out!r} does not end in {SUFFIX}; runs know a target by that")
     settings = settings_of(asked, asked.style, (Style(asked.style),))
@@ -358,11 +313,9 @@ def given(asked: Namespace) -> dict[str, Any]:
 
 def styles_of(asked: Namespace) -> tuple[Style, ...]:
     """The styles with their shares and scales, a folder's pictures each for itself."""
-    from nsutils.pictures import folder
-
-    files = [file for name in asked.styles for file in folder(Path(name)) or [name]]
+    files = [file for name in asked.styles for file in pictures.folder(Path(name)) or [name]]
     lists = {}
-    for name in STYLE_LISTS:
+    for name in ("style_blend_weights", "style_scale"):
         given = getattr(asked, name) or (1.0,)
         if len(given) not in (1, len(files)):
             raise ValueError(
@@ -387,9 +340,8 @@ def report(asked: Namespace) -> None:
     if first.suffix == ".ipynb":
         if len(asked.runs) > 1:
             raise ValueError("one notebook makes one report; name one")
-        return write_file(
-            asked.out or str(first.with_suffix(".html")), notebook.page(first).encode()
-        )
+        out = asked.out or str(first.with_suffix(".html"))
+        return write_file(out, notebook.page(first).encode())
     every = [found(name) for name in asked.runs]
     if len(every) > 1 and not asked.out:
         raise ValueError(f"a report of {len(every)} runs needs a place; name it with --out")
@@ -399,13 +351,8 @@ def report(asked: Namespace) -> None:
 
 def demo(asked: Namespace) -> None:
     """The first notebook without a screen: a run folder and its report."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from nsutils.notebook import executed
-    from nsutils.pictures import write
     from nsutils.report import report
-    from nsutils.run import Run, vacant
-    from nsutils.samples import runs_folder
 
     folder = vacant(runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-demo")
     print("Painting with notebooks/01_first_picture.ipynb")
@@ -413,21 +360,17 @@ def demo(asked: Namespace) -> None:
         work = pool.submit(executed, first_notebook(), folder=str(folder))
         watch(folder, work)
         work.result()
-    write(folder / "report.html", report(Run(folder)).encode())
+    pictures.write(folder / "report.html", report(Run(folder)).encode())
     print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab")
 
 
 def watch(folder: Path, work: Future) -> None:
     """A progress bar of the run that is being made in the folder."""
-    from nsutils.run import Run
-
-    with tqdm(
-        unit="step", total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
-    ) as bar:
+    with tqdm(total=1, bar_format="{percentage:3.0f}%|{bar:30}| {elapsed} {postfix}") as bar:
         while not wait([work], 0.5).done:
             if (folder / "settings.json").exists():
                 run = Run(folder)
-                bar.total, bar.n = run.settings.steps, len(run.metrics)
+                bar.total, bar.n = run.settings.steps, run.made
                 bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
             bar.refresh()
         bar.n = bar.total
@@ -435,8 +378,6 @@ def watch(folder: Path, work: Future) -> None:
 
 
 def first_notebook() -> Path:
-    from nsutils.samples import ROOT
-
     if not (file := ROOT / "notebooks" / "01_first_picture.ipynb").exists():
         raise ValueError(f"no notebook at {str(file)!r}; take a checkout of the project")
     return file

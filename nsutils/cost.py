@@ -82,11 +82,9 @@ class Cost:
     def __init__(self, settings: Settings, encoder: Encoder):
         self.settings, self.encoder = settings, encoder
         self.file = user_cache_path("nsutils") / "speeds.json"
-        self.points: dict[int, float] = {}
-        self.begins = 1.0  # beginning a scale, in parts of `_share`
         known = self._known().get(self._key, {})
         self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
-        self.begins = known.get("begins", self.begins)
+        self.begins: float = known.get("begins", 1.0)  # beginning a scale, in parts of `_share`
 
     @property
     def _key(self) -> str:
@@ -255,9 +253,8 @@ class Cost:
             self.probed()
         seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
         last = SIDES[self.settings.side](shapes[-1][0])
-        largest = next(
-            (e for e in range(16384, 32, -32) if most(choices[-1], e / last) <= free), 32
-        )
+        edges = range(16384, 32, -32)
+        largest = next((e for e in edges if most(choices[-1], e / last) <= free), 32)
         return Forecast(seconds, most(whole), free, whole, largest)
 
 

@@ -21,7 +21,7 @@ from nsutils.run import Run
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
-BESIDE = 130  # pixels of the words beside a row
+BESIDE, LINKED = 130, 160  # pixels of the words beside a row; of a picture that is a link
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
@@ -41,12 +41,8 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
         ("style" if len(settings.styles) == 1 else f"style {n}", Path(style.picture))
         for n, style in enumerate(settings.styles, 1)
     ]
-    return [
-        ("content", Path(settings.content)),
-        *styles,
-        *steps[::stride],
-        *([("result", result)] if result else []),
-    ]
+    ending = [("result", result)] if result else []
+    return [("content", Path(settings.content)), *styles, *steps[::stride], *ending]
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
@@ -91,10 +87,8 @@ class Divided:
 
     def _repr_html_(self) -> str:
         (left, right), width = self.names, self.before.width
-        whole, words = (
-            "display: block; width: 100%; margin: 0",
-            f"Divider between {left} and {right}",
-        )
+        whole = "display: block; width: 100%; margin: 0"
+        words = f"Divider between {left} and {right}"
         over = f"{whole}; position: absolute; inset: 0; clip-path: inset(0 0 0 50%)"
         move = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
         return (
@@ -118,16 +112,13 @@ def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     for run, differing in zip(runs, recipe.differing(runs), strict=True):
         words = [f"{name} {value}" for name, value in differing.items()]
         lines = [line for part in words or [run.folder.name] for line in wrapped(part, edge)]
-        blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
-        captioned.append(("\n".join(lines), latest(run) or blank))
+        captioned.append(("\n".join(lines), pictured(run, edge)))
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
 
 
-def grid(
-    runs: Sequence[Run], edge: int = 200, down: str | None = None, across: str | None = None
-) -> Image.Image:
+def grid(runs: Sequence[Run], edge: int = 200) -> Image.Image:
     """The runs' pictures, each in `edge` x `edge` pixels, in rows and columns by the settings in which they differ."""
-    return Grid(runs, down, across).image(edge)
+    return Grid(runs).image(edge)
 
 
 class Grid:
@@ -146,10 +137,8 @@ class Grid:
         self.axes = axes_of({name: len(values[name]) for name in values}, down, across)
         self.rows, self.columns = (values.get(name, [""]) for name in self.axes)
         self.cells = {(row, column): [] for row in self.rows for column in self.columns}
-        ordered = sorted(
-            zip(runs, words, strict=True), key=lambda pair: [*map(rank, pair[1].values())]
-        )
-        for run, each in ordered:
+        pairs = zip(runs, words, strict=True)
+        for run, each in sorted(pairs, key=lambda pair: [*map(rank, pair[1].values())]):
             rest = "\n".join(f"{name} {each[name]}" for name in each if name not in self.axes)
             self.cells[each.get(self.axes[0], ""), each.get(self.axes[1], "")].append((run, rest))
 
@@ -161,14 +150,11 @@ class Grid:
 
     def image(self, edge: int = 200) -> Image.Image:
         """The names and the values of the settings stand above and on the left; a run without a picture is grey."""
-        blank = Image.new("RGB", (edge, edge * 2 // 3), BLANK)
-        nothing = Image.new("RGB", (1, 1), PAPER)
-        drawn = {
-            place: sheet([(rest, latest(run) or blank) for run, rest in cell], edge, len(cell))
-            if cell
-            else nothing
-            for place, cell in self.cells.items()
-        }
+        drawn = dict.fromkeys(self.cells, Image.new("RGB", (1, 1), PAPER))
+        for place, cell in self.cells.items():
+            if cell:
+                captioned = [(rest, pictured(run, edge)) for run, rest in cell]
+                drawn[place] = sheet(captioned, edge, len(cell))
         wide = [max(drawn[row, column].width for row in self.rows) for column in self.columns]
         high = [max(drawn[row, column].height for column in self.columns) for row in self.rows]
         heads = zip(self.columns, wide, strict=True)
@@ -198,10 +184,7 @@ class Grid:
 
     def table(self, shown: Callable[[Run, str], str]) -> str:
         """The grid in HTML, each run as it is shown, given what else it differs in."""
-        lines, middle = (
-            "",
-            'style="text-align: center"',
-        )  # a notebook's own rules have them on the right
+        lines, middle = "", 'style="text-align: center"'  # a notebook's own rules: on the right
         if self.axes[1]:
             names = [f"<small>{escape(name)}</small>" for name in self.axes]
             heads = "".join(f"<th {middle}>{escape(words)}</th>" for words in self.columns)
@@ -234,16 +217,14 @@ def axes_of(counts: dict[str, int], down: str | None, across: str | None) -> tup
     return (down or left[-2 if not across else -1], across or left[-1])
 
 
-def linked(run: Run, rest: str, edge: int = 160) -> str:
+def linked(run: Run, rest: str) -> str:
     """A run's picture as a link to its report, or else to its folder."""
     file = run.folder / "report.html"
     place = os.path.relpath(file if file.exists() else run.folder)
     image, name = latest(run), run.folder.name
-    shown = (
-        escape(name)
-        if image is None
-        else pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, edge)))
-    )
+    shown = escape(name)
+    if image:
+        shown = pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, LINKED)))
     words = f"<br><small>{escape(rest)}</small>" * bool(rest)
     return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
 
@@ -264,6 +245,11 @@ def written(words: str) -> tuple[int, int]:
 
 def starts(first: int, sizes: Sequence[int]) -> list[int]:
     return [*itertools.accumulate(sizes[:-1], initial=first)]
+
+
+def pictured(run: Run, edge: int) -> Image.Image:
+    """What there is of a run; grey where there is nothing yet."""
+    return latest(run) or Image.new("RGB", (edge, edge * 2 // 3), BLANK)
 
 
 def latest(run: Run) -> Image.Image | None:
@@ -327,10 +313,8 @@ def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
     figure = Plot(figsize=(7, 3), layout="constrained")
     axes, rows = figure.subplots(), run.metrics
     steps = [row["step"] for row in rows]
-    known = rows[-1] if rows else {}
-    shown = [
-        n for n in known if n in names or n.startswith(tuple(s for s in names if s[-1] == "/"))
-    ]
+    kinds = tuple(name for name in names if name.endswith("/"))
+    shown = [n for n in (rows[-1] if rows else {}) if n in names or n.startswith(kinds)]
     for name, colour in zip(shown, itertools.cycle(COLOURS)):
         axes.plot(steps, [row[name] for row in rows], color=colour, label=name, linewidth=1.5)
     for before, after in itertools.pairwise(rows):

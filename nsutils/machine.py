@@ -22,18 +22,12 @@ def free_memory(device: torch.device) -> int:
 
 def container_memory() -> int:
     """Bytes left of the tightest limit that a container (a control group, version 2 or 1) sets; enormous without."""
+    newer, older = ("max", "current"), ("limit_in_bytes", "usage_in_bytes")
     left = [sys.maxsize]
-    for folder in (own_group(), CGROUP):
+    for group, names in ((own_group(), newer), (CGROUP, newer), (CGROUP / "memory", older)):
         with suppress(OSError, ValueError):
-            limit = int((folder / "memory.max").read_text())
-            used = int((folder / "memory.current").read_text())
-            left.append(limit - used + forgettable(folder))
-    with suppress(OSError, ValueError):
-        limit, used = (
-            int((CGROUP / "memory" / f"memory.{name}_in_bytes").read_text())
-            for name in ("limit", "usage")
-        )
-        left.append(limit - used + forgettable(CGROUP / "memory"))
+            limit, used = (int((group / f"memory.{name}").read_text()) for name in names)
+            left.append(limit - used + forgettable(group))
     return max(0, min(left))
 
 

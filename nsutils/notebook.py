@@ -40,8 +40,8 @@ def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
     return notebook
 
 
-def tagged(cell: NotebookNode, tag: str = "parameters") -> bool:
-    return tag in cell.metadata.get("tags", [])
+def tagged(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
 def presentable(notebook: NotebookNode) -> NotebookNode:
@@ -83,9 +83,8 @@ def page(file: str | Path) -> str:
         exclude_anchor_links=True,
         embed_images=True,
     )
-    body, _ = exporter.from_notebook_node(
-        presentable(notebook), {"metadata": {"path": str(file.parent)}}
-    )
+    beside = {"metadata": {"path": str(file.parent)}}
+    body, _ = exporter.from_notebook_node(presentable(notebook), beside)
     body = LEADING_AWAY.sub("", body).replace(NO_WORDS, "what the cell above shows")
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# +(.+)", words, re.MULTILINE)

@@ -14,9 +14,8 @@ import psutil
 
 def circumstances() -> dict[str, Any]:
     """The machine and the versions a run is made with."""
-    versions = {"python": platform.python_version()} | {
-        name: version(name) for name in ("nsutils", "torch", "numpy", "pillow")
-    }
+    packages = ("nsutils", "torch", "numpy", "pillow")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -44,14 +43,11 @@ def alive(pid: int, since: float | None = None) -> bool:
     """Whether the process of that number is there, and is the one that began then."""
     try:
         process = psutil.Process(pid)
-        begun = process.create_time()
-        if (
-            process.status() == psutil.STATUS_ZOMBIE
-        ):  # it has ended, which its parent does not know yet
+        if process.status() == psutil.STATUS_ZOMBIE:  # ended, which its parent does not know yet
             return False
+        return since is None or abs(process.create_time() - since) < 5  # seconds: clocks are set
     except psutil.Error:
         return False
-    return since is None or abs(begun - since) < 5  # seconds: clocks are set
 
 
 def now() -> str:

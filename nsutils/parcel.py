@@ -38,7 +38,7 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
         "name": run.folder.name,
         "settings": json.loads((run.folder / "settings.json").read_text()),
         "steering": [renamed(line, run.relative) for line in run.steering],
-        "steps": steps_made(run),
+        "steps": run.made,
         "meta": meta,
         "result": result(run),
         "inputs": {
@@ -52,14 +52,9 @@ def is_mask(role: str) -> bool:
     return role.startswith(("mask", "where"))
 
 
-def steps_made(run: Run) -> int:
-    rows = run.metrics
-    return int(rows[-1]["step"]) if rows else 0
-
-
 def outcome(run: Run) -> Path | None:
     """The result's file, unless the run was stopped there and has come further since."""
-    made = steps_made(run)
+    made = run.made
     return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
 
 
@@ -157,8 +152,7 @@ def unpacked(
         origin = {"id": parcel["meta"].get("id"), "name": parcel["name"]}
         run = Run.create(folder, settings, **begun, remade_from=origin)
         for line in parcel["steering"]:
-            asked = {name: value for name, value in line.items() if name != "step"}
-            run.steered(line["step"], renamed(asked, lambda name: run.add_mask(placed[name])))
+            run.steered(line["step"], renamed(line, lambda name: run.add_mask(placed[name])))
     return run
 
 

@@ -72,7 +72,7 @@ class Player:
     @property
     def steps_left(self) -> int:
         """How many are still to make."""
-        return max(0, self.settings.steps - (self.step.number if self.step else 0))
+        return max(0, self.settings.steps - self._number)
 
     @property
     def seconds_left(self) -> float | None:
@@ -238,9 +238,8 @@ class Player:
         self._ended.clear()
         self.error = None
         machine.dismiss_helpers()
-        self._thread = threading.Thread(
-            target=self._drain, name=f"nsutils {self.run.folder.name}", daemon=True
-        )
+        name = f"nsutils {self.run.folder.name}"
+        self._thread = threading.Thread(target=self._drain, name=name, daemon=True)
         atexit.register(self._leave)
         self._thread.start()
         return self
@@ -250,10 +249,9 @@ class Player:
 
         `progress` draws a bar with speed and time left.
         """
-        made = self.settings.steps - self.steps_left
         bar = tqdm(
             total=self.settings.steps,
-            initial=made,
+            initial=self._number,
             unit="step",
             bar_format=BAR,
             file=sys.stdout,
@@ -286,9 +284,8 @@ class Player:
     def _show(self, bar: tqdm) -> None:
         if self.step:
             height, width = self.step.image.shape[-2:]
-            bar.set_postfix_str(
-                f"{width} x {height} px, {clock(self.seconds_left)} left", refresh=False
-            )
+            words = f"{width} x {height} px, {clock(self.seconds_left)} left"
+            bar.set_postfix_str(words, refresh=False)
             bar.total = self.settings.steps
             bar.update(self.step.number - bar.n)
         kind = re.sub(r"\d+", "", self.word)
@@ -305,17 +302,10 @@ class Player:
     def _played(self) -> Iterator[Step]:
         run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
-            encoder = self.encoder or encoders.of(self.settings, **resolved(run))
-            self._enter(
-                "playing",
-                started=now(),
-                device=str(encoder.device),
-                precision=encoder.precision,
-                encoder=run.meta.get("encoder")
-                or {"name": encoder.name, "told_by": encoder.told_by},
-                ended_early=None,
-                error=None,
-            )
+            encoder = self.encoder or encoder_of(run)
+            told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
+            seen = {"device": str(encoder.device), "precision": encoder.precision, "encoder": told}
+            self._enter("playing", started=now(), **seen, ended_early=None, error=None)
             self._foresee(encoder)
             if self.step is None:
                 self.step = start(run.settings, encoder)
@@ -352,9 +342,8 @@ class Player:
 
     def _unwritable(self, error: OSError) -> OSError:
         """What is said when the disk is full or the folder read-only; the last checkpoint stands."""
-        words = (
-            f"{error.strerror}: {error.filename or self.run.folder}" if error.strerror else error
-        )
+        place = error.filename or self.run.folder
+        words = f"{error.strerror}: {place}" if error.strerror else error
         self.status = "failed"
         self.error = error = OSError(f"{words}; mend that, and the run can go on")
         with suppress(OSError):
@@ -380,10 +369,8 @@ class Player:
             self.forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not self.forecast.fits:
                 raise ValueError(f"this run takes {self.forecast}")
-            foreseen = {
-                "seconds": float(f"{self.forecast.seconds:.3g}"),
-                "bytes": self.forecast.bytes,
-            }
+            seconds = float(f"{self.forecast.seconds:.3g}")
+            foreseen = {"seconds": seconds, "bytes": self.forecast.bytes}
             self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
         else:
             cost.probed()
@@ -427,7 +414,7 @@ class Player:
             if len(took) > 3 and not self.whole and not self.run.steering:
                 usual = statistics.mean(took[1:])
                 self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
-        seconds = (self.run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        seconds = self.run.last_row.get("seconds", 0.0)
         measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
         if self.steps_left:
             return {"measured": measured}
@@ -438,7 +425,7 @@ class Player:
         run, steps = self.run, self._steps(self._follow(self._number))
         strangest = max((row["style"] for row in run.metrics), default=0.0)
         watch = Watch(run.settings, self.face, strangest)
-        before = (run.metrics or [{"seconds": 0.0}])[-1]["seconds"]
+        before = run.last_row.get("seconds", 0.0)
         self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()
         self._moments.clear()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already
@@ -575,6 +562,11 @@ class Player:
 
 def scales_of(settings: Settings) -> list[Shape]:
     return scales(settings, pictures.shape(settings.content))
+
+
+def encoder_of(run: Run, device: str | None = None) -> Encoder:
+    """The encoder that the run was begun with, on the device asked for, or the best one."""
+    return encoders.of(run.settings, **resolved(run), device=device)
 
 
 def resolved(run: Run) -> dict[str, str]:

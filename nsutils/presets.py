@@ -13,6 +13,8 @@ FIRST_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 # What most of them have in common, by which they differ from the kit's own defaults.
 COMMON = {
+    "encoder": "vgg19-caffe",
+    "size": 512,
     "precision": "float32",
     "pooling": "max",
     "pooling_gain": False,
@@ -44,10 +46,8 @@ COMMON = {
 }
 
 JCJOHNSON = COMMON | {
-    "encoder": "vgg19-caffe",
     "ceil_mode": True,  # as loadcaffe makes Caffe's pooling; its own averaging has none
     "resampling": "area",
-    "size": 512,
     "pixel_range": 256.0,
     "content_weight": 5.0,
     "style_weight": 100.0,
@@ -70,8 +70,6 @@ NEURAL_STYLE_PT = JCJOHNSON | {
 }
 
 GATYS = COMMON | {
-    "encoder": "vgg19-caffe",
-    "size": 512,
     "side": "short",
     "content_weight": 1.0,
     "style_weight": 1000.0,
@@ -89,7 +87,6 @@ CROWSONKB = COMMON | {
     "encoder": "vgg19",
     "padding": "replicate-first",
     "pooling_gain": True,
-    "size": 512,
     "enlarge": "content",
     "rounding": "nearest",
     "resampling": "bicubic",
@@ -113,7 +110,6 @@ CROWSONKB = COMMON | {
 }
 
 ANISHATHALYE = COMMON | {
-    "encoder": "vgg19-caffe",
     "ceil_mode": True,
     "size": None,
     "side": "width",
@@ -172,13 +168,12 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
     ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
     not, so neither is the picture; its features are made as large as those for which the weights were chosen.
     """
-    if name not in PRESETS and name not in RECIPES:
-        raise ValueError(f"no preset {name!r}; there are {', '.join((*PRESETS, *RECIPES))}")
-    if name in RECIPES:
-        return Settings.from_dict(RECIPES[name] | {"content": content, "styles": styles} | changes)
+    known = PRESETS | RECIPES
+    if name not in known:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
+    derived = following(name, PRESETS[name] | changes) if name in PRESETS else {}
     pictured = {"content": content, "styles": styles}
-    derived = following(name, PRESETS[name] | changes)
-    return Settings.from_dict(PRESETS[name] | derived | pictured | changes)
+    return Settings.from_dict(known[name] | derived | pictured | changes)
 
 
 def following(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 import functools
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from nsutils.presets import PRESETS, preset
 from nsutils.run import Run, with_pictures
-from nsutils.settings import Settings, Style, coarse_steps
+from nsutils.settings import Settings, Style, coarse_steps, in_a_word
 from nsutils.steering import changes, renamed, steered
 
 MAIN = (
@@ -22,10 +21,9 @@ def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
     """The settings that make a picture and all that differ from the kit's own; and the others."""
     settings = named(run)
     changed = Settings(settings.content, settings.styles).differences(settings)
-    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    asked = {name: plain(value) for name, value in known.items() if name in (*MAIN, *changed)}
-    others = {name: plain(value) for name, value in known.items() if name not in asked}
-    return asked, {name: words for name, words in others.items() if words != "-"}
+    told = {name: plain(value) for name, value in vars(settings).items()}
+    asked = {name: words for name, words in told.items() if name in (*MAIN, *changed)}
+    return asked, {n: words for n, words in told.items() if n not in asked and words != "-"}
 
 
 def steering(run: Run) -> list[tuple[int, str]]:
@@ -43,10 +41,15 @@ def changes_in_words(line: dict[str, Any]) -> str:
 
 def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
     """For each run the settings, as they were at its end, in which these runs differ."""
-    every = [in_force(run) for run in runs]
-    names = [field.name for field in fields(Settings)]
-    differ = [name for name in names if len({repr(getattr(each, name)) for each in every}) > 1]
-    return [{name: plain(getattr(each, name)) for name in differ} for each in every]
+    return told_apart([in_force(run) for run in runs])
+
+
+def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
+    """For each settings those by which they are told from the others, in words."""
+    differ = [
+        name for name in vars(every[0]) if len({repr(vars(each)[name]) for each in every}) > 1
+    ]
+    return [{name: plain(vars(each)[name]) for name in differ} for each in every]
 
 
 def in_force(run: Run) -> Settings:
@@ -119,17 +122,6 @@ def command_line(run: Run) -> str:
     return shlex.join(words)
 
 
-def in_a_word(value: Any) -> str:
-    """A value as an option takes it."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
-    if isinstance(value, tuple | list):
-        return ",".join(map(in_a_word, value))
-    if value is None:
-        return "none"
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
 def shortest(settings: Settings) -> tuple[str | None, dict[str, Any]]:
     """The preset, if any, from which the settings differ least, and in what."""
     found = {base: differences(base, settings) for base in (None, *PRESETS)}
@@ -159,9 +151,8 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={share:g}" for name, share in value.items())
     if isinstance(value, tuple | list):
-        return ", ".join(
-            styled(item, value) if isinstance(item, Style) else str(item) for item in value
-        )
+        words = (styled(item, value) if isinstance(item, Style) else str(item) for item in value)
+        return ", ".join(words)
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

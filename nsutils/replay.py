@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nsutils import encoders
 from nsutils.encoders import Encoder
 from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
-from nsutils.player import Player, resolved
+from nsutils.player import Player, encoder_of
 from nsutils.recipe import named
 from nsutils.run import Run, alone, new_folder, vacant
 from nsutils.samples import runs_folder
@@ -50,8 +49,7 @@ def fork(
     new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:
-            asked = {name: line[name] for name in line if name != "step"}
-            new.steered(line["step"], renamed(asked, new.add_mask))
+            new.steered(line["step"], renamed(line, new.add_mask))
     changes = renamed(changes, new.add_mask)
     if changes:
         new.steered(step, changes)
@@ -105,7 +103,7 @@ def rerun(
         place = Path(folder) if folder else vacant(runs / f"{Path(parcel['name']).name}-again")
         run, last = unpacked(parcel, place, files, weights), parcel["steps"]
     if device:
-        encoder = encoders.of(run.settings, **resolved(run), device=device)
+        encoder = encoder_of(run, device)
     player = Player(run, encoder)
     player.listeners.append(lambda p: p.step and p.step.number >= last and p.stop())
     return player.play() if last else run
@@ -132,9 +130,7 @@ def likeness(parcel: Parcel, run: Run) -> Likeness:
     first, second = parcel["result"], result(run)
     if not first or not second:
         raise ValueError("there is no picture to compare with: the run had not come to one")
-    one, other = (
-        np.asarray(small_picture(found["jpeg"]), dtype=float) for found in (first, second)
-    )
+    one, other = (np.asarray(small_picture(each["jpeg"]), float) for each in (first, second))
     there, here = circumstances(parcel["meta"]), circumstances(run.meta)
     differing = (f"{n}: {there[n]} there, {here[n]} here" for n in there if there[n] != here.get(n))
     apart = np.abs(one - other) if one.shape == other.shape else np.full(1, 255.0)

@@ -88,8 +88,8 @@ class Run:
                     (folder / part).mkdir(exist_ok=True)
                 named, inputs = with_copies(settings, folder)
                 meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now()}
-                facts = meta | {"inputs": inputs} | circumstances() | facts
-                write_json(folder / "meta.json", facts)
+                meta |= {"inputs": inputs} | circumstances() | facts
+                write_json(folder / "meta.json", meta)
                 pictures.write(folder / "settings.json", named.to_json().encode())
         except OSError as error:
             raise ValueError(
@@ -205,16 +205,30 @@ class Run:
     @property
     def images(self) -> dict[int, Path]:
         """The kept pictures by step."""
-        return {
-            int(file.stem.removeprefix("step_")): file
-            for file in sorted((self.folder / "images").glob("step_*.jpg"))
-        }
+        files = sorted(self.folder.glob("images/step_*.jpg"))
+        return {int(file.stem.removeprefix("step_")): file for file in files}
 
     @property
     def metrics(self) -> list[dict[str, float]]:
         """A row a step; a line cut off in mid-write is left out."""
         rows = csv.DictReader(self._lines("metrics.csv"))
         return [{name: float(value) for name, value in row.items()} for row in rows]
+
+    @property
+    def last_row(self) -> dict[str, float]:
+        """The last whole row of `metrics`, found without reading the others; empty if there is none."""
+        file = self.folder / "metrics.csv"
+        data = file.read_bytes() if file.exists() else b""
+        names = data.partition(b"\n")[0].decode(errors="replace").split(",")
+        for line in reversed(data.rsplit(b"\n", 9)[1:-1]):  # what follows the last end was cut off
+            with suppress(ValueError):
+                return dict(zip(names, map(float, line.split(b",")), strict=True))
+        return {}
+
+    @property
+    def made(self) -> int:
+        """How many steps are on record."""
+        return int(self.last_row.get("step", 0))
 
     @property
     def steering(self) -> list[dict[str, Any]]:
@@ -242,9 +256,8 @@ class Run:
     @property
     def last(self) -> Step | None:
         """The last step that can be gone on from."""
-        return self._step(
-            self.folder / "checkpoint.pt", "the run then begins again from its settings"
-        )
+        then = "the run then begins again from its settings"
+        return self._step(self.folder / "checkpoint.pt", then)
 
     @property
     def stamp(self) -> tuple[int, int] | None:
@@ -277,7 +290,7 @@ class Run:
     @property
     def in_words(self) -> str:
         """How far it has come."""
-        return f"{self.status}, {len(self.metrics)} of {self.settings.steps} steps"
+        return f"{self.status}, {self.made} of {self.settings.steps} steps"
 
     def _repr_html_(self) -> str:
         """Name and state, above what it was made from and what came of it."""
@@ -293,18 +306,13 @@ class Run:
 
     def record(self, step: Step, seconds: float) -> None:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
-        row = {
-            "step": step.number,
-            "seconds": round(seconds, 3),
-            "scale": step.scale,
-            **step.losses,
-        }
+        row = {"step": step.number, "seconds": round(seconds, 3), "scale": step.scale}
+        row |= step.losses
         header = next(csv.reader(self._lines("metrics.csv", 1)), [])
         if new := [name for name in row if name not in header]:
             self._widen(header := header + new)
-        self._append(
-            "metrics.csv", ",".join(f"{row.get(name, float('nan')):.8g}" for name in header)
-        )
+        values = (f"{row.get(name, math.nan):.8g}" for name in header)
+        self._append("metrics.csv", ",".join(values))
 
     def _widen(self, header: list[str]) -> None:
         """Gives metrics.csv a longer header; what earlier rows lack is nan."""
@@ -315,9 +323,8 @@ class Run:
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
-        self._append(
-            "steering.jsonl", json.dumps({"step": step, **renamed(changes, self.relative)})
-        )
+        line = {"step": step, **renamed(changes, self.relative)}
+        self._append("steering.jsonl", json.dumps(line))
 
     def relative(self, name: str) -> str:
         """A file's name as the run's own files have it."""
@@ -325,10 +332,8 @@ class Run:
 
     def keep(self, step: Step) -> None:
         """Adds the step's picture to images/, and of some its state."""
-        pictures.write(
-            self.folder / "images" / f"step_{step.number:05d}.jpg",
-            pictures.jpeg(in_colours(step.image, step.settings), quality=92),
-        )
+        file = self.folder / "images" / f"step_{step.number:05d}.jpg"
+        pictures.write(file, pictures.jpeg(in_colours(step.image, step.settings), quality=92))
         if step.number % math.ceil(step.settings.steps / MOST_STATES) == 0:
             bare = {name: part for name, part in step.memory.items() if name == "image"}
             (self.folder / "states").mkdir(exist_ok=True)
@@ -406,9 +411,8 @@ class Run:
             if int(file.stem.removeprefix("step_")) > number:
                 file.unlink()
         if steering:
-            lines = [
-                line for line in self._lines("steering.jsonl") if json.loads(line)["step"] < number
-            ]
+            lines = self._lines("steering.jsonl")
+            lines = [line for line in lines if json.loads(line)["step"] < number]
             pictures.write(self.folder / "steering.jsonl", "".join(lines).encode())
 
     def _lines(self, name: str, count: int | None = None) -> list[str]:
@@ -459,10 +463,10 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def thumbnail(file: Path, height: int = 160) -> str:
-    """A picture file, or a style's target, as a small picture in HTML."""
+def thumbnail(file: Path) -> str:
+    """A picture file, or a style's target, as a picture in HTML, 160 pixels high."""
     image = shown(file)
-    image = pictures.thumbnail(image, round(max(image.size) / image.height * height))
+    image = pictures.thumbnail(image, round(max(image.size) / image.height * 160))
     style = 'style="display: inline-block; margin: 0 6px 0 0"'
     return pictures.in_html(file.stem, pictures.jpeg(image), more=style)
 
@@ -484,43 +488,34 @@ def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
 
 def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:
     """The settings with every picture's name changed."""
-    styles = tuple(
-        replace(style, picture=renamed(style.picture), where=style.where and renamed(style.where))
-        for style in settings.styles
-    )
-    init = settings.init if settings.init in STARTS else renamed(settings.init)
-    mask = settings.mask and renamed(settings.mask)
-    return replace(settings, content=renamed(settings.content), styles=styles, init=init, mask=mask)
+    return by_role(settings, lambda role, name: renamed(name))
+
+
+def by_role(settings: Settings, renamed: Callable[[str, str], str]) -> Settings:
+    """The same, by what a picture is there for as well: content, style_1, where_1, style_2, ..., mask, init."""
+    content, styles = renamed("content", settings.content), []
+    for n, style in enumerate(settings.styles, 1):
+        picture = renamed(f"style_{n}", style.picture)
+        where = style.where and renamed(f"where_{n}", style.where)
+        styles.append(replace(style, picture=picture, where=where))
+    mask = settings.mask and renamed("mask", settings.mask)
+    init = settings.init if settings.init in STARTS else renamed("init", settings.init)
+    return replace(settings, content=content, styles=tuple(styles), mask=mask, init=init)
 
 
 def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, dict[str, str]]]:
     """Copies the pictures to inputs/, named by role; the settings that name the copies, and what they were."""
-    roles, inputs = {"content": settings.content}, {}
-    for n, style in enumerate(settings.styles, 1):
-        roles |= {f"style_{n}": style.picture, f"where_{n}": style.where}
-    roles |= {"mask": settings.mask, "init": settings.init not in STARTS and settings.init}
-    roles = {role: name for role, name in roles.items() if name}
-    for role, name in roles.items():
+    inputs: dict[str, dict[str, str]] = {}
+
+    def copy(role: str, name: str) -> str:
         file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
         pictures.write(file, Path(name).read_bytes())
         inputs[role] = copied(folder, file, Path(name).name)
+        return inputs[role]["file"]
 
-    def copy_of(role: str) -> str | None:
-        return inputs[role]["file"] if role in inputs else None
-
-    styles = tuple(
-        replace(style, picture=copy_of(f"style_{n}"), where=copy_of(f"where_{n}"))
-        for n, style in enumerate(settings.styles, 1)
-    )
-    named = replace(
-        settings,
-        weights=settings.weights and str(Path(settings.weights).absolute()),
-        content=copy_of("content"),
-        styles=styles,
-        init=copy_of("init") or settings.init,
-        mask=copy_of("mask"),
-    )
-    return named, inputs
+    named = by_role(settings, copy)
+    weights = settings.weights and str(Path(settings.weights).absolute())
+    return replace(named, weights=weights), inputs
 
 
 def copied(folder: Path, file: Path, name: str) -> dict[str, str]:

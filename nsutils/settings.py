@@ -63,7 +63,7 @@ STYLE_LAYERS = (
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
 # On by default, but not in runs that are older.
 NEWER = dict(preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0)
-LEAST = {"size": 32, "steps": 1, "smallest": 32, "octaves": 1, "lbfgs_history": 1, "seed": 0}
+LEAST = dict(size=32, steps=1, smallest=32, octaves=1, lbfgs_history=1, seed=0, every=1)
 
 
 @dataclass(frozen=True)
@@ -179,19 +179,17 @@ class Settings:
         for name, known in CHOICES.items():
             _choice(name, getattr(self, name), known)
         for name, least in LEAST.items():
-            if name != "size" or self.size is not None:
-                _set(self, name, _whole(name, getattr(self, name), least))
-        if self.every is not None:
-            _set(self, "every", _whole("every", self.every, 1))
+            if getattr(self, name) is not None or name not in ("size", "every"):
+                _whole(name, getattr(self, name), least)
         for name in (f.name for f in fields(self) if f.type is float):
             _set(self, name, _number(name, getattr(self, name)))
         for name in (f.name for f in fields(self) if f.type is bool):
             _switch(name, getattr(self, name))
-        asked = coarse_steps(self.steps) if self.scale_steps is None else self.scale_steps
-        steps = tuple(_whole("scale_steps", n, 1) for n in _items(asked))
-        _set(self, "scale_steps", steps)
-        pools = tuple(_whole("laplacian_pools", n, 1) for n in _items(self.laplacian_pools))
-        _set(self, "laplacian_pools", pools)
+        if self.scale_steps is None:
+            _set(self, "scale_steps", coarse_steps(self.steps))
+        for name in ("scale_steps", "laplacian_pools"):
+            counts = _items(getattr(self, name))
+            _set(self, name, tuple(_whole(name, count, 1) for count in counts))
         self._check_numbers()
         self._check_layers()
         _set(self, "init", _text("init", self.init))
@@ -207,10 +205,8 @@ class Settings:
             _set(self, "mask", _text("mask", self.mask))
         if self.style_statistic == "sliced" and (self.mask or any(s.where for s in self.styles)):
             raise ValueError("style_statistic 'sliced' knows no masks; use wasserstein or moments")
-        for name, example in {
-            "pixel_range": "white's number, as 1 or 255",
-            "feature_scale": "1",
-        }.items():
+        examples = {"pixel_range": "white's number, as 1 or 255", "feature_scale": "1"}
+        for name, example in examples.items():
             if not getattr(self, name):
                 raise ValueError(f"{name} is 0; give {example}")
         if self.seed >= 2**63:
@@ -222,14 +218,12 @@ class Settings:
 
     def _check_layers(self) -> None:
         known = ENCODERS[self.encoder]
+        styled, weights = (PIXELS, *known), {}
         _set(self, "content_layers", _known("content_layers", self.content_layers, known))
-        _set(self, "style_layers", _known("style_layers", self.style_layers, (PIXELS, *known)))
-        weights = {
-            _known("layer_weights", name, (PIXELS, *known))[0]: _number(
-                f"layer_weights[{name!r}]", weight
-            )
-            for name, weight in dict(self.layer_weights).items()
-        }
+        _set(self, "style_layers", _known("style_layers", self.style_layers, styled))
+        for name, weight in dict(self.layer_weights).items():
+            _known("layer_weights", name, styled)
+            weights[name] = _number(f"layer_weights[{name!r}]", weight)
         _set(self, "layer_weights", weights)
 
     @property
@@ -386,6 +380,19 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     return replace(settings, **changes)
 
 
+def in_a_word(value: Any) -> str:
+    """A value as the command line has it."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={in_a_word(share)}" for name, share in value.items())
+    if isinstance(value, tuple | list):
+        return ",".join(map(in_a_word, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "none" if value is None else str(value)
+
+
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
     """One Settings for each combination of the choices, the last one varying fastest.
 
@@ -403,13 +410,9 @@ def _set(frozen: Any, name: str, value: Any) -> None:
 
 
 def _style(value: Any) -> Style:
-    return (
-        value
-        if isinstance(value, Style)
-        else Style(**value)
-        if isinstance(value, Mapping)
-        else Style(value)
-    )
+    if isinstance(value, Style):
+        return value
+    return Style(**value) if isinstance(value, Mapping) else Style(value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -423,12 +426,8 @@ def _items(value: Any) -> tuple:
 
 
 def _number(name: str, value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
-    ):
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or not 0 <= value < math.inf:
         raise ValueError(f"{name} is {value!r}; give a number of 0 or more")
     return float(value)
 

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from contextlib import closing
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -22,7 +23,7 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
-from nsutils.recipe import plain
+from nsutils.recipe import told_apart
 from nsutils.run import Run, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
@@ -91,7 +92,7 @@ def sweep(
     reasons: dict[str, str] = {}
     broken = False
     try:
-        with Progress(runs, progress) as bar:
+        with closing(Progress(runs, progress)) as bar:
             done = [run for run in runs if run.status == "done"]
             machine.dismiss_helpers()
             for run in runs:
@@ -156,15 +157,8 @@ def file_of(name: str) -> bytes:
 def names_of(settings: list[Settings]) -> list[str]:
     """What tells the settings apart, as names for folders."""
     plainly = [with_pictures(each, lambda name: Path(name).stem) for each in settings]
-    differ = [
-        name
-        for name in vars(plainly[0])
-        if any(getattr(each, name) != getattr(plainly[0], name) for each in plainly)
-    ]
-    words = [
-        "-".join(f"{name}_{plain(getattr(each, name))}" for name in differ) for each in plainly
-    ]
-    parts = (word.replace(", ", "+") or "run" for word in words)
+    differing = (("_".join(pair) for pair in each.items()) for each in told_apart(plainly))
+    parts = ("-".join(pairs).replace(", ", "+") or "run" for pairs in differing)
     return ["".join(c if c.isalnum() or c in "-_.+" else "_" for c in p)[:LONGEST] for p in parts]
 
 
@@ -193,7 +187,7 @@ def play(
     torch.set_num_threads(threads or max(1, cores() // at_once))
     settings = run.settings
     asked = {"name": settings.encoder} | {name: getattr(settings, name) for name in HOW}
-    asked |= resolved(run) | ({"device": device} if device else {})
+    asked |= resolved(run) | {"device": device}
     try:
         shared = sign.with_name(SHARED)
         player = Player(run, encoder_for(charge, tuple(asked.items()), shared))
@@ -260,7 +254,7 @@ class Progress:
 
     def __init__(self, runs: list[Run], shown: bool):
         self.costs = {run: costs(run.settings) for run in runs}
-        self.steps = {run: made(run) for run in runs}
+        self.steps = {run: run.made for run in runs}
         self.left = {run for run in runs if run.status != "done"}
         total = sum(map(sum, self.costs.values()))
         # Of all steps since the beginning, for those of several runs come in no even order.
@@ -268,10 +262,7 @@ class Progress:
         self.bar = tqdm(total=total, disable=not shown, **more)
         self.look()
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
+    def close(self) -> None:
         self.bar.close()
 
     @property
@@ -285,7 +276,7 @@ class Progress:
 
     def look(self) -> None:
         """Counts the steps in the folders of the runs that are not done."""
-        self.steps |= {run: made(run) for run in self.left}
+        self.steps |= {run: run.made for run in self.left}
         runs, done = len(self.costs), len(self.costs) - len(self.left)
         steps, of = sum(self.steps.values()), sum(map(len, self.costs.values()))
         self.bar.set_postfix_str(f"{done} of {runs} runs, {steps} of {of} steps", refresh=False)
@@ -296,9 +287,3 @@ class Progress:
 def costs(settings: Settings) -> list[int]:
     """The pixels of each step of a run."""
     return [prod(shape) for shape, begin, end in ladder(settings) for _ in range(begin, end)]
-
-
-def made(run: Run) -> int:
-    """How many steps a run has on disk."""
-    file = run.folder / "metrics.csv"
-    return max(0, file.read_bytes().count(b"\n") - 1) if file.exists() else 0

@@ -182,8 +182,7 @@ def row(folder: Path) -> Row:
     facts = {"run": run, "name": folder.name, "favourite": run.favourite, "made": 0, "host": ""}
     try:
         facts["created"] = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat()
-        last = last_row(folder / "metrics.csv")
-        facts |= {MEASURED[name]: value for name, value in last.items() if name in MEASURED}
+        facts |= {MEASURED[n]: value for n, value in run.last_row.items() if n in MEASURED}
         facts |= described(run.meta) | {"status": str(run.status)}
         facts |= vars(in_force(run)) | {"steered": bool(run.steering)}
     except Exception as error:  # whatever a damaged file brings up
@@ -192,16 +191,6 @@ def row(folder: Path) -> Row:
         reason = textwrap.shorten(reason.replace(f"{folder}{os.sep}", ""), REASON, placeholder="…")
         facts |= {"status": "damaged", "problem": reason}
     return facts
-
-
-def last_row(file: Path) -> dict[str, float]:
-    """The last whole row of metrics.csv; empty if there is none."""
-    data = file.read_bytes() if file.exists() else b""
-    names = data.partition(b"\n")[0].decode(errors="replace").split(",")
-    for line in reversed(data.rsplit(b"\n", 9)[1:-1]):  # what follows the last end was cut off
-        with suppress(ValueError):
-            return dict(zip(names, map(float, line.split(b",")), strict=True))
-    return {}
 
 
 def described(meta: Mapping[str, Any]) -> Row:
