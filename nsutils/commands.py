@@ -45,10 +45,7 @@ def proposed_mask(content: str, folder: Path) -> str | None:
     """A mask over the face in a picture, if one is found, and a word of it."""
     image = pictures.opened(content)
     if not (ellipse := faces.portrait(image)):
-        why = "" if faces.available() else ": for that, pip install 'nsutils[faces]'"
-        print(
-            f"no face was found to protect{why}; paint a mask in the panel, or name one with --mask"
-        )
+        print("no face was found to protect; paint a mask in the panel, or name one with --mask")
         return None
     x, y = round(100 * ellipse.x), round(100 * ellipse.y)
     print(f"a face was found at {x} % from the left, {y} % from the top; it is protected")

@@ -1,8 +1,7 @@
-"""Faces in a picture, to propose what is to be protected. Nothing is fetched, and nothing leaves the machine."""
+"""Faces in a picture, which styles spare and masks protect. Nothing is fetched, and nothing leaves the machine."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ EDGE = 320  # pixels: the picture's long edge while it is searched
 LEAST = 24  # pixels there: the smallest face
 SCALE, HITS = 1.15, 7  # between two sizes that are tried; finds at about one place that make a face
 ALIKE = 0.4  # overlap from which on two finds are one face
-# Of head and shoulders, in parts of the face that is found: half axes, and how far down from its top their middle is.
-WIDER, TALLER, LOWER = 0.85, 1.1, 0.6
+# In parts of the face that is found: half axes, and how far down from its top their middle is.
+FACE, HEAD_AND_SHOULDERS = (0.6, 0.6, 0.5), (0.85, 1.1, 0.6)
 SOFTNESS = 0.15  # of an ellipse's edge, in parts of its half axes
 Box = tuple[float, float, float, float]  # left, top, width, height in parts of the picture
 
@@ -36,17 +35,16 @@ class Ellipse:
             raise ValueError(f"an ellipse with half axes {axes}; give both above 0, as 0.2")
 
 
-def available() -> bool:
-    """Whether scikit-image is installed, which brings the detector (`pip install 'nsutils[faces]'`)."""
-    return find_spec("skimage") is not None
+def around(box: Box, parts: tuple[float, float, float]) -> Ellipse:
+    """The ellipse of a face, or of head and shoulders."""
+    (left, top, width, height), (wide, tall, down) = box, parts
+    return Ellipse(left + width / 2, top + down * height, wide * width, tall * height)
 
 
 def portrait(image: Image.Image) -> Ellipse | None:
     """Head and shoulders of the largest face, if there is one."""
-    if not (found := faces(image)):
-        return None
-    left, top, width, height = found[0]
-    return Ellipse(left + width / 2, top + LOWER * height, WIDER * width, TALLER * height)
+    largest = next(iter(faces(image)), None)
+    return largest and around(largest, HEAD_AND_SHOULDERS)
 
 
 def mask_of(ellipses: list[Ellipse], size: tuple[int, int]) -> Image.Image:
@@ -64,23 +62,27 @@ def mask_of(ellipses: list[Ellipse], size: tuple[int, int]) -> Image.Image:
 
 
 def faces(image: Image.Image) -> list[Box]:
-    """The places of the faces that are found, the largest first; none without scikit-image.
+    """The places of the faces that are found, the largest first.
 
-    By its cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that look at the
-    camera, upright to about 5 degrees, no smaller than a thirteenth of the picture, and misses profiles, beards,
-    painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for none:
-    a brush mends a face that was missed more easily than one that there never was.
+    By scikit-image's cascade of local binary patterns (Viola and Jones 2001, Liao et al. 2007). It finds faces that
+    look at the camera, upright to about 5 degrees, no smaller than a thirteenth of the picture, and misses profiles,
+    beards, painted faces and hard shadows more often than not. What is not found in the mirror, too, is taken for
+    none: a brush mends a face that was missed more easily than one that there never was.
     """
-    if not available():
-        return []
     small = pictures.thumbnail(image.convert("RGB"), EDGE)
+    return [*found(small.tobytes(), small.size)]  # once for all runs of a picture
+
+
+@lru_cache
+def found(data: bytes, size: tuple[int, int]) -> tuple[Box, ...]:
+    small = Image.frombytes("RGB", size, data)
     mirrored = [(1 - x - w, y, w, h) for x, y, w, h in finds(ImageOps.mirror(small))]
     agreed = [box for box in finds(small) if any(overlap(box, other) > ALIKE for other in mirrored)]
-    found: list[Box] = []
+    faces: list[Box] = []
     for box in sorted(agreed, key=lambda box: -box[2] * box[3]):
-        if all(overlap(box, other) < ALIKE / 2 for other in found):
-            found.append(box)
-    return found
+        if all(overlap(box, other) < ALIKE / 2 for other in faces):
+            faces.append(box)
+    return tuple(faces)
 
 
 def finds(image: Image.Image) -> list[Box]:

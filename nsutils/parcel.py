@@ -20,7 +20,7 @@ from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
-BEGUN_WITH = ("encoder", "precision", "whole", "threads")  # found out once for a run
+BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")  # found out once for a run
 NOTES = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]

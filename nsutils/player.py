@@ -23,7 +23,7 @@ from nsutils.encoders import Encoder
 from nsutils.origin import now
 from nsutils.run import Run
 from nsutils.settings import Settings, changed
-from nsutils.sources import SIDES, Shape, larger, scale_of, scales
+from nsutils.sources import SIDES, Shape, larger, scale_of, scales, spared_faces
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
@@ -304,7 +304,9 @@ class Player:
         try:
             encoder = self.encoder or encoder_of(run)
             told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
+            faces = run.meta["faces"] if "faces" in run.meta else spared_faces(run.settings)
             seen = {"device": str(encoder.device), "precision": encoder.precision, "encoder": told}
+            seen |= {"faces": faces}
             self._enter("playing", started=now(), **seen, ended_early=None, error=None)
             self._foresee(encoder)
             if self.step is None:
@@ -463,7 +465,8 @@ class Player:
     def _steps(self, settings: Settings) -> Generator[Step, Settings | None, None]:
         encoder, whole = self.cost.encoder, self.whole
         self._weighing = 0.0
-        return stylize(settings, encoder, self.step, whole, self._fits, self._weighs)
+        faces = self.run.meta["faces"]
+        return stylize(settings, encoder, self.step, whole, self._fits, self._weighs, faces)
 
     def _weighs(self) -> bool:
         """Whether the next step is to find its gradient's shares."""

@@ -15,7 +15,8 @@ class Regions:
     """Masks of an image, (1, 1, H, W), 0 to 1.
 
     `protected` is where the content is to hold, `where` for each style where it is to act, `spared` where styles count
-    less. None is everywhere, or nowhere protected or spared.
+    less: of a picture's regions where its faces are, of an objective's as much as they do. None is everywhere, or
+    nowhere protected or spared.
     """
 
     protected: Tensor | None = None

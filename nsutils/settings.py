@@ -316,8 +316,8 @@ SUBJECTS = {
         "octaves": "sizes at which the style is compared: the picture, its half, its quarter ..., each half as heavy",
         "places_per_channel": "a layer that sees fewer places than that for each of its channels counts less: 0 never, "
         "4 spares faces in small pictures",
-        "sparing": "how much less the style counts where the content has much in it, as a face: 0 alike, 1 "
-        "hardly at all; sliced knows none",
+        "sparing": "how much less the style counts where the content has much in it, and on a face that is found when "
+        "a run begins: 0 alike, 1 hardly at all; sliced knows none",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free",

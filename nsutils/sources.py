@@ -2,7 +2,9 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nsutils import colours, pictures
+from nsutils import colours, faces, pictures
 from nsutils.encoders import Encoder
+from nsutils.faces import Box
 from nsutils.measures import THINNEST, made_with, octaves_of, style_statistics
 from nsutils.regions import Regions
 from nsutils.settings import STARTS, Settings, Style
@@ -24,10 +27,13 @@ SIDES = {"long": max, "short": min, "width": lambda shape: shape[1]}
 
 
 class Sources:
-    """The content and the styles of some settings, at any scale; ValueError where one cannot be used."""
+    """The content and the styles of some settings, at any scale; ValueError where one cannot be used.
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    `known` are the faces in the content, if they have been looked for.
+    """
+
+    def __init__(self, settings: Settings, known: Sequence[Box] | None = None):
+        self.settings, self._known = settings, known
         self.content = content_of(settings)
         self.scales = scales(settings, self.content.size[::-1])
         self.styles = [self.style(style) for style in settings.styles]
@@ -72,7 +78,15 @@ class Sources:
     def regions(self, shape: Shape, device: torch.device) -> Regions:
         """The masks at that shape."""
         mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
-        return Regions(mask, tuple(w and as_weights(w, shape).to(device) for w in self.where))
+        places = tuple(w and as_weights(w, shape).to(device) for w in self.where)
+        ellipses = [faces.around(box, faces.FACE) for box in self.faces]
+        spared = ellipses and as_weights(faces.mask_of(ellipses, shape[::-1]), shape).to(device)
+        return Regions(mask, places, spared if ellipses else None)
+
+    @cached_property
+    def faces(self) -> Sequence[Box]:
+        """The faces that the style is to spare."""
+        return spared_faces(self.settings) if self._known is None else self._known
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
         return scaled(self.settings, image, shape)
@@ -84,7 +98,14 @@ class Sources:
             *("smallest", "scale_steps", "init", "original_colors", "color_method", "mask"),
             "protection",
         }
-        return Sources(settings) if pictured & set(self.settings.differences(settings)) else self
+        same = not pictured & set(self.settings.differences(settings))
+        return self if same else Sources(settings, self.faces)
+
+
+def spared_faces(settings: Settings) -> list[Box]:
+    """The faces in the content, if the style is to spare any."""
+    spares = settings.sparing and settings.content_weight
+    return faces.faces(pictures.opened(settings.content)) if spares else []
 
 
 def mask_of(settings: Settings) -> Image.Image | None:

@@ -1,7 +1,7 @@
 """The optimisation: `stylize` yields a `Step` after each iteration, from the coarsest scale to the finest."""
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from nsutils import encoders, machine, pictures
 from nsutils.descent import Descent, enlarged
 from nsutils.encoders import Encoder
+from nsutils.faces import Box
 from nsutils.objective import Objective
 from nsutils.settings import Settings
 from nsutils.sources import Shape, Sources, larger, scale_of, scales
@@ -55,6 +56,7 @@ def stylize(
     whole: int | None = None,
     fits: Callable[[Shape], bool] = lambda shape: True,
     weighed: Callable[[], bool] = lambda: False,
+    faces: Sequence[Box] | None = None,
 ) -> Generator[Step, Settings | None, None]:
     """Yield a Step after each optimiser step; a Settings sent back steers the steps that follow.
 
@@ -63,12 +65,13 @@ def stylize(
     objective, for gradients of two objectives must not mix; Adam's may be carried over to a larger scale. No
     step is coarser than the one before. Images of more than `whole` pixels are seen piece by piece. A scale that
     does not fit is not begun: the steps end before it. `weighed` is asked before each step for whether to find
-    its gradient's shares, which takes about as long as two steps and changes no picture. With GNU's malloc it sets for
-    the whole process from which size on freed memory goes back to the system (`machine.return_above`).
+    its gradient's shares, which takes about as long as two steps and changes no picture. `faces` are those in the
+    content, which the style spares; they are looked for if not given. With GNU's malloc it sets for the whole process
+    from which size on freed memory goes back to the system (`machine.return_above`).
     """
     machine.return_above(machine.SCARCE if whole else machine.MAPPED)
     encoder = encoder or encoders.of(settings)
-    sources, descent = Sources(settings), None
+    sources, descent = Sources(settings, faces), None
     step = after or start(settings, encoder, sources)
     memory = remembered(step, settings)
     while step.number < settings.steps:

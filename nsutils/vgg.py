@@ -142,10 +142,8 @@ def from_torch(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
 
 
 def from_matconvnet(path: Path) -> tuple[dict[str, Tensor], str | None, str]:
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ValueError("a .mat file is read through SciPy: pip install 'nsutils[mat]'") from None
+    from scipy.io import loadmat
+
     arrays = {}
     for layer in loadmat(path, simplify_cells=True)["layers"]:
         if layer["type"] == "conv" and layer["name"].startswith("conv"):

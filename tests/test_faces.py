@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ SEEN = {"astronaut": (0.36, 0.13, 0.17, 0.23), "admiral": (0.3, 0.23, 0.4, 0.35)
 
 @pytest.mark.parametrize("name", SEEN)
 def test_a_face_is_found_where_it_is_also_mirrored_and_in_the_dark(name):
-    pytest.importorskip("skimage")
     image, (left, top, width, height) = pictures.opened(sample(name)), SEEN[name]
     dark = ImageEnhance.Brightness(image).enhance(0.6)
     for shown, where in (
@@ -35,19 +32,6 @@ def test_a_face_is_found_where_it_is_also_mirrored_and_in_the_dark(name):
 def test_where_there_is_no_face_none_is_found(name):
     assert faces(pictures.opened(sample(name))) == []
     assert portrait(pictures.opened(sample(name))) is None
-
-
-def test_without_the_detector_there_are_no_faces():
-    words = """
-import sys
-sys.modules["skimage"] = None
-from importlib import util
-find = util.find_spec
-util.find_spec = lambda name: None if name == "skimage" else find(name)
-from nsutils import faces, pictures, sample
-assert not faces.available() and faces.faces(pictures.opened(sample("astronaut"))) == []
-"""
-    subprocess.run([sys.executable, "-c", words], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90])

@@ -6,12 +6,13 @@ import torch
 from conftest import colourful
 from PIL import Image
 
-from nsutils import Player, Run, Settings, Style, fork, pictures, rerun, stylize
+from nsutils import Player, Run, Settings, Style, fork, pictures, rerun, sample, stylize
 from nsutils.losses import STYLE_STATISTICS, gram, raw_moments, squared_distance
 from nsutils.objective import Objective
 from nsutils.parcel import packed
 from nsutils.regions import Regions
 from nsutils.replay import likeness
+from nsutils.sources import Sources, spared_faces
 
 ADDITIVE = [name for name, statistic in STYLE_STATISTICS.items() if statistic.additive]
 PALETTE = {"style_layers": ("pixels",), "octaves": 1, "content_weight": 0.0, "tv_weight": 0.0}
@@ -159,6 +160,43 @@ def test_masks_belong_to_the_run_and_may_change_while_it_plays(settings, encoder
     assert likeness(packed(run), again).same
     new = Player(fork(run, 8, tmp_path / "fork", mask=Image.new("L", (4, 4), 90)), encoder).play()
     assert new.status == "done" and new.steering[0]["mask"].startswith(str(new.folder))
+
+
+@pytest.fixture
+def portrait(settings):
+    """A photograph with a face, painted small in a few steps."""
+    return replace(settings, content=sample("astronaut"), size=64, steps=3, scale_steps=())
+
+
+def test_the_style_counts_least_on_a_face(portrait, encoder):
+    sources = Sources(portrait)
+    pictured = sources.at((64, 64), encoder.device)
+    spared = Objective(portrait, encoder, *pictured, None, sources.regions((64, 64), "cpu"))
+    drawn = Objective(portrait, encoder, *pictured)
+    more = spared.regions.spared - drawn.regions.spared
+    face = torch.zeros(64, 64, dtype=torch.bool)
+    face[10:19, 24:33] = True  # eyes, nose, mouth
+    assert torch.allclose(spared.regions.spared[0, 0, face], torch.tensor(portrait.sparing))
+    assert (more >= 0).all() and (more[0, 0, face] > 0).float().mean() > 0.9
+    assert (more > 0).float().mean() < 0.1
+
+
+@pytest.mark.parametrize("without", [{"sparing": 0.0}, {"content_weight": 0.0}])
+def test_faces_are_looked_for_only_where_they_would_be_spared(portrait, without):
+    assert len(spared_faces(portrait)) == 1
+    asked = replace(portrait, **without)
+    assert spared_faces(asked) == [] and Sources(asked).regions((64, 64), "cpu").spared is None
+
+
+def test_the_faces_that_a_run_spares_belong_to_its_record(portrait, encoder, tmp_path):
+    run = Player(Run.create(tmp_path / "run", portrait), encoder).play()
+    assert run.meta["faces"] == [pytest.approx(box) for box in spared_faces(portrait)]
+    # The report's picture is too small to find the face in once more.
+    again = rerun(packed(run), tmp_path / "again", encoder=encoder)
+    assert spared_faces(again.settings) == [] and again.meta["faces"] == run.meta["faces"]
+    assert likeness(packed(run), again).same
+    forked = Player(fork(run, 0, tmp_path / "fork", style_weight=2.0), encoder).play()
+    assert forked.meta["faces"] == run.meta["faces"]
 
 
 def test_what_cannot_be_masked_is_told(settings, left):

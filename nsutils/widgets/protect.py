@@ -49,10 +49,8 @@ class Protect(widgets.VBox):
             words = "A face was found: use the ellipse, or correct it first."
         elif found:
             words = "What is marked is protected."
-        elif faces.available():
-            words = "No face was found; mark what is to stay with the brush."
         else:
-            words = "Mark what is to stay; with pip install 'nsutils[faces]' faces are proposed."
+            words = "No face was found; mark what is to stay with the brush."
         self.said.value = f"{words} Nothing leaves this machine."
 
     @property
