@@ -1,11 +1,12 @@
 """Faces in a picture, which styles spare and masks protect. Nothing is fetched, and nothing leaves the machine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from nsutils import pictures
 
@@ -16,6 +17,7 @@ ALIKE = 0.4  # overlap from which on two finds are one face
 # In parts of the face that is found: half axes, and how far down from its top their middle is.
 FACE, HEAD_AND_SHOULDERS = (0.6, 0.6, 0.5), (0.85, 1.1, 0.6)
 SOFTNESS = 0.15  # of an ellipse's edge, in parts of its half axes
+SMALL = 0.22  # of the picture's long edge: up to there a face is lost under strokes
 Box = tuple[float, float, float, float]  # left, top, width, height in parts of the picture
 
 
@@ -45,6 +47,17 @@ def portrait(image: Image.Image) -> Ellipse | None:
     """Head and shoulders of the largest face, if there is one."""
     largest = next(iter(faces(image)), None)
     return largest and around(largest, HEAD_AND_SHOULDERS)
+
+
+def spared(boxes: Sequence[Box], size: tuple[int, int]) -> Image.Image:
+    """A grey image, (width, height), white on faces; less on large ones, for they bear more strokes."""
+    grey = Image.new("L", size)
+    for box in boxes:
+        side = max(box[2] * size[0], box[3] * size[1]) / max(size)
+        light = min(1.0, SMALL / side) ** 0.5
+        face = mask_of([around(box, FACE)], size)
+        grey = ImageChops.lighter(grey, face.point([round(light * value) for value in range(256)]))
+    return grey
 
 
 def mask_of(ellipses: list[Ellipse], size: tuple[int, int]) -> Image.Image:

@@ -79,9 +79,8 @@ class Sources:
         """The masks at that shape."""
         mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
         places = tuple(w and as_weights(w, shape).to(device) for w in self.where)
-        ellipses = [faces.around(box, faces.FACE) for box in self.faces]
-        spared = ellipses and as_weights(faces.mask_of(ellipses, shape[::-1]), shape).to(device)
-        return Regions(mask, places, spared if ellipses else None)
+        grey = faces.spared(self.faces, shape[::-1]) if self.faces else None
+        return Regions(mask, places, grey and as_weights(grey, shape).to(device))
 
     @cached_property
     def faces(self) -> Sequence[Box]:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from nsutils import pictures, sample
-from nsutils.faces import Ellipse, faces, mask_of, overlap, portrait
+from nsutils.faces import SMALL, Ellipse, faces, mask_of, overlap, portrait, spared
 
 # Where a person sees the face: left, top, width, height in parts of the picture.
 SEEN = {"astronaut": (0.36, 0.13, 0.17, 0.23), "admiral": (0.3, 0.23, 0.4, 0.35)}
@@ -51,6 +51,13 @@ def test_masks_of_two_are_their_union_and_of_none_are_black():
     assert (np.asarray(mask_of(pair, (64, 48))) == np.maximum(one, other)).all()
     assert mask_of([], (8, 8)).getextrema() == (0, 0)
     assert isinstance(mask_of(pair, (8, 8)), Image.Image)
+
+
+def test_small_faces_are_spared_more_than_large_ones():
+    boxes = [(0.05, 0.4, 0.1, 0.2), (0.4, 0.1, 0.4, 0.8)]
+    grey = np.asarray(spared(boxes, (200, 100))) / 255
+    assert grey[50, 20] == 1 and grey[0, 0] == 0
+    assert grey[50, 120] == pytest.approx((SMALL / 0.4) ** 0.5, abs=0.01)
 
 
 def test_an_ellipse_has_an_inside():
