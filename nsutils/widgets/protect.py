@@ -46,7 +46,10 @@ class Protect(widgets.VBox):
             return
         if found and not self.brush.mask:
             self.brush.ellipse = [*astuple(found)]
-            words = "A face was found: use the ellipse, or correct it first."
+            words = (
+                "A face was found: the style spares it. To protect it more, use the ellipse, or "
+                "correct it first."
+            )
         elif found:
             words = "What is marked is protected."
         else:
