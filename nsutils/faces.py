@@ -89,8 +89,10 @@ def faces(image: Image.Image) -> list[Box]:
 @lru_cache
 def found(data: bytes, size: tuple[int, int]) -> tuple[Box, ...]:
     small = Image.frombytes("RGB", size, data)
+    if not (seen := finds(small)):
+        return ()
     mirrored = [(1 - x - w, y, w, h) for x, y, w, h in finds(ImageOps.mirror(small))]
-    agreed = [box for box in finds(small) if any(overlap(box, other) > ALIKE for other in mirrored)]
+    agreed = [box for box in seen if any(overlap(box, other) > ALIKE for other in mirrored)]
     faces: list[Box] = []
     for box in sorted(agreed, key=lambda box: -box[2] * box[3]):
         if all(overlap(box, other) < ALIKE / 2 for other in faces):
