@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.run import Run, with_pictures
+from nsutils.run import Run, begun_with, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, style_of
 from nsutils.steering import renamed
@@ -20,7 +20,6 @@ from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
-BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")  # found out once for a run
 NOTES = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]
@@ -148,9 +147,8 @@ def unpacked(
         settings = with_pictures(settings, lambda name: placed[name])
         if weights:
             settings = replace(settings, weights=weights)
-        begun = {name: parcel["meta"][name] for name in BEGUN_WITH if name in parcel["meta"]}
         origin = {"id": parcel["meta"].get("id"), "name": parcel["name"]}
-        run = Run.create(folder, settings, **begun, remade_from=origin)
+        run = Run.create(folder, settings, **begun_with(parcel["meta"]), remade_from=origin)
         for line in parcel["steering"]:
             run.steered(line["step"], renamed(line, lambda name: run.add_mask(placed[name])))
     return run

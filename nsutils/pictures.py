@@ -6,7 +6,7 @@ import io
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 
@@ -116,9 +116,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def folder(path: Path) -> list[Path]:
-    """The picture files in a folder, by name; none where there is no such folder."""
-    files = path.iterdir() if os.path.isdir(path) else ()
-    return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+    """The picture files in a folder, by name; none where there is no such folder, or it may not be read."""
+    with suppress(OSError):
+        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    return []
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -21,9 +21,9 @@ from nsutils import encoders, machine, pictures
 from nsutils.cost import Cost, Forecast, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import now
-from nsutils.run import Run
+from nsutils.run import Run, begun_with
 from nsutils.settings import Settings, changed
-from nsutils.sources import SIDES, Shape, larger, scale_of, scales, spared_faces
+from nsutils.sources import SIDES, Shape, faces_in, larger, scale_of, scales
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
@@ -304,7 +304,8 @@ class Player:
         try:
             encoder = self.encoder or encoder_of(run)
             told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
-            faces = run.meta["faces"] if "faces" in run.meta else spared_faces(run.settings)
+            faces = begun_with(run.meta).get("faces")
+            faces = faces_in(run.settings) if faces is None else faces
             seen = {"device": str(encoder.device), "precision": encoder.precision, "encoder": told}
             seen |= {"faces": faces}
             self._enter("playing", started=now(), **seen, ended_early=None, error=None)

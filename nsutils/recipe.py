@@ -3,6 +3,7 @@
 import functools
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,8 @@ def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
     """For each settings those by which they are told from the others, in words."""
-    differ = [
-        name for name in vars(every[0]) if len({repr(vars(each)[name]) for each in every}) > 1
-    ]
+    names = (field.name for field in fields(Settings))
+    differ = [name for name in names if len({repr(vars(each)[name]) for each in every}) > 1]
     return [{name: plain(vars(each)[name]) for name in differ} for each in every]
 
 

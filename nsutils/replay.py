@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from nsutils.encoders import Encoder
-from nsutils.parcel import BEGUN_WITH, SMALL, Parcel, packed, result, unpacked
+from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, encoder_of
 from nsutils.recipe import named
-from nsutils.run import Run, alone, new_folder, vacant
+from nsutils.run import Run, alone, begun_with, new_folder, vacant
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered
@@ -42,10 +42,9 @@ def fork(
         changes, lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted"
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
-    begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
     with alone(run.folder.parent):
         place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
-        new = Run.create(place, run.settings, parent=origin, **begun)
+        new = Run.create(place, run.settings, parent=origin, **begun_with(meta))
     new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
     for line in run.steering:
         if line["step"] < step:

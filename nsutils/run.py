@@ -38,10 +38,12 @@ FILES = (
     *("settings.json", "meta.json", "metrics.csv", "steering.jsonl", "checkpoint.pt", "result.png"),
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
+BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
 ALONE = threading.RLock()  # one thread at a time makes a run, claims one or notes its facts
+HELD: set[Path] = set()  # the folders with which that thread is alone
 
 
 class Damaged(ValueError):
@@ -449,11 +451,19 @@ class Run:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Meanwhile no other thread or process is here with the same folder; one that is killed holds nobody up.
-
-    It is not entered twice for a folder: the second would wait for the first.
-    """
+    """Meanwhile no other thread or process is here with the same folder; one that is killed holds nobody up."""
     with ALONE, ExitStack() as stack:
+        if (place := folder.resolve()) not in HELD:
+            HELD.add(place)
+            stack.callback(HELD.discard, place)
+            stack.enter_context(locked(place))
+        yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Meanwhile no other process is here with the folder."""
+    with ExitStack() as stack:
         with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
             import fcntl
 
@@ -461,6 +471,12 @@ def alone(folder: Path) -> Iterator[None]:
             stack.callback(os.close, opened)
             fcntl.flock(opened, fcntl.LOCK_EX)
         yield
+
+
+def begun_with(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found out when the run began, and holds from then on; nothing if it has not. Older ones spare no face."""
+    begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
+    return begun and {"faces": []} | begun
 
 
 def thumbnail(file: Path) -> str:

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
@@ -23,6 +24,7 @@ from nsutils.targets import Target, is_target
 Shape = tuple[int, int]  # height, width in pixels
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 AREA = {True: Image.Resampling.BOX, False: Image.Resampling.BILINEAR}  # by whether it shrinks
+DRAWN = 512  # pixels: the long edge of a mask of faces
 SIDES = {"long": max, "short": min, "width": lambda shape: shape[1]}
 
 
@@ -79,13 +81,14 @@ class Sources:
         """The masks at that shape."""
         mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
         places = tuple(w and as_weights(w, shape).to(device) for w in self.where)
-        grey = faces.spared(self.faces, shape[::-1]) if self.faces else None
+        spares = self.settings.sparing and self.settings.content_weight and self.faces
+        grey = faces.spared(self.faces, pictures.fitted(shape[::-1], DRAWN)) if spares else None
         return Regions(mask, places, grey and as_weights(grey, shape).to(device))
 
     @cached_property
     def faces(self) -> Sequence[Box]:
-        """The faces that the style is to spare."""
-        return spared_faces(self.settings) if self._known is None else self._known
+        """The faces in the content."""
+        return faces_in(self.settings) if self._known is None else self._known
 
     def picture(self, image: Image.Image, shape: Shape) -> Tensor:
         return scaled(self.settings, image, shape)
@@ -97,14 +100,16 @@ class Sources:
             *("smallest", "scale_steps", "init", "original_colors", "color_method", "mask"),
             "protection",
         }
-        same = not pictured & set(self.settings.differences(settings))
-        return self if same else Sources(settings, self.faces)
+        if pictured & set(self.settings.differences(settings)):
+            return Sources(settings, self.faces)
+        after = copy(self)
+        after.settings = settings
+        return after
 
 
-def spared_faces(settings: Settings) -> list[Box]:
-    """The faces in the content, if the style is to spare any."""
-    spares = settings.sparing and settings.content_weight
-    return faces.faces(pictures.opened(settings.content)) if spares else []
+def faces_in(settings: Settings) -> list[Box]:
+    """The faces in the content, all of it."""
+    return faces.faces(pictures.opened(settings.content))
 
 
 def mask_of(settings: Settings) -> Image.Image | None:

@@ -96,7 +96,7 @@ def test_what_differs_is_told_and_nothing_else(content, style, tmp_path):
         {"style_weight": "1", "every": "-"},
         {"style_weight": "4", "every": "3"},
     ]
-    assert recipe.differing(runs[:1]) == [{}]
+    assert recipe.differing(runs[:1]) == [{}] and recipe.differing([]) == []
     runs[0].steered(3, {"style_weight": 4.0, "every": 3})
     assert recipe.differing(runs) == [{}, {}]
 

@@ -12,7 +12,7 @@ from nsutils.objective import Objective
 from nsutils.parcel import packed
 from nsutils.regions import Regions
 from nsutils.replay import likeness
-from nsutils.sources import Sources, spared_faces
+from nsutils.sources import Sources, faces_in
 
 ADDITIVE = [name for name, statistic in STYLE_STATISTICS.items() if statistic.additive]
 PALETTE = {"style_layers": ("pixels",), "octaves": 1, "content_weight": 0.0, "tv_weight": 0.0}
@@ -181,19 +181,33 @@ def test_the_style_counts_least_on_a_face(portrait, encoder):
     assert (more > 0).float().mean() < 0.1
 
 
-@pytest.mark.parametrize("without", [{"sparing": 0.0}, {"content_weight": 0.0}])
-def test_faces_are_looked_for_only_where_they_would_be_spared(portrait, without):
-    assert len(spared_faces(portrait)) == 1
-    asked = replace(portrait, **without)
-    assert spared_faces(asked) == [] and Sources(asked).regions((64, 64), "cpu").spared is None
+@pytest.mark.parametrize("alike", [{"sparing": 0.0}, {"content_weight": 0.0}])
+def test_what_spares_faces_may_be_turned_off_and_on_again(portrait, alike):
+    def spared(sources):
+        return sources.regions((64, 64), "cpu").spared
+
+    without = replace(portrait, **alike)
+    sources = Sources(portrait)
+    assert len(faces_in(portrait)) == 1 and spared(sources).max() == 1
+    assert spared(Sources(without)) is None and spared(sources.after(without)) is None
+    assert torch.equal(spared(Sources(without).after(portrait)), spared(sources))
+
+
+def test_a_run_that_began_before_faces_were_spared_goes_on_without(portrait, encoder, tmp_path):
+    whole = [step.losses for step in stylize(portrait, encoder, faces=[])]
+    run = Run.create(tmp_path / "run", portrait)
+    run.note(precision="float32", threads=1)
+    assert [step.losses for step in Player(run, encoder)] == whole
+    assert run.meta["faces"] == []
+    assert rerun(packed(run), tmp_path / "again", encoder=encoder).meta["faces"] == []
 
 
 def test_the_faces_that_a_run_spares_belong_to_its_record(portrait, encoder, tmp_path):
     run = Player(Run.create(tmp_path / "run", portrait), encoder).play()
-    assert run.meta["faces"] == [pytest.approx(box) for box in spared_faces(portrait)]
+    assert run.meta["faces"] == [pytest.approx(box) for box in faces_in(portrait)]
     # The report's picture is too small to find the face in once more.
     again = rerun(packed(run), tmp_path / "again", encoder=encoder)
-    assert spared_faces(again.settings) == [] and again.meta["faces"] == run.meta["faces"]
+    assert faces_in(again.settings) == [] and again.meta["faces"] == run.meta["faces"]
     assert likeness(packed(run), again).same
     forked = Player(fork(run, 0, tmp_path / "fork", style_weight=2.0), encoder).play()
     assert forked.meta["faces"] == run.meta["faces"]

@@ -73,6 +73,11 @@ def test_a_run_without_a_step_is_made_again_without_one(settings, encoder, tmp_p
     assert again.settings.steps == run.settings.steps and again.last is None
 
 
+def test_a_run_may_be_made_in_the_folder_that_holds_the_others(settings, encoder, tmp_path):
+    run = Run.create(tmp_path / "run", settings)
+    assert fork(run, 0, tmp_path).folder == tmp_path
+
+
 def test_a_setting_that_there_is_not_is_refused_by_name(played, encoder):
     with pytest.raises(ValueError, match="no setting 'stile_weight'; there are content, "):
         fork(played, 3, stile_weight=2)
