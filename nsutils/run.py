@@ -474,7 +474,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def begun_with(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found out when the run began, and holds from then on; nothing if it has not. Older ones spare no face."""
+    """What was found out when the run began and holds from then on; nothing if it has not. Older ones spare no face."""
     begun = {name: meta[name] for name in BEGUN_WITH if name in meta}
     return begun and {"faces": []} | begun
 
