@@ -86,7 +86,7 @@ def faces(image: Image.Image) -> list[Box]:
     return [*found(small.tobytes(), small.size)]  # once for all runs of a picture
 
 
-@lru_cache
+@lru_cache(8)
 def found(data: bytes, size: tuple[int, int]) -> tuple[Box, ...]:
     small = Image.frombytes("RGB", size, data)
     if not (seen := finds(small)):

@@ -81,8 +81,8 @@ class Objective:
     `regions` protect it, pixels count less for the style and more for the content; a style that has a place of its
     own is held against the statistics of that place. And by `sparing` pixels count less for the style where much is
     drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
-    what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face that
-    the regions spare counts as drawn all over.
+    what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face in
+    the regions counts as drawn all over.
     """
 
     def __init__(
@@ -114,9 +114,9 @@ class Objective:
                 for layer, features in self.content.items()
             }
             if settings.sparing and settings.content_weight:
-                shapes, faces = drawn(content), self.regions.spared
+                shapes, faces = drawn(content), self.regions.faces
                 shapes = shapes if faces is None else torch.maximum(shapes, faces)
-                self.regions = replace(self.regions, spared=settings.sparing * shapes)
+                self.regions = replace(self.regions, spared=settings.sparing * shapes, faces=None)
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)

@@ -20,7 +20,7 @@ from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
-NOTES = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
+REMARKS = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]
 
@@ -92,7 +92,7 @@ def tells(file: Path) -> bool:
     """Whether a file says more than its picture: what is noted of place, time or people goes to nobody."""
     with Image.open(file) as image:
         image.load()  # notes may follow the pixels
-        return bool(image.getexif() or getattr(image, "text", None) or NOTES & set(image.info))
+        return bool(image.getexif() or getattr(image, "text", None) or REMARKS & set(image.info))
 
 
 def bare(file: Path) -> Image.Image:

@@ -15,13 +15,14 @@ class Regions:
     """Masks of an image, (1, 1, H, W), 0 to 1.
 
     `protected` is where the content is to hold, `where` for each style where it is to act, `spared` where styles count
-    less: of a picture's regions where its faces are, of an objective's as much as they do. None is everywhere, or
-    nowhere protected or spared.
+    less, and `faces` where there are some, for an objective to spare. None is everywhere, or nowhere protected, spared
+    or a face.
     """
 
     protected: Tensor | None = None
     where: tuple[Tensor | None, ...] = (None,)
     spared: Tensor | None = None
+    faces: Tensor | None = None
 
     def rolled(self, shift: tuple[int, int]) -> "Regions":
         return self.each(lambda mask: mask.roll(shift, (-2, -1)))
@@ -31,7 +32,7 @@ class Regions:
             return None if mask is None else change(mask)
 
         where = tuple(changed(mask) for mask in self.where)
-        return Regions(changed(self.protected), where, changed(self.spared))
+        return Regions(changed(self.protected), where, changed(self.spared), changed(self.faces))
 
     def octave(self, number: int) -> "Regions":
         """For the image halved so many times."""

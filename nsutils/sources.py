@@ -83,7 +83,7 @@ class Sources:
         places = tuple(w and as_weights(w, shape).to(device) for w in self.where)
         spares = self.settings.sparing and self.settings.content_weight and self.faces
         grey = faces.spared(self.faces, pictures.fitted(shape[::-1], DRAWN)) if spares else None
-        return Regions(mask, places, grey and as_weights(grey, shape).to(device))
+        return Regions(mask, places, faces=grey and as_weights(grey, shape).to(device))
 
     @cached_property
     def faces(self) -> Sequence[Box]:

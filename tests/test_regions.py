@@ -184,7 +184,7 @@ def test_the_style_counts_least_on_a_face(portrait, encoder):
 @pytest.mark.parametrize("alike", [{"sparing": 0.0}, {"content_weight": 0.0}])
 def test_what_spares_faces_may_be_turned_off_and_on_again(portrait, alike):
     def spared(sources):
-        return sources.regions((64, 64), "cpu").spared
+        return sources.regions((64, 64), "cpu").faces
 
     without = replace(portrait, **alike)
     sources = Sources(portrait)
