@@ -180,8 +180,9 @@ class Rectified(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, padding: str, asked: bool) -> Tensor:
-        padded = bordered(x, padding)
-        result = F.conv2d(padded, weight, bias).relu_()
+        zeros = int(padding == "constant")  # the convolution's own, without a copy
+        padded = x if zeros else bordered(x, padding)
+        result = F.conv2d(padded, weight, bias, padding=zeros).relu_()
         ctx.shape, ctx.padding = padded.shape, padding
         ctx.save_for_backward(result if asked else result > 0, weight)
         return result
@@ -196,28 +197,29 @@ class Rectified(torch.autograd.Function):
             torch.mul(slope, lit, out=masked)
         else:
             torch.ops.aten.threshold_backward.grad_input(slope, lit, 0, grad_input=masked)
-        slope = gradient_to_input(ctx.shape, weight, masked)
-        if ctx.padding != "constant":
-            # what lies beyond the border is a copy of the row within, or of the one behind that
-            within = 2 if ctx.padding == "reflect" else 1
-            for dim in (-2, -1):
-                slope.select(dim, within).add_(slope.select(dim, 0))
-                slope.select(dim, -1 - within).add_(slope.select(dim, -1))
+        if ctx.padding == "constant":
+            return gradient_to_input(ctx.shape, weight, masked, 1), None, None, None, None
+        slope = gradient_to_input(ctx.shape, weight, masked, 0)
+        # what lies beyond the border is a copy of the row within, or of the one behind that
+        within = 2 if ctx.padding == "reflect" else 1
+        for dim in (-2, -1):
+            slope.select(dim, within).add_(slope.select(dim, 0))
+            slope.select(dim, -1 - within).add_(slope.select(dim, -1))
         return slope[..., 1:-1, 1:-1], None, None, None, None
 
 
-def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor) -> Tensor:
-    """Of a convolution without padding. PyTorch's `conv2d_input` would fill a tensor of the input's size besides."""
+def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor, zeros: int) -> Tensor:
+    """Of a convolution with so many zeros around. PyTorch's `conv2d_input` would fill a tensor of its size besides."""
     how = {"dtype": slope.dtype, "device": slope.device, "memory_format": torch.channels_last}
-    unread, once, none = torch.empty(shape, **how), (1, 1), (0, 0)
+    unread, once, around, none = torch.empty(shape, **how), (1, 1), (zeros, zeros), (0, 0)
     return torch.ops.aten.convolution_backward(
-        slope, unread, weight, None, once, none, once, False, none, 1, (True, False, False)
+        slope, unread, weight, None, once, around, once, False, none, 1, (True, False, False)
     )[0]
 
 
 def bordered(x: Tensor, mode: str) -> Tensor:
-    """The features with a pixel more at each border, by a mode of PyTorch's `pad`."""
-    if not x.is_cuda or mode == "constant":
+    """The features with a pixel more at each border, by `reflect` or `replicate` of PyTorch's `pad`."""
+    if not x.is_cuda:
         return F.pad(x, (1, 1, 1, 1), mode=mode)
     # PyTorch's own would turn them round in memory there, and the convolution would turn them back
     rows, columns = (beyond(side, mode, x.device) for side in x.shape[-2:])

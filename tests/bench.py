@@ -153,7 +153,7 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
             for _ in range(4):
                 begun = time.perf_counter()
                 y = F.conv2d(x, layer.weight, layer.bias)
-                gradient_to_input(x.shape, layer.weight, y)
+                gradient_to_input(x.shape, layer.weight, y, 0)
                 if x.is_cuda:
                     torch.cuda.synchronize()
                 took.append(time.perf_counter() - begun)
