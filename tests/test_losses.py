@@ -188,6 +188,8 @@ def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_st
     step = torch.zeros(1, 3, 8, 9, dtype=torch.float64)
     step[..., 4:] = 1
     assert smooth_between_edges(step, step) < 0.1 * smooth_between_edges(step, flat)
+    image.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: smooth_between_edges(x, step), image)
 
 
 def test_the_laplacian_is_nought_on_a_slope_and_the_kernel_on_a_point():
