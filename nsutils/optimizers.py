@@ -88,23 +88,37 @@ def natural(slope: Tensor) -> Tensor:
     know nothing of it leave colour in the finest grain that no loss asks for, and it is seen as fringes along lines;
     the powers are those that leave about as much as styles have. By a cosine transform, so that borders are no edges.
     """
-    down, across = (cosines(side, slope.dtype, slope.device) for side in slope.shape[-2:])
-    waves = down @ slope @ across.T
+    of = tuple(slope.shape[-2:]), slope.dtype, slope.device
+    waves = transformed(slope)
     light = waves.mean(1, keepdim=True)
-    lengths = torch.hypot(frequencies(len(down), slope)[:, None], frequencies(len(across), slope))
-    kept = COARSE / (COARSE + lengths)
-    waves = (waves - light) * kept ** FADING["colour"] + light * kept ** FADING["light"]
-    return down.T @ waves @ across
+    waves.sub_(light).mul_(kept(FADING["colour"], *of))
+    waves.add_(light.mul_(kept(FADING["light"], *of)))
+    return transformed(waves, back=True)
 
 
-def frequencies(count: int, like: Tensor) -> Tensor:
-    """Of the waves in `cosines`, in cycles a pixel."""
-    return torch.arange(count, device=like.device, dtype=like.dtype) / (2 * count)
+@lru_cache(4)
+def kept(power: float, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """How much is kept of each wave in an image of that shape (H, W)."""
+    down, across = (torch.arange(side, device=device, dtype=dtype) / (2 * side) for side in shape)
+    lengths = torch.hypot(down[:, None], across)  # cycles a pixel
+    return (COARSE / (COARSE + lengths)) ** power
+
+
+def transformed(image: Tensor, back: bool = False) -> Tensor:
+    """The orthonormal cosine transform (type II) of each channel, or the image of one, which is overwritten."""
+    if image.device.type == "cpu":
+        from scipy import fft
+
+        transform = fft.idctn if back else fft.dctn
+        waves = transform(image.numpy(), axes=(-2, -1), norm="ortho", overwrite_x=back)
+        return torch.from_numpy(waves)
+    down, across = (cosines(side, image.dtype, image.device) for side in image.shape[-2:])
+    return down.T @ image @ across if back else down @ image @ across.T
 
 
 @lru_cache(4)
 def cosines(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The orthonormal cosine transform of so many values (type II), a wave a row."""
+    """The transform of so many values as a matrix, a wave a row, for devices that scipy does not know."""
     number = torch.arange(count, dtype=torch.float64)
     waves = torch.cos(torch.pi / count * number[:, None] * (number + 0.5)) * (2 / count) ** 0.5
     waves[0] /= 2**0.5

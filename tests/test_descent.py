@@ -186,3 +186,11 @@ def test_waves_fade_by_their_length_and_colour_before_light():
         kept = 1 / (1 + number / 32 / 0.05)
         assert torch.allclose(optimizers.natural(light), kept**0.5 * light, atol=1e-5)
         assert torch.allclose(optimizers.natural(colour), kept * colour, atol=1e-5)
+
+
+def test_the_cosine_transform_is_the_same_by_matrices_and_its_way_back_leads_back():
+    image = torch.rand(1, 3, 5, 8, generator=torch.Generator().manual_seed(1))
+    down, across = (optimizers.cosines(side, image.dtype, image.device) for side in (5, 8))
+    waves = optimizers.transformed(image)
+    assert torch.allclose(waves, down @ image @ across.T, atol=1e-5)
+    assert torch.allclose(optimizers.transformed(waves, back=True), image, atol=1e-5)
