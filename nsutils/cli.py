@@ -242,7 +242,8 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="settings for portraits (a face that is found is protected), or for the look of an animated film",
+        help="settings for portraits, for landscapes, or for the look of an animated film; a face that is found "
+        "is protected",
     )
     for subject, notes in SUBJECTS.items():
         add_settings(run.add_argument_group(subject), notes)

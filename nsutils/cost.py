@@ -43,7 +43,7 @@ RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
     *("lbfgs_history", "preconditioned", "pooling", "padding", "normalize_gradients", "roll"),
 )
-OPTIONAL = ("laplacian_weight", "similarity_weight", "sparing")  # computed where above 0
+OPTIONAL = ("laplacian_weight", "similarity_weight", "sparing", "freeing")  # computed where above 0
 
 
 @dataclass(frozen=True)

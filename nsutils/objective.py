@@ -82,7 +82,8 @@ class Objective:
     own is held against the statistics of that place. And by `sparing` pixels count less for the style where much is
     drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
     what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face in
-    the regions counts as drawn all over.
+    the regions counts as drawn all over. And by `freeing` pixels count less for the content where little is drawn: a
+    style's strokes in a sky need not be like the sky's features then, which hold them off.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
-            if settings.sparing and settings.content_weight:
+            if (settings.sparing or settings.freeing) and settings.content_weight:
                 shapes, faces = drawn(content), self.regions.faces
                 shapes = shapes if faces is None else torch.maximum(shapes, faces)
-                self.regions = replace(self.regions, spared=settings.sparing * shapes, faces=None)
+                spared, freed = settings.sparing * shapes, settings.freeing * (1 - shapes)
+                freed = freed if settings.freeing else None
+                self.regions = replace(self.regions, spared=spared, freed=freed, faces=None)
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)

@@ -15,13 +15,14 @@ class Regions:
     """Masks of an image, (1, 1, H, W), 0 to 1.
 
     `protected` is where the content is to hold, `where` for each style where it is to act, `spared` where styles count
-    less, and `faces` where there are some, for an objective to spare. None is everywhere, or nowhere protected, spared
-    or a face.
+    less, `freed` where the content does, and `faces` where there are some, for an objective to spare. None is
+    everywhere, or nowhere protected, spared, freed or a face.
     """
 
     protected: Tensor | None = None
     where: tuple[Tensor | None, ...] = (None,)
     spared: Tensor | None = None
+    freed: Tensor | None = None
     faces: Tensor | None = None
 
     def rolled(self, shift: tuple[int, int]) -> "Regions":
@@ -32,7 +33,8 @@ class Regions:
             return None if mask is None else change(mask)
 
         where = tuple(changed(mask) for mask in self.where)
-        return Regions(changed(self.protected), where, changed(self.spared), changed(self.faces))
+        names = ("protected", "spared", "freed", "faces")
+        return Regions(where=where, **{name: changed(getattr(self, name)) for name in names})
 
     def octave(self, number: int) -> "Regions":
         """For the image halved so many times."""
@@ -70,4 +72,7 @@ class Regions:
     @cached_property
     def held(self) -> Tensor | None:
         """How much each pixel of the content counts."""
-        return None if self.protected is None else 1 + HOLD * self.protected
+        held = None if self.freed is None else 1 - self.freed
+        if self.protected is None:
+            return held
+        return (1 if held is None else held) + HOLD * self.protected

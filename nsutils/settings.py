@@ -126,6 +126,7 @@ class Settings:
     octaves: int = 2
     places_per_channel: float = 1.0
     sparing: float = 0.8
+    freeing: float = 0.0
     tv_weight: float = 0.05
     layout_weight: float = 0.06
     laplacian_weight: float = 0.0
@@ -198,7 +199,7 @@ class Settings:
         _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
         if len(self.betas) != 2 or max(self.betas) >= 1:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
-        for name in ("original_colors", "sparing", "protection", "mask_colors"):
+        for name in ("original_colors", "sparing", "freeing", "protection", "mask_colors"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name):g}; give a number to 1")
         if self.mask is not None:
@@ -318,6 +319,7 @@ SUBJECTS = {
         "4 spares faces in small pictures",
         "sparing": "how much less the style counts where the content has much in it, and on a face that is found when "
         "a run begins: 0 alike, 1 hardly at all; sliced knows none",
+        "freeing": "how much less the content counts where it is flat, as a sky: 0 alike, 1 not at all",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free",

@@ -155,6 +155,25 @@ def test_the_style_is_spared_where_the_content_is_drawn(settings, encoder):
     assert spared[40:].mean() / spared[:24].mean() < 0.6 * alike[40:].mean() / alike[:24].mean()
 
 
+def test_the_content_counts_less_where_it_is_flat_if_that_is_freed(settings, encoder):
+    content, style, image = (correlated((64, 64), seed) for seed in range(3))
+    content[..., :32, :] = content.mean((-2, -1), keepdim=True)  # a sky
+
+    def pull(freeing, sparing=0.0, **regions):
+        asked = replace(settings, freeing=freeing, sparing=sparing, style_weight=0.0, tv_weight=0.0)
+        asked = replace(asked, layout_weight=0.0, content_layers=("relu1_1",))
+        made = Objective(asked, encoder, content, [style], None, Regions(**regions))
+        return made.slope(image)[0].abs().mean((0, 1, 3))
+
+    alike, freed = pull(0.0), pull(1.0)
+    assert freed[:24].max() < 0.05 * alike[:24].min()
+    assert freed[40:].mean() > 0.5 * alike[40:].mean()
+    assert torch.equal(pull(1.0, sparing=1.0), freed)
+    assert torch.equal(pull(1.0, faces=torch.ones(1, 1, 64, 64)), alike)  # a face is drawn all over
+    held = pull(1.0, protected=torch.ones(1, 1, 64, 64))  # and so much heavier, whatever it is
+    assert torch.allclose(held - freed, 3 * alike, rtol=0.05)
+
+
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])
 def test_smoothness_is_in_parts_of_the_styles_grain(settings, encoder, statistic):
     chance = torch.Generator().manual_seed(4)

@@ -181,7 +181,7 @@ class Asked(widgets.VBox):
         layers = widgets.VBox([c["style_layers"], c["content_layers"]])
         terms = ("layout", "laplacian", "similarity")
         shapes = [part for term in terms for part in (c[f"{term}_weight"], s[term])]
-        more = ("sparing", "places_per_channel", "tv_form", "protection", "mask_colors")
+        more = ("sparing", "freeing", "places_per_channel", "tv_form", "protection", "mask_colors")
         faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [
             *(heading("Pictures"), self.content, self.styles),

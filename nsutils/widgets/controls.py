@@ -18,7 +18,7 @@ NAMED = {"description_width": "112px"}
 STEERED = (
     *("style_weight", "content_weight", "tv_weight", "original_colors", "steps"),
     *("layout_weight", "laplacian_weight", "similarity_weight", "places_per_channel", "tv_form"),
-    *("sparing", "protection", "mask_colors"),
+    *("sparing", "freeing", "protection", "mask_colors"),
     *("style_layers", "layer_weights", "content_layers"),
 )
 # Of each loss the words for its weight, and the powers of ten between which that moves.
@@ -43,6 +43,7 @@ TIPS = {
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
     "places_per_channel": "right: faces and things keep their own light; left: the style's suns and skies come more",
     "sparing": "right: faces and houses stay, the style has the skies; left: the style is everywhere alike",
+    "freeing": "right: strokes go their own way in a sky; left: they keep to your picture there as well",
     "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
@@ -75,6 +76,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         "original_colors": share("original_colors", "Original colours"),
         "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),
         "sparing": share("sparing", "Spare shapes"),
+        "freeing": share("freeing", "Free skies"),
         "tv_form": widgets.Dropdown(
             options={
                 "everywhere": "squares" if settings.tv_form == "edges" else settings.tv_form,
