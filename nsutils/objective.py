@@ -117,9 +117,12 @@ class Objective:
             if (settings.sparing or settings.freeing) and settings.content_weight:
                 shapes, faces = drawn(content), self.regions.faces
                 shapes = shapes if faces is None else torch.maximum(shapes, faces)
-                spared, freed = settings.sparing * shapes, settings.freeing * (1 - shapes)
-                freed = freed if settings.freeing else None
-                self.regions = replace(self.regions, spared=spared, freed=freed, faces=None)
+                self.regions = replace(
+                    self.regions,
+                    spared=settings.sparing * shapes if settings.sparing else None,
+                    freed=settings.freeing * (1 - shapes) if settings.freeing else None,
+                    faces=None,
+                )
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)

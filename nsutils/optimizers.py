@@ -96,7 +96,7 @@ def natural(slope: Tensor) -> Tensor:
     return transformed(waves, back=True)
 
 
-@lru_cache(4)
+@lru_cache(2)
 def kept(power: float, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """How much is kept of each wave in an image of that shape (H, W)."""
     down, across = (torch.arange(side, device=device, dtype=dtype) / (2 * side) for side in shape)
