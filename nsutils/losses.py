@@ -369,16 +369,20 @@ def nine_point(image: Tensor) -> Tensor:
     return 2 * straight / 3 + aslant / 6
 
 
-def smooth_between_edges(image: Tensor, guide: Tensor) -> Tensor:
-    """As `total_variation`, each difference less the larger it is in the guide.
+def smooth_between_edges(image: Tensor, evenness: tuple[Tensor, Tensor]) -> Tensor:
+    """As `total_variation`, each difference as heavy as the `evenness` of a guide says."""
+    across, down = evenness
+    return Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
+
+
+def evenness(guide: Tensor) -> tuple[Tensor, Tensor]:
+    """How even a guide is between neighbours, across and down: 1, and less where it has an edge.
 
     By 1 / (1 + (d / k)^2), d the guide's difference and k its mean (Perona and Malik 1990, eq. 2).
     """
-    found = 0.0
-    for dim in (-1, -2):
-        own = guide.diff(dim=dim).square().sum(1, keepdim=True).sqrt()
-        found = found + Differences.apply(image, 1 / (1 + (own / (own.mean() + FLOOR)) ** 2), dim)
-    return found
+    apart = [guide.diff(dim=dim).square().sum(1, keepdim=True).sqrt() for dim in (-1, -2)]
+    across, down = (1 / (1 + (own / (own.mean() + FLOOR)) ** 2) for own in apart)
+    return across, down
 
 
 class Differences(torch.autograd.Function):

@@ -18,6 +18,7 @@ from nsutils.losses import (
     cells,
     displaced,
     drawn,
+    evenness,
     full,
     laplacian,
     mean_square,
@@ -114,7 +115,7 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
-            if (settings.sparing or settings.freeing) and settings.content_weight:
+            if settings.by_shapes:
                 shapes, faces = drawn(content), self.regions.faces
                 shapes = shapes if faces is None else torch.maximum(shapes, faces)
                 self.regions = replace(
@@ -135,7 +136,7 @@ class Objective:
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
-                self.variation = partial(self.variation, guide=guide)
+                self.variation = partial(self.variation, evenness=evenness(guide))
             self.roughness = self.roughness_of()
         self.recorded: Recorded | None = None
 

@@ -228,6 +228,11 @@ class Settings:
         _set(self, "layer_weights", weights)
 
     @property
+    def by_shapes(self) -> bool:
+        """Whether it counts where in the content something is drawn."""
+        return bool((self.sparing or self.freeing) and self.content_weight)
+
+    @property
     def interval(self) -> int:
         """Steps between kept pictures: `every`, or a tenth of the steps."""
         return self.every or math.ceil(self.steps / 10)

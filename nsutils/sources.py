@@ -81,9 +81,8 @@ class Sources:
         """The masks at that shape."""
         mask = self.mask and as_weights(self.mask, shape).to(device) * self.settings.protection
         places = tuple(w and as_weights(w, shape).to(device) for w in self.where)
-        told = self.settings.sparing or self.settings.freeing
-        spares = told and self.settings.content_weight and self.faces
-        grey = faces.spared(self.faces, pictures.fitted(shape[::-1], DRAWN)) if spares else None
+        found = self.settings.by_shapes and self.faces
+        grey = faces.spared(self.faces, pictures.fitted(shape[::-1], DRAWN)) if found else None
         return Regions(mask, places, faces=grey and as_weights(grey, shape).to(device))
 
     @cached_property

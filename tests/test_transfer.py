@@ -10,7 +10,7 @@ from PIL import Image
 from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
 from nsutils.encoders import load
-from nsutils.losses import STYLE_STATISTICS, smooth_between_edges
+from nsutils.losses import STYLE_STATISTICS, evenness, smooth_between_edges
 from nsutils.objective import Objective
 from nsutils.regions import Regions
 from nsutils.settings import CHOICES, Style
@@ -180,7 +180,7 @@ def test_smoothness_is_in_parts_of_the_styles_grain(settings, encoder, statistic
     content, style, image = (torch.rand(1, 3, 40, 64, generator=chance) for _ in range(3))
     style = style / 2
     near = F.avg_pool2d(style, 5, 1, 2, count_include_pad=False)
-    wanted = smooth_between_edges(image, content) / (style - near).square().mean()
+    wanted = smooth_between_edges(image, evenness(content)) / (style - near).square().mean()
     settings = replace(settings, style_statistic=statistic)
     losses = Objective(settings, encoder, content, [style]).losses(image)
     assert losses["tv"].item() == pytest.approx(wanted.item(), rel=0.01)
