@@ -5,7 +5,7 @@ function render({ model, el }) {
   el.innerHTML = `<input type="range" min="0" max="100" title="${TIP}"><output></output>`;
   const [bar, words] = el.children;
   bar.setAttribute("aria-label", model.get("name"));
-  let held = false;
+  let held = false, leaving;
 
   function write() {
     bar.style.setProperty("--share", `${bar.value}%`);
@@ -24,7 +24,7 @@ function render({ model, el }) {
     write();
   }
 
-  bar.addEventListener("input", () => { held = true; write(); });
+  bar.addEventListener("input", () => { clearTimeout(leaving); held = true; write(); });
   bar.addEventListener("change", () => {
     if (!held) return; // it was drawn anew, and then left
     held = false;
@@ -32,7 +32,8 @@ function render({ model, el }) {
     model.save_changes();
   });
   // Where it was moved away and back there is no change; where there is one, it comes after these.
-  for (const end of ["pointerup", "blur"]) bar.addEventListener(end, () => setTimeout(() => { held = false; }));
+  const left = () => { clearTimeout(leaving); leaving = setTimeout(() => { held = false; }); };
+  for (const end of ["pointerup", "blur"]) bar.addEventListener(end, left);
   model.on("change:share change:asked", draw);
   draw();
 }
