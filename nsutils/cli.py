@@ -242,8 +242,7 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="settings for portraits, for landscapes, or for the look of an animated film; a face that is found "
-        "is protected",
+        help="settings for portraits, or for the look of an animated film; a face that is found is protected",
     )
     for subject, notes in SUBJECTS.items():
         add_settings(run.add_argument_group(subject), notes)

@@ -7,6 +7,7 @@ published programs have it.
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ QUANTILES = 256  # of a projection
 CHUNK = 1 << 19  # values that are taken to float32 at once
 CELLS, FINE = 16, 64  # along the long edge: how coarsely a layout is seen, and what is drawn
 FAINT = 0.004  # a step of 8 bits: deviations below it are not seen
+EVEN = 0.01  # the deviation at which a cell is half a sky
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
@@ -455,18 +457,38 @@ def busy(picture: Tensor, count: int = CELLS) -> Tensor:
 
     By d^2 / (d^2 + k^2 + FAINT^2), d the deviation of the colours in a cell and k the mean of it over the cells.
     """
-    picture = picture - picture.mean((-2, -1), keepdim=True)  # else rounding is taken for something
-    varied = cells(picture.square(), count) - cells(picture, count).square()
-    varied = varied.clamp_min(0).mean(1, keepdim=True)
+    varied = variance(picture, count)
     return varied / (varied + varied.sqrt().mean().square() + FAINT**2)
 
 
-def drawn(picture: Tensor) -> Tensor:
-    """Where there is much to see, (N, 1, H, W), from 0 to 1: how `busy` FINE cells are, and those around them.
+def variance(picture: Tensor, count: int) -> Tensor:
+    """Of the colours in each of the `cells`, the mean over the channels, (N, 1, h, w)."""
+    picture = picture - picture.mean((-2, -1), keepdim=True)  # else rounding is taken for something
+    varied = cells(picture.square(), count) - cells(picture, count).square()
+    return varied.clamp_min(0).mean(1, keepdim=True)
 
-    Of small pictures the cells are two pixels wide.
+
+def drawn(picture: Tensor) -> Tensor:
+    """Where there is much to see, (N, 1, H, W), from 0 to 1: how `busy` fine cells are, and those around them."""
+    return blurred(busy(picture, fine(picture)), picture)
+
+
+def sky(picture: Tensor) -> Tensor:
+    """Where nothing is seen from the upper edge down, (N, 1, H, W), from 0 to 1.
+
+    By the least s^2 / (s^2 + d^2) of a fine cell and those above it, d the deviation of its colours and s EVEN.
     """
-    found = busy(picture, min(FINE, max(picture.shape[-2:]) // 2))
+    flat = EVEN**2 / (EVEN**2 + variance(picture, fine(picture)))
+    return blurred(torch.stack([*accumulate(flat.unbind(-2), torch.minimum)], -2), picture)
+
+
+def fine(picture: Tensor) -> int:
+    """How many cells tell what is where: FINE, of small pictures such that they are two pixels wide."""
+    return min(FINE, max(picture.shape[-2:]) // 2)
+
+
+def blurred(found: Tensor, picture: Tensor) -> Tensor:
+    """What is known of cells, with those around them, at the picture's size."""
     found = F.avg_pool2d(found, 3, 1, 1, count_include_pad=False)
     return F.interpolate(found, picture.shape[-2:], mode="bilinear")
 

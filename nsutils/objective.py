@@ -23,6 +23,7 @@ from nsutils.losses import (
     laplacian,
     mean_square,
     self_similarity,
+    sky,
     statistic_of,
 )
 from nsutils.measures import (
@@ -83,8 +84,8 @@ class Objective:
     own is held against the statistics of that place. And by `sparing` pixels count less for the style where much is
     drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
     what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face in
-    the regions counts as drawn all over. And by `freeing` pixels count less for the content where little is drawn: a
-    style's strokes in a sky need not be like the sky's features then, which hold them off.
+    the regions counts as drawn all over. And by `freeing` pixels count less for the content in its sky, that is, where
+    it is flat from the upper edge down: a style's strokes need not be like the sky's features, which hold them off.
     """
 
     def __init__(
@@ -116,12 +117,13 @@ class Objective:
                 for layer, features in self.content.items()
             }
             if settings.by_shapes:
-                shapes, faces = drawn(content), self.regions.faces
-                shapes = shapes if faces is None else torch.maximum(shapes, faces)
+                shapes, above, faces = drawn(content), sky(content), self.regions.faces
+                if faces is not None:
+                    shapes, above = torch.maximum(shapes, faces), torch.minimum(above, 1 - faces)
                 self.regions = replace(
                     self.regions,
                     spared=settings.sparing * shapes if settings.sparing else None,
-                    freed=settings.freeing * (1 - shapes) if settings.freeing else None,
+                    freed=settings.freeing * above if settings.freeing else None,
                     faces=None,
                 )
             self.layout = self.layout_of(self.picture)

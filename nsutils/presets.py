@@ -27,6 +27,7 @@ COMMON = {
     "octaves": 1,
     "places_per_channel": 0.0,
     "sparing": 0.0,
+    "freeing": 0.0,
     "tv_form": "squares",
     "relative": False,
     "reduction": "sum",
@@ -146,8 +147,6 @@ RECIPES = {
         "protection": 0.45,
         "places_per_channel": 4.0,
     },
-    # Where the photograph is flat, as a sky is, it leaves the style free, and what is drawn takes more of it.
-    "landscape": {"sparing": 0.4, "freeing": 0.9},
     # What statistics can give of an animated film: its palette and smooth shading between clean edges.
     "film": {
         "content_weight": 0.1,

@@ -21,6 +21,7 @@ from nsutils.losses import (
     ridged,
     roots,
     self_similarity,
+    sky,
     smooth_between_edges,
     squared_distance,
     total_variation,
@@ -223,6 +224,19 @@ def test_what_is_busy_counts_and_what_is_flat_does_not():
     assert 0.5 * found.max() < found[..., 8:, :].min() and found.max() < 1
     for grey in (0.1, 0.47, 1.0):
         assert busy(torch.full((1, 3, 64, 64), grey)).max() < 1e-6
+
+
+def test_a_sky_is_what_is_flat_from_the_upper_edge_down():
+    x = torch.full((1, 3, 96, 128), 0.5)
+    x[..., 64:, :] = F.interpolate(torch.rand(1, 3, 8, 32), (32, 128), mode="bicubic")  # a ground
+    x[..., 24:40, 32:64] = torch.rand(1, 3, 16, 32)  # a balloon, and flat again below it
+    small, large = sky(x), sky(F.interpolate(x, scale_factor=3, mode="nearest"))
+    assert small.shape == (1, 1, 96, 128) and large.shape == (1, 1, 288, 384)
+    for found in (small, F.avg_pool2d(large, 3)):
+        assert found[..., :20, :].min() > 0.99 and found[..., :58, 72:].min() > 0.99
+        assert found[..., 28:, 36:60].max() < 0.01 and found[..., 70:, :].max() < 0.2
+    cloudy = x + 0.05 * torch.randn(x.shape)
+    assert sky(cloudy).max() < 0.1
 
 
 def test_what_is_drawn_is_known_at_every_size():

@@ -181,7 +181,7 @@ def test_the_style_counts_least_on_a_face(portrait, encoder):
     assert (more > 0).float().mean() < 0.1
 
 
-@pytest.mark.parametrize("alike", [{"sparing": 0.0}, {"content_weight": 0.0}])
+@pytest.mark.parametrize("alike", [{"sparing": 0.0, "freeing": 0.0}, {"content_weight": 0.0}])
 def test_what_spares_faces_may_be_turned_off_and_on_again(portrait, alike):
     def spared(sources):
         return sources.regions((64, 64), "cpu").faces

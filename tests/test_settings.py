@@ -74,7 +74,7 @@ def test_an_unknown_field_in_a_file_is_named():
 def test_what_is_newer_than_a_file_has_no_effect_on_its_run():
     old = Settings.from_json(json.dumps({"content": "a", "styles": ["b"], "steps": 50}))
     assert old.steps == 50 and not old.preconditioned
-    assert old.places_per_channel == old.layout_weight == old.sparing == 0
+    assert old.places_per_channel == old.layout_weight == old.sparing == old.freeing == 0
     new = Settings.from_json(Settings("a", "b").to_json())
     assert new.preconditioned and new.places_per_channel == 1 and new.sparing == 0.8
 

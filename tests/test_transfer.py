@@ -155,7 +155,7 @@ def test_the_style_is_spared_where_the_content_is_drawn(settings, encoder):
     assert spared[40:].mean() / spared[:24].mean() < 0.6 * alike[40:].mean() / alike[:24].mean()
 
 
-def test_the_content_counts_less_where_it_is_flat_if_that_is_freed(settings, encoder):
+def test_the_content_counts_less_in_its_sky_if_that_is_freed(settings, encoder):
     content, style, image = (correlated((64, 64), seed) for seed in range(3))
     content[..., :32, :] = content.mean((-2, -1), keepdim=True)  # a sky
 
