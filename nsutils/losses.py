@@ -24,6 +24,7 @@ CHUNK = 1 << 19  # values that are taken to float32 at once
 CELLS, FINE = 16, 64  # along the long edge: how coarsely a layout is seen, and what is drawn
 FAINT = 0.004  # a step of 8 bits: deviations below it are not seen
 EVEN = 0.01  # the deviation at which a cell is half a sky
+FAR = 256  # pixels along the long edge: from how far off a sky is seen
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
@@ -377,13 +378,15 @@ def smooth_between_edges(image: Tensor, evenness: tuple[Tensor, Tensor]) -> Tens
     return Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
 
 
-def evenness(guide: Tensor) -> tuple[Tensor, Tensor]:
-    """How even a guide is between neighbours, across and down: 1, and less where it has an edge.
+def evenness(guide: Tensor, freed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """How even a guide is between neighbours, across and down: 1, and less where it has an edge or is `freed`.
 
     By 1 / (1 + (d / k)^2), d the guide's difference and k its mean (Perona and Malik 1990, eq. 2).
     """
     apart = [guide.diff(dim=dim).square().sum(1, keepdim=True).sqrt() for dim in (-1, -2)]
     across, down = (1 / (1 + (own / (own.mean() + FLOOR)) ** 2) for own in apart)
+    if freed is not None:
+        across, down = across * (1 - freed[..., 1:]), down * (1 - freed[..., 1:, :])
     return across, down
 
 
@@ -476,10 +479,18 @@ def drawn(picture: Tensor) -> Tensor:
 def sky(picture: Tensor) -> Tensor:
     """Where nothing is seen from the upper edge down, (N, 1, H, W), from 0 to 1.
 
-    By the least s^2 / (s^2 + d^2) of a fine cell and those above it, d the deviation of its colours and s EVEN.
+    By the least s^2 / (s^2 + d^2) of a fine cell and those above it, d the deviation of its colours and s EVEN. A large
+    picture is seen from further off, lest its grain is taken for something.
     """
-    flat = EVEN**2 / (EVEN**2 + variance(picture, fine(picture)))
+    seen = cells(picture, min(FAR, max(picture.shape[-2:])))
+    flat = EVEN**2 / (EVEN**2 + variance(seen, fine(seen)))
     return blurred(torch.stack([*accumulate(flat.unbind(-2), torch.minimum)], -2), picture)
+
+
+def wide(above: Tensor) -> float:
+    """How wide a `sky` is: 0 where at most 0.3 of the upper third is sky, 1 where 0.6 is."""
+    share = above[..., : math.ceil(above.shape[-2] / 3), :].mean().item()
+    return min(1.0, max(0.0, (share - 0.3) / 0.3))
 
 
 def fine(picture: Tensor) -> int:

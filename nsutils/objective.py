@@ -25,6 +25,7 @@ from nsutils.losses import (
     self_similarity,
     sky,
     statistic_of,
+    wide,
 )
 from nsutils.measures import (
     grain,
@@ -42,6 +43,8 @@ from nsutils.settings import Settings
 from nsutils.targets import PALETTE, Octaves, Target
 
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
+LOOSE = ("tv", "layout")  # what holds a landscape less
+NEAR = 0.02  # of the picture: faces as large make a portrait of it, whatever is above
 FINEST = 5e-4  # grain: a style with less is not smoothed more
 GREY = 1e-4  # variance, white 1: colours that vary less, as grey ones with noise, are hardly spread
 
@@ -85,7 +88,9 @@ class Objective:
     drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
     what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face in
     the regions counts as drawn all over. And by `freeing` pixels count less for the content in its sky, that is, where
-    it is flat from the upper edge down: a style's strokes need not be like the sky's features, which hold them off.
+    it is flat from the upper edge down: a style's strokes need not be like the sky's features there, nor smooth as the
+    sky is, for `tv_form` edges. A wide sky makes a landscape, unless a face is near; then tv, layout, and the sparing
+    of all but faces count less everywhere, by as much, for houses and trees bear strokes that a person does not.
     """
 
     def __init__(
@@ -116,16 +121,9 @@ class Objective:
                 layer: full(features).var() + FLOOR if settings.relative else 1.0
                 for layer, features in self.content.items()
             }
+            self.hold = 1.0
             if settings.by_shapes:
-                shapes, above, faces = drawn(content), sky(content), self.regions.faces
-                if faces is not None:
-                    shapes, above = torch.maximum(shapes, faces), torch.minimum(above, 1 - faces)
-                self.regions = replace(
-                    self.regions,
-                    spared=settings.sparing * shapes if settings.sparing else None,
-                    freed=settings.freeing * above if settings.freeing else None,
-                    faces=None,
-                )
+                self.regions, self.hold = self.shaped(content)
             self.layout = self.layout_of(self.picture)
             self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
             self.likeness = self.likeness_of(self.content)
@@ -138,9 +136,21 @@ class Objective:
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
-                self.variation = partial(self.variation, evenness=evenness(guide))
+                even = evenness(guide, self.regions.freed)
+                self.variation = partial(self.variation, evenness=even)
             self.roughness = self.roughness_of()
         self.recorded: Recorded | None = None
+
+    def shaped(self, content: Tensor) -> tuple[Regions, float]:
+        """The regions with what is spared and freed, and how firmly the photograph is held, 1 or less."""
+        settings, shapes, above = self.settings, drawn(content), sky(content)
+        faces = torch.zeros_like(above) if self.regions.faces is None else self.regions.faces
+        near = min(1.0, faces.mean().item() / NEAR)
+        hold = 1 - settings.freeing * wide(above) * (1 - near)
+        shapes, above = torch.maximum(hold * shapes, faces), torch.minimum(above, 1 - faces)
+        spared = settings.sparing * shapes if settings.sparing else None
+        freed = settings.freeing * above if settings.freeing else None
+        return replace(self.regions, spared=spared, freed=freed, faces=None), hold
 
     def octave_counts(self, layer: str, channels: int) -> Tensor:
         """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
@@ -315,7 +325,11 @@ class Objective:
 
     @property
     def weights(self) -> dict[str, float]:
-        return {term: getattr(self.settings, f"{term}_weight") for term in TERMS}
+        """What each term counts: as asked, but for those that a wide sky loosens."""
+        return {
+            term: getattr(self.settings, f"{term}_weight") * (self.hold if term in LOOSE else 1)
+            for term in TERMS
+        }
 
     def slope(
         self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False

@@ -146,6 +146,7 @@ RECIPES = {
         "similarity_weight": 0.2,
         "protection": 0.45,
         "places_per_channel": 4.0,
+        "freeing": 0.0,
     },
     # What statistics can give of an animated film: its palette and smooth shading between clean edges.
     "film": {
@@ -155,6 +156,7 @@ RECIPES = {
         "laplacian_pools": (4, 8),
         "similarity_weight": 0.1,
         "tv_weight": 0.3,
+        "freeing": 0.0,
         "protection": 0.25,
     },
 }

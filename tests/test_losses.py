@@ -28,6 +28,7 @@ from nsutils.losses import (
     unlike,
     wasserstein,
     wasserstein_plain,
+    wide,
     with_axes,
     with_root,
 )
@@ -194,6 +195,11 @@ def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_st
     )
     image.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: smooth_between_edges(x, evenness(step)), image)
+    freed = torch.zeros_like(image[:, :1])
+    freed[..., :2, :] = 1
+    across, down = evenness(flat, freed)
+    assert across[..., :2, :].max() == down[..., :1, :].max() == 0
+    assert across[..., 2:, :].min() == down[..., 1:, :].min() == 1
 
 
 def test_the_laplacian_is_nought_on_a_slope_and_the_kernel_on_a_point():
@@ -237,6 +243,18 @@ def test_a_sky_is_what_is_flat_from_the_upper_edge_down():
         assert found[..., 28:, 36:60].max() < 0.01 and found[..., 70:, :].max() < 0.2
     cloudy = x + 0.05 * torch.randn(x.shape)
     assert sky(cloudy).max() < 0.1
+
+
+def test_the_grain_of_a_large_photograph_is_no_cloud():
+    large = 0.5 + 0.02 * torch.randn(1, 3, 1536, 2048, generator=torch.Generator().manual_seed(1))
+    assert sky(large).min() > 0.8
+
+
+@pytest.mark.parametrize(("rows", "width"), [(0, 0.0), (12, 0.0), (22, 0.5), (40, 1.0)])
+def test_a_sky_is_wide_if_it_fills_most_of_the_upper_third(rows, width):
+    above = torch.zeros(1, 1, 144, 96)
+    above[..., :rows, :] = 1
+    assert wide(above) == pytest.approx(width, abs=0.05)
 
 
 def test_what_is_drawn_is_known_at_every_size():

@@ -148,7 +148,7 @@ def test_the_style_is_spared_where_the_content_is_drawn(settings, encoder):
 
     def pull(sparing):
         asked = replace(settings, sparing=sparing, style_layers=("pixels",), content_weight=1e-9)
-        asked = replace(asked, tv_weight=0.0, layout_weight=0.0, octaves=1)
+        asked = replace(asked, freeing=0.0, tv_weight=0.0, layout_weight=0.0, octaves=1)
         return Objective(asked, encoder, content, [style]).slope(image)[0].abs().mean((0, 1, 3))
 
     alike, spared = pull(0.0), pull(1.0)
@@ -172,6 +172,29 @@ def test_the_content_counts_less_in_its_sky_if_that_is_freed(settings, encoder):
     assert torch.equal(pull(1.0, faces=torch.ones(1, 1, 64, 64)), alike)  # a face is drawn all over
     held = pull(1.0, protected=torch.ones(1, 1, 64, 64))  # and so much heavier, whatever it is
     assert torch.allclose(held - freed, 3 * alike, rtol=0.05)
+
+
+def test_a_wide_sky_loosens_what_holds_a_landscape_but_no_face(settings, encoder):
+    content, style = (correlated((64, 64), seed) for seed in range(2))
+    town = content.clone()
+    town[..., :32, :] = content.mean((-2, -1), keepdim=True)
+    small, large = (torch.zeros(1, 1, 64, 64) for _ in range(2))
+    small[..., 44:48, 30:34], large[..., 30:50, 20:40] = 1, 1
+
+    def made(picture, faces=None, freeing=0.75):
+        asked = replace(settings, freeing=freeing)
+        return Objective(asked, encoder, picture, [style], None, Regions(faces=faces))
+
+    held, loose, near = made(town, freeing=0.0), made(town), made(town, large)
+    for term, weight in held.weights.items():
+        assert weight == getattr(settings, f"{term}_weight")
+        assert loose.weights[term] == weight * (0.25 if term in ("tv", "layout") else 1)
+    assert made(content).weights == near.weights == held.weights
+    assert torch.allclose(loose.regions.spared, 0.25 * held.regions.spared)
+    assert 0.25 < made(town, small).hold < 0.9  # somebody in the street
+    assert (made(town, small).regions.spared[small > 0] == settings.sparing).all()
+    image = correlated((64, 64), 2)
+    assert loose.variation(image) < 0.7 * held.variation(image)
 
 
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])

@@ -43,7 +43,7 @@ TIPS = {
     "similarity_weight": "right: what looks alike in your picture still does; left: each part goes its own way",
     "places_per_channel": "right: faces and things keep their own light; left: the style's suns and skies come more",
     "sparing": "right: faces and houses stay, the style has the skies; left: the style is everywhere alike",
-    "freeing": "right: strokes go their own way in a sky; left: they keep to your picture there as well",
+    "freeing": "right: strokes go their own way in a sky, and bolder under it; left: they keep to your picture",
     "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
