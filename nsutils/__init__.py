@@ -7,6 +7,7 @@ pictures     files to tensors and back
 colours      a picture with another's colours
 faces        faces found, and masks of ellipses
 targets      a style's statistics as a file
+shapes       what is where in a picture: what is drawn, and its sky
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1

@@ -14,18 +14,13 @@ from nsutils.losses import (
     FLOOR,
     TOTAL_VARIATIONS,
     Pull,
-    busy,
-    cells,
     displaced,
-    drawn,
     evenness,
     full,
     laplacian,
     mean_square,
     self_similarity,
-    sky,
     statistic_of,
-    wide,
 )
 from nsutils.measures import (
     grain,
@@ -40,6 +35,7 @@ from nsutils.measures import (
 )
 from nsutils.regions import Regions
 from nsutils.settings import Settings
+from nsutils.shapes import busy, cells, drawn, sky, wide
 from nsutils.targets import PALETTE, Octaves, Target
 
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
