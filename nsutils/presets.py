@@ -139,8 +139,8 @@ PRESETS = {
 
 # The kit's own, for what its defaults are not made for; all that is not named is as by default.
 RECIPES = {
-    # A face stays the person's: contours and likenesses hold, the mask protects by nearly half, and the layers that
-    # know where the style's sky and ground are say less.
+    # A face stays the person's: contours and likenesses hold, the mask protects by nearly half, the layers that know
+    # where the style's sky and ground are say less, and a wall behind is no sky.
     "portrait": {
         "laplacian_weight": 0.15,
         "similarity_weight": 0.2,
