@@ -7,6 +7,7 @@ pictures     files to tensors and back
 colours      a picture with another's colours
 faces        faces found, and masks of ellipses
 targets      a style's statistics as a file
+graphs       a computation recorded on a CUDA card
 shapes       what is where in a picture: what is drawn, and its sky
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched
@@ -15,7 +16,6 @@ paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit
-graphs       a computation recorded on a CUDA card
 pieces       an image seen piece by piece
 regions      masks as weights of pixels
 measures     the statistics of an image in one octave, and its distances from the content

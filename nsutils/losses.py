@@ -5,8 +5,9 @@ published programs have it.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial, reduce
+from itertools import starmap
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nsutils.graphs import side_by_side
 from nsutils.shapes import FAINT
 
 FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
@@ -21,15 +23,15 @@ RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 ROUNDING = 1e-4  # of the mean products, at most
 LONGEST = 32  # of a style's axes, at least
 QUANTILES = 256  # of a projection
-CHUNK = 1 << 19  # values that are taken to float32 at once
+CHUNK = 1 << 18  # values that are taken to float32 at once
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
 # iteration, of which crowsonkb/style-transfer-pytorch makes 12, too few for the small ones.
 SCALED, PLAIN = (8, 0.01), (12, 1.0)
 
 
-class Sums(torch.autograd.Function):
-    """Mean (N, C) and mean products (N, C, C) of the channels over pixels, in float32, some pixels at a time.
+class RawMoments(torch.autograd.Function):
+    """Mean and mean products of the channels over pixels, (N, C, 1 + C), in float32, some pixels at a time.
 
     They are sums in parts of `total` pixels, so those of an image's pieces add up to its own; `weights` (1, 1, H, W)
     say how much each pixel counts. What autograd makes of X @ X.T passes over the features six times; the gradient
@@ -37,24 +39,25 @@ class Sums(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx, features: Tensor, total: float | Tensor, weights: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx, features: Tensor, total: float | Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weights)
-        ctx.total, mean, products = total, 0.0, 0.0
-        for pixels, weight in weighed(features, weights):
-            counted = pixels if weight is None else weight * pixels
-            mean = mean + counted.sum(1)
-            products = products + counted.mT @ pixels
-        return mean / total, products / total
+        ctx.total = total
+        return reduce(torch.add, starmap(RawMoments.sums, weighed(features, weights))) / total
+
+    @staticmethod
+    def sums(pixels: Tensor, weights: Tensor | None) -> Tensor:
+        """Of pixels (N, count, C)."""
+        counted = pixels if weights is None else weights * pixels
+        return torch.cat((counted.sum(1)[..., None], counted.mT @ pixels), -1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, mean: Tensor, products: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
         features, weights = ctx.saved_tensors
-        mean, products = mean / ctx.total, (products + products.mT) / ctx.total
-        mean, products = mean[:, None].to(features.dtype), products.to(features.dtype)
-        slope = torch.baddbmm(mean, by_pixel(features), products)
+        slope = slope / ctx.total
+        mean, products = slope[:, None, :, 0], slope[..., 1:] + slope[..., 1:].mT
+        kind = features.dtype
+        slope = torch.baddbmm(mean.to(kind), by_pixel(features), products.to(kind))
         if weights is not None:
             slope.mul_(by_pixel(weights.to(slope)))
         return slope.unflatten(1, features.shape[-2:]).permute(0, 3, 1, 2), None, None
@@ -96,7 +99,7 @@ def gram(
 
     Gatys et al. 2015, eq. 3, divided by H*W; with `weights` Gatys et al. 2017, eq. 5, divided by their sum.
     """
-    return Sums.apply(features, counted(features, weights) if total is None else total, weights)[1]
+    return raw_moments(features, total, weights)[..., 1:]
 
 
 def gram_by_elements(
@@ -116,8 +119,7 @@ def raw_moments(
 ) -> Tensor:
     """Mean and mean products of the channels over pixels, side by side: (N, C, 1 + C)."""
     total = counted(features, weights) if total is None else total
-    mean, products = Sums.apply(features, total, weights)
-    return torch.cat((mean[..., None], products), -1)
+    return RawMoments.apply(features, total, weights)
 
 
 def centred(raw: Tensor) -> Tensor:
@@ -181,22 +183,78 @@ def with_axes(raw: Tensor) -> Tensor:
     return torch.cat((raw[..., :1], axes.flip(-1)[..., :count].to(raw)), -1)
 
 
-def wasserstein(got: Tensor, wanted: Tensor, relative: bool = True) -> Tensor:
-    """Squared 2-Wasserstein distance of the Gaussians that have these moments, as they are along the longest axes.
+def wasserstein(
+    got: Iterable[Tensor], wanted: Iterable[Tensor], relative: bool = True
+) -> tuple[Tensor, ...]:
+    """Squared 2-Wasserstein distances of the Gaussians that have these moments, as they are along the longest axes.
 
     |m - m'|^2 + tr(S + S' - 2 (A' S A)^1/2), A the target's longest axes, S' = A'A, and S the covariance as it is along
-    them; absolute in parts of the channels, relative in parts of tr S'. `got` are raw moments, `wanted` is what
+    them; absolute in parts of the channels, relative in parts of tr S'. `got` are layers' raw moments, `wanted` what
     `with_axes` makes of such.
 
     The distance counts deviations, so the many short axes, with a fifth of the variance at most and up to half of the
     deviation, would count as much as the long ones, and what they ask for is seen as ripples in flat areas. They are
     free.
     """
-    means, axes = (got[..., 0] - wanted[..., 0]).square().sum(-1), wanted[..., 1:]
-    seen, target = axes.mT @ ridged(got) @ axes, axes.square().sum(-2)
-    varied = (seen.diagonal(dim1=-2, dim2=-1) / target).sum(-1)
-    apart = means + varied + target.sum(-1) - 2 * RootTrace.apply(seen, SCALED)
-    return apart / (target.sum(-1) + FLOOR) if relative else apart / got.shape[-2]
+    return Transport.apply(relative, [*wanted], *got)
+
+
+class Transport(torch.autograd.Function):
+    """Those distances, their gradient by hand; the roots of all layers at once, for they are small.
+
+    On the way back the ridge is taken as given.
+    """
+
+    @staticmethod
+    def forward(ctx, relative: bool, wanted: list[Tensor], *got: Tensor) -> tuple[Tensor, ...]:
+        most = max(target.shape[-1] for target in wanted) - 1
+        seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
+        apart, scales, along = [], [], []
+        for raw, target, place in zip(got, wanted, seen, strict=True):
+            axes = target[..., 1:]
+            moments, lengths = axes.mT @ raw, axes.square().sum(-2)
+            mean, whole = moments[..., :1], lengths.sum(-1)
+            covariance = torch.baddbmm(mean @ mean.mT, moments[..., 1:], axes, beta=-1)
+            varied = covariance.diagonal(dim1=-2, dim2=-1)
+            varied.addcmul_(ridge(raw)[:, None], lengths)
+            place[:, : axes.shape[-1], : axes.shape[-1]] = covariance
+            means = (raw[..., 0] - target[..., 0]).square().sum(-1)
+            apart.append(means + (varied / lengths).sum(-1) + whole)
+            scales.append(whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2]))
+            along.append((mean, lengths))
+        root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
+        ctx.save_for_backward(*got)
+        ctx.kept = wanted, along, inverse, scales
+        ctx.set_materialize_grads(False)  # who asks for one layer's does not wait for the others'
+        apart = torch.stack(apart) - 2 * trace(root)
+        return tuple(one / scale for one, scale in zip(apart, scales, strict=True))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+        layers = zip(slopes, ctx.saved_tensors, *ctx.kept, strict=True)
+        return (
+            None,
+            None,
+            *(slope if slope is None else Transport.pull(slope, *of) for slope, *of in layers),
+        )
+
+    @staticmethod
+    def pull(
+        slope: Tensor,
+        raw: Tensor,
+        target: Tensor,
+        along: tuple[Tensor, Tensor],
+        inverse: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """The slope of a layer's raw moments."""
+        (mean, lengths), axes = along, target[..., 1:]
+        count = axes.shape[-1]
+        pulled = (1 / lengths).diag_embed() - inverse[:, :count, :count]
+        pulled = axes @ (pulled @ torch.cat((-2 * mean, axes.mT), -1))
+        pulled[..., 0].add_(raw[..., 0] - target[..., 0], alpha=2)
+        return pulled.mul_((slope / scale)[:, None, None])
 
 
 def with_root(raw: Tensor) -> Tensor:
@@ -223,10 +281,14 @@ def ridged(raw: Tensor) -> Tensor:
 
     More where nearly all there is is the mean, as of flat features: taking that away leaves what rounding left.
     """
-    covariance, channels = centred(raw)[..., 1:], raw.shape[-2]
-    lost = ROUNDING * trace(raw[..., 1:]) - trace(covariance) / 100
-    ridge = RIDGE + lost.relu()[:, None, None] / channels
-    return covariance + ridge * identity(channels, raw)
+    return centred(raw)[..., 1:] + ridge(raw)[:, None, None] * identity(raw.shape[-2], raw)
+
+
+def ridge(raw: Tensor) -> Tensor:
+    """How much that is, (N,)."""
+    products = trace(raw[..., 1:])
+    varied = products - raw[..., 0].square().sum(-1)
+    return RIDGE + (ROUNDING * products - varied / 100).relu() / raw.shape[-2]
 
 
 def identity(channels: int, like: Tensor) -> Tensor:
@@ -281,13 +343,14 @@ def roots(matrix: Tensor, steps: tuple[int, float] = SCALED) -> tuple[Tensor, Te
 
 
 class Statistic(NamedTuple):
-    """`of` features, (N, C, K); `distance(got, wanted, relative)`, (N,), from the target that `ready` makes of one.
+    """`of` features, (N, C, K); `distances(got, wanted, relative)`, each (N,), of layers' statistics from the
+    targets that `ready` makes of such.
 
     Where it is `additive`, `of(features, total)` for the pieces of an image add up to the image's own.
     """
 
     of: Callable[..., Tensor]
-    distance: Callable[..., Tensor]
+    distances: Callable[..., Tensor]
     ready: Callable[[Tensor], Tensor] = lambda statistic: statistic
     additive: bool = True
 
@@ -298,12 +361,23 @@ def sliced_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tenso
     return apart / (wanted.var(-1).mean(-1) + FLOOR) if relative else apart
 
 
+def each(distance: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A layer's distance for all of them."""
+
+    def distances(
+        got: Iterable[Tensor], wanted: Iterable[Tensor], relative: bool = True
+    ) -> Sequence[Tensor]:
+        return side_by_side(partial(distance, relative=relative), got, wanted)
+
+    return distances
+
+
 STYLE_STATISTICS = {
-    "moments": Statistic(raw_moments, moments_distance, centred),
-    "gram": Statistic(gram, mean_square),
+    "moments": Statistic(raw_moments, each(moments_distance), centred),
+    "gram": Statistic(gram, each(mean_square)),
     "wasserstein": Statistic(raw_moments, wasserstein, with_axes),
-    "wasserstein-plain": Statistic(raw_moments, wasserstein_plain, with_root),
-    "sliced": Statistic(sliced, sliced_distance, additive=False),
+    "wasserstein-plain": Statistic(raw_moments, each(wasserstein_plain), with_root),
+    "sliced": Statistic(sliced, each(sliced_distance), additive=False),
 }
 GRAMS = {"pixels": gram, "elements": gram_by_elements}
 

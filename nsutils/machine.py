@@ -84,9 +84,13 @@ def give_back_memory(device: torch.device) -> None:
 
 
 def return_above(size: int) -> None:
-    """From now on pieces of memory of more than `size` bytes go back to the system at once, and leave no holes."""
+    """From now on pieces of memory of more than `size` bytes go back to the system at once, and leave no holes.
+
+    Of smaller ones four times as much is kept where they end: to be given it anew at each step takes a tenth longer.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
         ctypes.CDLL(None).mallopt(-3, size)
+        ctypes.CDLL(None).mallopt(-1, 4 * size)
 
 
 def dismiss_helpers() -> None:

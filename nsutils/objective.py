@@ -272,14 +272,10 @@ class Objective:
         for blend, wanted, place in self.style:
             got = stacked(self.settings, octaves, place)
             targets = [wanted[layer] for layer in got]
-            apart = side_by_side(self.apart, got, got.values(), targets)
+            apart = self.statistic.distances(got.values(), targets, self.settings.relative)
             for layer, found in zip(got, apart, strict=True):
-                losses[layer] = losses[layer] + blend * found
+                losses[layer] = losses[layer] + blend * (self.octaves[layer] @ found)
         return losses
-
-    def apart(self, layer: str, got: Tensor, wanted: Tensor) -> Tensor:
-        """How far a layer's statistics are from the wanted ones, a mean over octaves."""
-        return self.octaves[layer] @ self.statistic.distance(got, wanted, self.settings.relative)
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
         """A layer's features, or content/LAYER's, their gradient as long as the layer's weight if that is asked for."""

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -64,20 +66,39 @@ def test_moments_are_mean_and_covariance():
 
 @pytest.mark.parametrize("name", STYLE_STATISTICS)
 def test_a_statistic_does_not_know_places_nor_how_often_they_repeat(name):
-    statistic, distance, ready, _ = STYLE_STATISTICS[name]
+    statistic, distances, ready, _ = STYLE_STATISTICS[name]
     x = features(2, 1, 3, 4, 6)
     shuffled = x.flatten(2)[..., torch.randperm(24, generator=torch.Generator().manual_seed(1))]
     twice = torch.cat((shuffled.view(1, 3, 4, 6), x), -1)
-    assert distance(statistic(twice), ready(statistic(x))) < TIGHT.get(name, 1e-12)
+    (found,) = distances([statistic(twice)], [ready(statistic(x))])
+    assert found < TIGHT.get(name, 1e-12)
 
 
 @pytest.mark.parametrize("name", STYLE_STATISTICS)
-def test_a_distance_grows_from_nought_and_has_the_gradient_that_differences_give(name):
-    statistic, distance, ready, _ = STYLE_STATISTICS[name]
-    same = statistic(features(3, 1, 3, 4, 4))
-    wanted, x = ready(same), features(4, 1, 3, 4, 4).requires_grad_()
-    assert abs(distance(same, wanted)) < TIGHT.get(name, 1e-12) < distance(statistic(x), wanted)
-    assert torch.autograd.gradcheck(lambda x: distance(statistic(x), wanted), x)
+def test_distances_grow_from_nought_and_have_the_gradient_that_differences_give(name):
+    statistic, distances, ready, _ = STYLE_STATISTICS[name]
+    same = [statistic(features(3, 2, count, 4, 4)) for count in (3, 5)]
+    wanted = [ready(one) for one in same]
+    layers = [features(4, 2, count, 4, 4).requires_grad_() for count in (3, 5)]
+    near, far = distances(same, wanted), distances([statistic(x) for x in layers], wanted)
+    for nothing, apart in zip(near, far, strict=True):
+        assert (nothing.abs() < TIGHT.get(name, 1e-12)).all() and (apart > 1e-3).all()
+
+    def found(relative, *layers):
+        return tuple(distances([statistic(x) for x in layers], wanted, relative))
+
+    for relative in (True, False):
+        assert torch.autograd.gradcheck(partial(found, relative), layers)
+
+
+def test_distances_of_several_layers_are_each_layers_own():
+    for statistic, distances, ready, _ in STYLE_STATISTICS.values():
+        pairs = [
+            [statistic(features(seed, 1, count, 6, 6)) for seed in (1, 2)] for count in (2, 7, 40)
+        ]
+        got, wanted = zip(*((one, ready(other)) for one, other in pairs), strict=True)
+        alone = [distances([one], [other])[0] for one, other in zip(got, wanted, strict=True)]
+        assert torch.allclose(torch.stack(distances(got, wanted)), torch.stack(alone), rtol=1e-6)
 
 
 def test_an_empty_statistic_is_one_away_in_covariance():
@@ -89,8 +110,9 @@ def test_an_empty_statistic_is_one_away_in_covariance():
 
 def test_a_flat_target_gives_finite_distances():
     flat = torch.full((1, 3, 4, 4), 0.5)
-    for statistic, distance, ready, _ in STYLE_STATISTICS.values():
-        assert torch.isfinite(distance(statistic(torch.rand(1, 3, 4, 4)), ready(statistic(flat))))
+    for statistic, distances, ready, _ in STYLE_STATISTICS.values():
+        (found,) = distances([statistic(torch.rand(1, 3, 4, 4))], [ready(statistic(flat))])
+        assert found.isfinite()
 
 
 @pytest.mark.parametrize("name", ["wasserstein", "wasserstein-plain"])
@@ -99,7 +121,7 @@ def test_flat_features_have_a_distance_however_large_they_are(name):
     for large in (1.0, 100.0):
         wanted = statistic.ready(statistic.of(large * manner))
         flat = (large * torch.rand(1, 64, 1, 1)).expand(1, 64, 64, 64).clone().requires_grad_()
-        found = statistic.distance(statistic.of(flat), wanted).sum()
+        (found,) = statistic.distances([statistic.of(flat)], [wanted])
         assert found.isfinite() and torch.autograd.grad(found, flat)[0].isfinite().all()
 
 
@@ -131,9 +153,9 @@ def test_wasserstein_of_flat_gaussians_is_their_means_and_spreads():
     means, spreads = (
         (x.mean().item(), (x.var(correction=0) + 1e-4).sqrt().item()) for x in (one, other)
     )
-    statistic, distance, ready, _ = STYLE_STATISTICS["wasserstein"]
     by_hand = (means[0] - spreads[0]) ** 2 + (means[1] - spreads[1]) ** 2
-    assert distance(statistic(one), ready(statistic(other)), False).item() == pytest.approx(by_hand)
+    (found,) = wasserstein([raw_moments(one)], [with_axes(raw_moments(other))], relative=False)
+    assert found.item() == pytest.approx(by_hand)
 
 
 def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_others_free():
@@ -146,7 +168,7 @@ def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_other
     assert axes.shape[-1] == LONGEST and torch.allclose(
         axes.mT @ ridged(moments), axes.mT @ axes @ axes.mT
     )
-    assert abs(wasserstein(moments, wanted)) < 1e-6
+    assert abs(wasserstein([moments], [wanted])[0]) < 1e-6
 
     seen = [
         torch.einsum("nck,nchw->nkhw", directions, x - x.mean((-2, -1), keepdim=True))
@@ -155,13 +177,14 @@ def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_other
     target = with_root(raw_moments(seen[0]))
     apart = (one - other).mean((-2, -1)).square().sum()
     by_hand = apart + LONGEST * wasserstein_plain(raw_moments(seen[1]), target, relative=False)
-    found = channels * wasserstein(raw_moments(other), wanted, relative=False)
+    found = channels * wasserstein([raw_moments(other)], [wanted], relative=False)[0]
     assert found.item() == pytest.approx(by_hand.item(), rel=1e-4)
 
     short = torch.linalg.eigh(ridged(moments)).eigenvectors[..., :1]
     longer = moments.clone()
     longer[..., 1:] += short @ short.mT
-    assert abs(wasserstein(longer, wanted)) < 1e-6 < wasserstein_plain(longer, with_root(moments))
+    plain = wasserstein_plain(longer, with_root(moments))
+    assert abs(wasserstein([longer], [wanted])[0]) < 1e-6 < plain
 
 
 @pytest.mark.parametrize("weights", [None, features(12, 1, 1, 6, 7).float()])
