@@ -12,7 +12,6 @@ shapes       what is where in a picture: what is drawn, and its sky
 losses       statistics of features, and distances
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1
-paintings    sample styles, painted by formula
 drawings     textures drawn by formula, the slim encoder's training pictures
 crops        crops of pictures and their places, for the same training
 samples      the pictures that come with the kit

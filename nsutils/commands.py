@@ -36,22 +36,17 @@ def run(asked: Namespace) -> int:
 
 
 def follow_recipe(asked: Namespace, folder: Path) -> None:
-    """Adds the mask that a recipe proposes, in a file in the folder."""
-    if asked.recipe and not asked.preset and "mask" not in asked:  # with a preset it is refused
-        asked.mask = proposed_mask(asked.content, folder)
-
-
-def proposed_mask(content: str, folder: Path) -> str | None:
-    """A mask over the face in a picture, if one is found, and a word of it."""
-    image = pictures.opened(content)
+    """Adds the mask that a recipe proposes, over a face if one is found, in a file in the folder."""
+    if not asked.recipe or asked.preset or "mask" in asked:  # with a preset it is refused
+        return
+    image = pictures.opened(asked.content)
     if not (ellipse := faces.portrait(image)):
         print("no face was found to protect; paint a mask in the panel, or name one with --mask")
-        return None
+        return
     x, y = round(100 * ellipse.x), round(100 * ellipse.y)
     print(f"a face was found at {x} % from the left, {y} % from the top; it is protected")
-    mask = faces.mask_of([ellipse], pictures.fitted(image.size, 512))
-    mask.save(folder / "face.png")
-    return str(folder / "face.png")
+    asked.mask = str(folder / "face.png")
+    faces.mask_of([ellipse], pictures.fitted(image.size, 512)).save(asked.mask)
 
 
 def paint(asked: Namespace, settings: Settings) -> int:
@@ -85,10 +80,9 @@ def ended(run: Run, file: str | None = None) -> int:
 
 def sweep(asked: Namespace) -> int:
     """The status is 1 if runs failed, when all others are done."""
-    from nsutils.figures import grid
+    from nsutils.figures import Grid
 
-    if asked.save:
-        pictures.check_writable(asked.save)
+    format = asked.save and pictures.check_writable(asked.save)
     with TemporaryDirectory() as aside, workers(asked.workers) as pool:
         follow_recipe(asked, Path(aside))
         every, done, status = varied(asked), [], 0
@@ -106,8 +100,7 @@ def sweep(asked: Namespace) -> int:
             status = 130
     print(f"done: {len(done)} of {len(every)} runs\n{folder}")
     if asked.save and done:
-        format = pictures.check_format(asked.save)
-        write_file(asked.save, pictures.encoded(grid(done, 320), format))
+        write_file(asked.save, pictures.encoded(Grid(done).image(320), format))
     return status
 
 

@@ -116,11 +116,6 @@ def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     return sheet(captioned, edge, math.ceil(len(runs) ** 0.5) if len(runs) > 4 else len(runs))
 
 
-def grid(runs: Sequence[Run], edge: int = 200) -> Image.Image:
-    """The runs' pictures, each in `edge` x `edge` pixels, in rows and columns by the settings in which they differ."""
-    return Grid(runs).image(edge)
-
-
 class Grid:
     """Runs in rows and columns by two settings; `cells[row, column]`.
 

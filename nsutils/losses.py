@@ -102,13 +102,6 @@ def gram(
     return raw_moments(features, total, weights)[..., 1:]
 
 
-def gram_by_elements(
-    features: Tensor, total: float | Tensor | None = None, weights: Tensor | None = None
-) -> Tensor:
-    """The Gram matrix divided by C*H*W."""
-    return gram(features, total, weights) / features.shape[1]
-
-
 def counted(features: Tensor, weights: Tensor | None) -> float | Tensor:
     """How many pixels there are, each as much as it weighs; never quite none."""
     return features[0, 0].numel() if weights is None else weights.sum().clamp_min(FLOOR)
@@ -379,13 +372,14 @@ STYLE_STATISTICS = {
     "wasserstein-plain": Statistic(raw_moments, each(wasserstein_plain), with_root),
     "sliced": Statistic(sliced, each(sliced_distance), additive=False),
 }
-GRAMS = {"pixels": gram, "elements": gram_by_elements}
 
 
 def statistic_of(name: str, gram_divisor: str = "pixels") -> Statistic:
     """The statistic of that name, a Gram matrix divided as asked."""
     found = STYLE_STATISTICS[name]
-    return found._replace(of=GRAMS[gram_divisor]) if name == "gram" else found
+    if name == "gram" and gram_divisor == "elements":
+        return found._replace(of=lambda features, *rest: gram(features, *rest) / features.shape[1])
+    return found
 
 
 def squared_distance(

@@ -131,9 +131,11 @@ def style_statistics(
     asked = [*made_with(settings, encoder).values(), divisible(settings)]
     picture = tuple(style.shape), pictures.sha256(style.cpu().numpy().tobytes())
 
+    @torch.no_grad()
     def made(layers: tuple[str, ...]) -> Octaves:
-        asked = replace(settings, style_layers=layers)
-        return computed_statistics(asked, encoder, style, count, whole)
+        wanted = replace(settings, style_layers=layers)
+        octaves = halved(encoder.inward(style), count)
+        return stacked(wanted, [measured(wanted, encoder, one, whole=whole) for one in octaves])
 
     key = (*asked, *picture, str(style.device), count, whole)
     found = encoder.statistics.octaves(key, settings.style_layers, made)
@@ -142,16 +144,6 @@ def style_statistics(
         octaves = halved(encoder.inward(style), count)
         return found | {PALETTE: torch.cat([raw_moments(palette(octave)) for octave in octaves])}
     return found | {PALETTE: found[PIXELS].clone()}  # a file holds each of them
-
-
-@torch.no_grad()
-def computed_statistics(
-    settings: Settings, encoder: Encoder, style: Tensor, count: int, whole: int | None
-) -> Octaves:
-    octaves = halved(encoder.inward(style), count)
-    return stacked(
-        settings, [measured(settings, encoder, octave, whole=whole) for octave in octaves]
-    )
 
 
 def halved(image: Tensor, count: int) -> list[Tensor]:

@@ -58,20 +58,13 @@ def outcome(run: Run) -> Path | None:
 
 
 def content(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
-    """An input's bytes and their kind, and whether they are what the run used of it; none if it is left out."""
+    """An input's bytes, and whether they are what the run used of it; none if it is left out."""
     if small and not is_mask(role):
-        return {"data": None, "media": None, "as_used": False}
+        return {"data": None, "as_used": False}
     file = run.folder / run.meta["inputs"][role]["file"]
     anew = None if original or is_target(file) else lossless(run, role, file)
     data = base64.b64encode(anew or file.read_bytes()).decode()
-    return {"data": data, "media": "image/webp" if anew else media(file), "as_used": bool(anew)}
-
-
-def media(file: Path) -> str:
-    if is_target(file):
-        return "application/octet-stream"
-    with Image.open(file) as image:
-        return Image.MIME[image.format]
+    return {"data": data, "as_used": bool(anew)}
 
 
 def lossless(run: Run, role: str, file: Path) -> bytes | None:
@@ -126,8 +119,6 @@ def result(run: Run) -> dict[str, Any] | None:
         image = image.convert("RGB")
     return {
         "sha256": pictures.sha256(image.tobytes()),  # whatever the file notes beside the pixels
-        "width": image.width,
-        "height": image.height,
         "jpeg": base64.b64encode(pictures.jpeg(pictures.thumbnail(image, SMALL))).decode(),
     }
 

@@ -181,17 +181,14 @@ def png(image: Image.Image, notes: dict[str, str]) -> bytes:
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
-def check_format(path: str | Path) -> str:
-    """The format that a file's ending asks for; ValueError if it is none that is written."""
-    if found := FORMATS.get(Path(path).suffix.lower()):
-        return found
-    raise ValueError(f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}")
-
-
 def check_writable(path: str | Path) -> str:
     """The format that a file's ending asks for; ValueError if it is none, or the file has no folder to be in."""
-    format = check_format(path)
-    if not os.access(Path(path).absolute().parent, os.W_OK):
+    path = Path(path)
+    if not (format := FORMATS.get(path.suffix.lower())):
+        raise ValueError(
+            f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}"
+        )
+    if not os.access(path.absolute().parent, os.W_OK):
         raise ValueError(
             f"cannot write {str(path)!r}: there is no such folder, or none to write to"
         )

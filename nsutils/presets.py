@@ -7,12 +7,12 @@ What a program's numbers mean stays what they mean there: units of its pixels an
 from collections.abc import Mapping
 from typing import Any
 
-from nsutils.settings import Settings
+from nsutils.settings import NEWER, Settings
 
 FIRST_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 # What most of them have in common, by which they differ from the kit's own defaults.
-COMMON = {
+COMMON = NEWER | {
     "encoder": "vgg19-caffe",
     "size": 512,
     "precision": "float32",
@@ -20,14 +20,10 @@ COMMON = {
     "pooling_gain": False,
     "padding": "zeros",
     "content_layers": ("relu4_2",),
-    "layout_weight": 0.0,
     "style_layers": FIRST_LAYERS,
     "layer_weights": {},
     "style_statistic": "gram",
     "octaves": 1,
-    "places_per_channel": 0.0,
-    "sparing": 0.0,
-    "freeing": 0.0,
     "tv_form": "squares",
     "relative": False,
     "reduction": "sum",
@@ -39,7 +35,6 @@ COMMON = {
     "pixel_range": 255.0,
     "lbfgs_history": 100,
     "bounded": False,
-    "preconditioned": False,
     "betas": (0.9, 0.999),
     "clamp": False,
     "noise": "mean",

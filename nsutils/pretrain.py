@@ -100,7 +100,7 @@ class School(nn.Module):
             if places is not None:
                 guesses = self.place(near[len(names) :], far[len(names) :])
                 loss = loss + PLACES * F.cross_entropy(guesses.float(), places)
-        return loss, right(scores, names)
+        return loss, (scores.argmax(1) == names).sum() / (names >= 0).sum()
 
     def misleading(
         self, picture: Tensor, names: Tensor, places: Tensor, chance: Generator
@@ -139,7 +139,8 @@ def train(
     descent = torch.optim.AdamW(school.parameters(), weight_decay=0.05)
     state, steps = out.with_suffix(".state"), pictures // batch
     first = resumed(state, school, descent, chance) if state.exists() else 0
-    tally, kept = Tally(batch), time.monotonic()
+    begun = kept = time.monotonic()
+    rows: list[Tensor] = []
     for step in range(first, steps):
         for group in descent.param_groups:
             group["lr"] = rate(step, steps)
@@ -148,7 +149,13 @@ def train(
         loss.backward()
         descent.step()
         last = step + 1 == steps
-        tally.add(step + 1, loss.detach(), share, show=last)
+        rows.append(torch.stack((loss.detach(), share)))
+        if last or len(rows) == 200:  # not looked at before: an accelerator need not be waited for
+            mean, right = torch.stack(rows).mean(0).tolist()
+            many, seen = (step + 1) * batch, (step + 1 - first) * batch
+            speed = seen / (time.monotonic() - begun)
+            print(f"{many} pictures  {speed:.0f}/s  loss {mean:.3f}  right {right:.3f}", flush=True)
+            rows.clear()
         if last or time.monotonic() - kept > 60 * minutes_between_saves:
             keep(state, school, descent, chance, step + 1)
             save_file(folded(school.student, school.textures), out)
@@ -161,11 +168,6 @@ def rate(step: int, steps: int) -> float:
     since = step % half if step < 2 * half else half
     full = (2e-3 if step < half else 1e-3) * min(1, (since + 1) / WARMING)
     return full * (1 - since / half) + 1e-6
-
-
-def right(scores: Tensor, label: Tensor) -> Tensor:
-    """The share of the labelled places that are named rightly."""
-    return (scores.argmax(1) == label).sum() / (label >= 0).sum()
 
 
 def keep(state: Path, school: School, descent: Optimizer, chance: Generator, step: int) -> None:
@@ -185,26 +187,6 @@ def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) 
     descent.load_state_dict(saved["descent"])
     chance.set_state(saved["chance"])
     return saved["step"]
-
-
-class Tally:
-    """Prints speed, loss and share of right answers, averaged over 200 steps.
-
-    Not before are they looked at: an accelerator need not be waited for.
-    """
-
-    def __init__(self, batch: int):
-        self.batch, self.begun, self.seen = batch, time.monotonic(), 0
-        self.rows: list[Tensor] = []
-
-    def add(self, step: int, loss: Tensor, right: Tensor, show: bool) -> None:
-        self.seen += self.batch
-        self.rows.append(torch.stack((loss, right)))
-        if show or len(self.rows) == 200:
-            loss, right = torch.stack(self.rows).mean(0).tolist()
-            many, speed = step * self.batch, self.seen / (time.monotonic() - self.begun)
-            print(f"{many} pictures  {speed:.0f}/s  loss {loss:.3f}  right {right:.3f}", flush=True)
-            self.rows.clear()
 
 
 @torch.no_grad()

@@ -65,8 +65,9 @@ def python_cell(run: Run) -> str:
     for line in run.steering:
         log.setdefault(line["step"], {}).update(changes(line))
     early, steer = log.pop(0, {}), "    player.steer(**steering.get(step.number, {}))"
-    words = sorted({"Player", "Run", maker} | {"Style" for style in settings.styles if odd(style)})
-    pictures = [repr(settings.content), styles_in_python(settings.styles)]
+    shown = [style.picture if style == Style(style.picture) else style for style in settings.styles]
+    words = sorted({"Player", "Run", maker} | {"Style" for one in shown if isinstance(one, Style)})
+    pictures = [repr(settings.content), repr(shown[0] if len(shown) == 1 else tuple(shown))]
     options = [f"{name}={value!r}" for name, value in given.items()]
     written = [f"{step}: {made!r}" for step, made in log.items()]
     parts = [
@@ -83,21 +84,6 @@ def python_cell(run: Run) -> str:
 def call(name: str, arguments: Iterable[str], brackets: str = "()") -> str:
     lines = "".join(f"    {argument},\n" for argument in arguments)
     return f"{name}{brackets[0]}\n{lines}{brackets[1]}"
-
-
-def styles_in_python(styles: Sequence[Style]) -> str:
-    """One picture by its name, several as a tuple."""
-    each = [repr(style.picture) for style in styles]
-    for place, style in enumerate(styles):
-        if odd(style):
-            each[place] = f"Style({', '.join([each[place], *odd(style)])})"
-    return each[0] if len(each) == 1 else f"({', '.join(each)})"
-
-
-def odd(style: Style) -> list[str]:
-    """What of it is not as a style has it by default, as Python's arguments."""
-    known = vars(Style(style.picture))
-    return [f"{name}={value!r}" for name, value in vars(style).items() if value != known[name]]
 
 
 def command_line(run: Run) -> str:

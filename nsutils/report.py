@@ -255,7 +255,7 @@ def link(facts: dict[str, Any], stock: dict[str, str]) -> str:
     what = "as large as the run used it, without loss" if facts["as_used"] else "the file itself"
     return (
         f'<a id="{anchor[1:]}" download="{escape(saved_as(facts))}" '
-        f'href="data:{escape(facts["media"])};base64,{data}">save</a>, {what}, '
+        f'href="data:application/octet-stream;base64,{data}">save</a>, {what}, '
         f"{kilobytes(len(data) * 3 // 4)}"
     )
 
@@ -266,8 +266,7 @@ def kilobytes(count: int) -> str:
 
 def saved_as(facts: Mapping[str, Any]) -> str:
     """The name for an input's file: its own, with the ending of what is inside."""
-    ending = "." + facts["media"].split("/")[-1]
-    return Path(facts["name"]).stem + ending if facts["as_used"] else facts["name"]
+    return f"{Path(facts['name']).stem}.webp" if facts["as_used"] else facts["name"]
 
 
 def costs(meta: Mapping[str, Any]) -> str:

@@ -376,14 +376,9 @@ class Run:
         `original_colors`, 0 to 1, of the content's colours are put back into it, at once and in this file alone;
         by default as many as the run's settings say.
         """
-        path, format = Path(path), pictures.check_format(path)
+        format = pictures.check_writable(path)
         image = self.picture(original_colors, color_method)
-        try:
-            pictures.write(path, pictures.encoded(image, format))
-        except OSError as error:
-            raise ValueError(
-                f"no picture can be written to {str(path)!r}: {error.strerror or error}"
-            ) from error
+        pictures.write(Path(path), pictures.encoded(image, format))
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"
@@ -456,20 +451,12 @@ def alone(folder: Path) -> Iterator[None]:
         if (place := folder.resolve()) not in HELD:
             HELD.add(place)
             stack.callback(HELD.discard, place)
-            stack.enter_context(locked(place))
-        yield
+            with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
+                import fcntl
 
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Meanwhile no other process is here with the folder."""
-    with ExitStack() as stack:
-        with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
-            import fcntl
-
-            opened = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, opened)
-            fcntl.flock(opened, fcntl.LOCK_EX)
+                opened = os.open(place, os.O_RDONLY)
+                stack.callback(os.close, opened)
+                fcntl.flock(opened, fcntl.LOCK_EX)
         yield
 
 

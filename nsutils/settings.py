@@ -61,7 +61,7 @@ STYLE_LAYERS = (
     *("relu3_1", "relu4_1", "relu5_1"),
 )
 STEPS, COARSE = 110, (40, 25, 20)  # iterations; of them at each scale before the last
-# On by default, but not in runs that are older.
+# On by default, but neither in runs that are older nor in other programs.
 NEWER = dict(
     preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0, freeing=0.0
 )

@@ -1,9 +1,6 @@
-import numpy as np
-import pytest
 import torch
 
 from nsutils.drawings import Textures, cells, coloured
-from nsutils.paintings import PAINTINGS
 
 
 def batch(variation=1.0, seed=0, **given):
@@ -51,12 +48,3 @@ def test_tones_are_painted_with_the_colours_between_which_they_lie():
     colours = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]])
     tone = torch.tensor([0.0, 0.25, 1.0]).view(1, 1, 1, 3)
     assert coloured(tone, colours)[0, :, 0].T.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]]
-
-
-@pytest.mark.parametrize("name", PAINTINGS)
-def test_a_painting_has_its_size_its_seed_and_something_on_it(name):
-    painting = np.asarray(PAINTINGS[name](96))
-    assert painting.shape[1] == 96 and painting.shape[2] == 3
-    assert painting.std() > 20
-    assert np.array_equal(painting, np.asarray(PAINTINGS[name](96)))
-    assert not np.array_equal(painting, np.asarray(PAINTINGS[name](96, seed=1)))

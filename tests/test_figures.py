@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nsutils import Player, Run, pictures, vary
-from nsutils.figures import Divided, Grid, contact_sheet, film, grid, latest, loss_curves, tiles
+from nsutils.figures import Divided, Grid, contact_sheet, film, latest, loss_curves, tiles
 from nsutils.parcel import packed
 from nsutils.report import report
 
@@ -143,8 +143,8 @@ def test_a_grid_has_an_axis_for_each_setting_numbers_in_order_and_the_rest_benea
 
 def test_a_grid_is_drawn_with_each_picture_in_its_place(trials):
     """The places of the colours are those of the settings, whatever the order of the runs."""
-    first = np.asarray(grid(trials, 60), int)
-    assert (first == np.asarray(grid(trials[::-1], 60))).all()
+    first = np.asarray(Grid(trials).image(60), int)
+    assert (first == np.asarray(Grid(trials[::-1]).image(60))).all()
     places = {}
     for n in range(len(trials)):
         apart = np.abs(first - (30 * n, 90, 250 - 30 * n)).sum(2)
@@ -164,7 +164,7 @@ def test_a_grid_in_a_notebook_links_to_the_runs_or_their_reports(trials, monkeyp
     links = re.findall('<a href="(.*?)"', html)
     assert set(links) >= {"trial%200", "trial%201/report.html"} and len(links) == 7
     assert str(tmp_path) not in html and re.findall("<th[^>]*>([^<]+)</th>", html)[:2] == ["1", "2"]
-    assert Image.open(io.BytesIO(Grid(trials)._repr_jpeg_())).size == grid(trials).size
+    assert Image.open(io.BytesIO(Grid(trials)._repr_jpeg_())).size == Grid(trials).image().size
 
 
 def test_two_pictures_have_a_divider_in_a_notebook():

@@ -11,6 +11,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from nsutils.samples import INSTALLED
+
 ROOT = Path(__file__).parent.parent
 # Where conda-forge's name is another.
 PYPI_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -72,6 +74,11 @@ def test_pins_serve_the_oldest_python():
         if pinned.get(canonicalize_name(package.name)) == Version(package.version):
             wanted = SpecifierSet(package.metadata.get("Requires-Python", ""))
             assert oldest in wanted, f"{package.name} {package.version} needs Python {wanted}"
+
+
+def test_a_wheel_has_the_pictures_where_samples_are_looked_for():
+    along = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert ROOT / along["force-include"]["data/pictures"] == INSTALLED
 
 
 def test_makefile_names_no_index_but_pytorchs():

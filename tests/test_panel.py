@@ -716,7 +716,7 @@ def test_any_tile_can_be_looked_at(panel):
         assert marked == [name]
         expected = {"style": "style", "content": "content", 6: f"{panel.run.folder.name}, step 6"}
         assert seen.viewer.caption == expected.get(name, panel.run.folder.name)
-        assert shown(seen.viewer).size == seen.image.size
+        assert shown(seen.viewer).size == seen.looked_at[0].size
     assert seen.viewer.width == 64, "the picture's own pixels, whatever size it is shown in"
 
 

@@ -11,7 +11,7 @@ from nsutils import pictures, vgg
 from nsutils.settings import ENCODERS, NOTES, PIXELS, Settings
 from nsutils.sources import SIDES
 from nsutils.widgets.layers import Layers
-from nsutils.widgets.weight import Count, Weight
+from nsutils.widgets.weight import Weight
 
 NAMED = {"description_width": "112px"}
 # What may be changed while a run plays.
@@ -62,7 +62,9 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
     def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
         asked = getattr(settings, name)
         asked = asked or SIDES[settings.side](pictures.shape(settings.content))  # its own size
-        return Count(asked, low, high, step, description=words, tooltip=tips[name], **slider)
+        low = min(asked, low + (asked - low) % step)  # the page rounds to a grid from there
+        ends = {"min": low, "max": max(high, asked), "step": step}
+        return widgets.IntSlider(asked, description=words, tooltip=tips[name], **ends, **slider)
 
     def share(name: str, words: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
         asked, how = getattr(settings, name), {"continuous_update": False, "tooltip": tips[name]}

@@ -73,31 +73,26 @@ class Seen(widgets.VBox):
         self._draw()
 
     @property
-    def image(self) -> Image.Image:
-        """The picture that is looked at."""
-        if self.viewer.step == OTHER:
-            return self.looked[0]
-        file = self.run and self.run.images.get(self.viewer.step)
-        return pictures.opened(file) if file else self.newest
-
-    @property
-    def caption(self) -> str:
-        if self.viewer.step == OTHER:
-            return self.looked[1]
-        step, name = self.viewer.step, self.run.folder.name if self.run else "content"
-        return f"{name}, step {step}" if step != LIVE else name
+    def looked_at(self) -> tuple[Image.Image, str]:
+        """The picture that is looked at, and what it is."""
+        if (step := self.viewer.step) == OTHER:
+            return self.looked
+        name = self.run.folder.name if self.run else "content"
+        if file := self.run and self.run.images.get(step):
+            return pictures.opened(file), f"{name}, step {step}"
+        return self.newest, name
 
     def _draw(self) -> None:
-        image = self.image
+        image, caption = self.looked_at
         own = self.width if image is self.newest else image.width
-        self.viewer.show(image, self.caption, own)
+        self.viewer.show(image, caption, own)
         self.fork.disabled = self.viewer.step < 0
 
     def _pin(self) -> None:
         step, made_under = self.viewer.step, None
         if step != OTHER:
             made_under = self.settings if step == LIVE else settings_at(self.run, step)
-        self.pinned = self.image, self.caption, made_under
+        self.pinned = *self.looked_at, made_under
         self.against.options = (NOTHING, CONTENT, PINNED)
         self.against.value = PINNED
         self._set_beside()

@@ -1,4 +1,4 @@
-"""Sliders that show the very number they are given: a weight over powers of ten, and a count.
+"""A slider over powers of ten that shows the very number it is given.
 
 The page rounds a value to the slider's grid, so the grid goes through the given number.
 """
@@ -41,11 +41,3 @@ class Weight(widgets.FloatLogSlider):
     def weight(self) -> float:
         lowest = self.base**self.min
         return 0.0 if math.isclose(self.value, lowest, rel_tol=1e-6) else self.value
-
-
-class Count(widgets.IntSlider):
-    """A whole number."""
-
-    def __init__(self, count: int, low: int, high: int, step: int, **keywords):
-        low = min(count, low + (count - low) % step)
-        super().__init__(count, min=low, max=max(high, count), step=step, **keywords)

@@ -1,6 +1,11 @@
-"""Style pictures painted by formula: each a scene of tones, filled with the marks of one craft."""
+"""The pictures in pictures/style, painted by formula: each a scene of tones, filled with the marks of one craft.
 
+`python data/paintings.py` paints them anew, or into the folder that is named.
+"""
+
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -457,3 +462,8 @@ def marbled(edge: int = 640, seed: int = 0) -> Image.Image:
 PAINTINGS: dict[str, Callable[..., Image.Image]] = {
     painting.__name__: painting for painting in (strokes, waves, glass, woodcut, points, marbled)
 }
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).parent / "pictures" / "style")
+    for name, painting in PAINTINGS.items():
+        painting().save(folder / f"{name}.jpg", quality=88, optimize=True)
