@@ -1,9 +1,12 @@
 """The command `nsutils` and its words. The options are the fields of Settings; `nsutils --help` lists the commands."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from nsutils.presets import PRESETS, RECIPES
@@ -49,9 +52,7 @@ def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
     asked = parser().parse_args(words)
     try:
-        from nsutils import commands  # and PyTorch: help comes without
-
-        return getattr(commands, asked.command)(asked) or 0
+        return getattr(commands(), asked.command)(asked) or 0
     except ValueError as error:
         return fail(error, 2)
     except FloatingPointError as error:
@@ -64,6 +65,20 @@ def main(words: list[str] | None = None) -> int:
         return fail(OSError(told) if told else error, 1)
     except KeyboardInterrupt:
         return 130
+
+
+@cache
+def commands() -> ModuleType:
+    """What the commands do, and PyTorch: help comes without.
+
+    None of that is garbage. To look for some would take 0.3 s while it is loaded, and 0.5 s when it goes.
+    """
+    gc.disable()
+    from nsutils import commands
+
+    gc.freeze()
+    gc.enable()
+    return commands
 
 
 class Parser(argparse.ArgumentParser):
