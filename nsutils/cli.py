@@ -74,10 +74,11 @@ def commands() -> ModuleType:
     None of that is garbage. To look for some would take 0.3 s while it is loaded, and 0.5 s when it goes.
     """
     gc.disable()
-    from nsutils import commands
-
+    try:
+        from nsutils import commands
+    finally:
+        gc.enable()
     gc.freeze()
-    gc.enable()
     return commands
 
 

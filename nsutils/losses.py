@@ -178,7 +178,7 @@ def with_axes(raw: Tensor) -> Tensor:
 
 def wasserstein(
     got: Iterable[Tensor], wanted: Iterable[Tensor], relative: bool = True
-) -> tuple[Tensor, ...]:
+) -> list[Tensor]:
     """Squared 2-Wasserstein distances of the Gaussians that have these moments, as they are along the longest axes.
 
     |m - m'|^2 + tr(S + S' - 2 (A' S A)^1/2), A the target's longest axes, S' = A'A, and S the covariance as it is along
@@ -189,65 +189,57 @@ def wasserstein(
     deviation, would count as much as the long ones, and what they ask for is seen as ripples in flat areas. They are
     free.
     """
-    return Transport.apply(relative, [*wanted], *got)
+    got, wanted = [*got], [*wanted]
+    with torch.no_grad():  # the roots of all layers at once, for they are small
+        most = max(target.shape[-1] for target in wanted) - 1
+        seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
+        for raw, target, place in zip(got, wanted, seen, strict=True):
+            axes = target[..., 1:]
+            along = axes.mT @ centred(raw)[..., 1:] @ axes
+            varied = along.diagonal(dim1=-2, dim2=-1)
+            varied.addcmul_(ridge(raw)[:, None], axes.square().sum(-2))
+            place[:, : axes.shape[-1], : axes.shape[-1]] = along
+        root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
+    layers = zip(got, wanted, seen, trace(root), inverse, strict=True)
+    return [Transport.apply(*layer, relative) for layer in layers]
 
 
 class Transport(torch.autograd.Function):
-    """Those distances, their gradient by hand; the roots of all layers at once, for they are small.
+    """A layer's distance, by what is `seen` of its covariance along the axes and the trace of that one's root.
 
-    On the way back the ridge is taken as given.
+    On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
+    for where features are flat the two all but cancel.
     """
 
     @staticmethod
-    def forward(ctx, relative: bool, wanted: list[Tensor], *got: Tensor) -> tuple[Tensor, ...]:
-        most = max(target.shape[-1] for target in wanted) - 1
-        seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
-        apart, scales, along = [], [], []
-        for raw, target, place in zip(got, wanted, seen, strict=True):
-            axes = target[..., 1:]
-            moments, lengths = axes.mT @ raw, axes.square().sum(-2)
-            mean, whole = moments[..., :1], lengths.sum(-1)
-            covariance = torch.baddbmm(mean @ mean.mT, moments[..., 1:], axes, beta=-1)
-            varied = covariance.diagonal(dim1=-2, dim2=-1)
-            varied.addcmul_(ridge(raw)[:, None], lengths)
-            place[:, : axes.shape[-1], : axes.shape[-1]] = covariance
-            means = (raw[..., 0] - target[..., 0]).square().sum(-1)
-            apart.append(means + (varied / lengths).sum(-1) + whole)
-            scales.append(whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2]))
-            along.append((mean, lengths))
-        root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
-        ctx.save_for_backward(*got)
-        ctx.kept = wanted, along, inverse, scales
-        ctx.set_materialize_grads(False)  # who asks for one layer's does not wait for the others'
-        apart = torch.stack(apart) - 2 * trace(root)
-        return tuple(one / scale for one, scale in zip(apart, scales, strict=True))
+    def forward(
+        ctx,
+        raw: Tensor,
+        target: Tensor,
+        seen: Tensor,
+        shared: Tensor,
+        inverse: Tensor,
+        relative: bool,
+    ) -> Tensor:
+        axes = target[..., 1:]
+        lengths = axes.square().sum(-2)
+        whole = lengths.sum(-1)
+        ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
+        ctx.save_for_backward(raw, target, lengths, inverse)
+        means = (raw[..., 0] - target[..., 0]).square().sum(-1)
+        varied = seen.diagonal(dim1=-2, dim2=-1)[:, : axes.shape[-1]] / lengths
+        return (means + varied.sum(-1) + whole - 2 * shared) / ctx.scale
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
-        layers = zip(slopes, ctx.saved_tensors, *ctx.kept, strict=True)
-        return (
-            None,
-            None,
-            *(slope if slope is None else Transport.pull(slope, *of) for slope, *of in layers),
-        )
-
-    @staticmethod
-    def pull(
-        slope: Tensor,
-        raw: Tensor,
-        target: Tensor,
-        along: tuple[Tensor, Tensor],
-        inverse: Tensor,
-        scale: Tensor,
-    ) -> Tensor:
-        """The slope of a layer's raw moments."""
-        (mean, lengths), axes = along, target[..., 1:]
-        count = axes.shape[-1]
-        pulled = (1 / lengths).diag_embed() - inverse[:, :count, :count]
-        pulled = axes @ (pulled @ torch.cat((-2 * mean, axes.mT), -1))
-        pulled[..., 0].add_(raw[..., 0] - target[..., 0], alpha=2)
-        return pulled.mul_((slope / scale)[:, None, None])
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+        raw, target, lengths, inverse = ctx.saved_tensors
+        mean, axes, count = raw[..., :1], target[..., 1:], target.shape[-1] - 1
+        products = (1 / lengths).diag_embed() - inverse[:, :count, :count]
+        products = axes @ products @ axes.mT
+        means = 2 * (mean - target[..., :1]) - (products + products.mT) @ mean
+        pulled = torch.cat((means, products), -1)
+        return pulled.mul_((slope / ctx.scale)[:, None, None]), None, None, None, None, None
 
 
 def with_root(raw: Tensor) -> Tensor:
@@ -544,4 +536,4 @@ class Pull(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
-        return slope * (ctx.length / (slope.abs().sum() + 1e-8)), None
+        return slope * (ctx.length / (full(slope).abs().sum() + 1e-8)), None

@@ -65,9 +65,14 @@ def python_cell(run: Run) -> str:
     for line in run.steering:
         log.setdefault(line["step"], {}).update(changes(line))
     early, steer = log.pop(0, {}), "    player.steer(**steering.get(step.number, {}))"
-    shown = [style.picture if style == Style(style.picture) else style for style in settings.styles]
-    words = sorted({"Player", "Run", maker} | {"Style" for one in shown if isinstance(one, Style)})
-    pictures = [repr(settings.content), repr(shown[0] if len(shown) == 1 else tuple(shown))]
+    styles = [in_python(style) for style in settings.styles]
+    words = sorted(
+        {"Player", "Run", maker} | {"Style" for one in styles if one.startswith("Style(")}
+    )
+    pictures = [
+        repr(settings.content),
+        styles[0] if len(styles) == 1 else f"({', '.join(styles)})",
+    ]
     options = [f"{name}={value!r}" for name, value in given.items()]
     written = [f"{step}: {made!r}" for step, made in log.items()]
     parts = [
@@ -84,6 +89,13 @@ def python_cell(run: Run) -> str:
 def call(name: str, arguments: Iterable[str], brackets: str = "()") -> str:
     lines = "".join(f"    {argument},\n" for argument in arguments)
     return f"{name}{brackets[0]}\n{lines}{brackets[1]}"
+
+
+def in_python(style: Style) -> str:
+    """A style with what is not as it is by default; its picture's name alone if all is."""
+    known = vars(Style(style.picture))
+    odd = [f", {name}={value!r}" for name, value in vars(style).items() if value != known[name]]
+    return f"Style({style.picture!r}{''.join(odd)})" if odd else repr(style.picture)
 
 
 def command_line(run: Run) -> str:

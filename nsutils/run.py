@@ -378,7 +378,10 @@ class Run:
         """
         format = pictures.check_writable(path)
         image = self.picture(original_colors, color_method)
-        pictures.write(Path(path), pictures.encoded(image, format))
+        try:
+            pictures.write(Path(path), pictures.encoded(image, format))
+        except OSError as error:
+            raise ValueError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"

@@ -5,9 +5,8 @@ from pathlib import Path
 from nsutils import pictures
 
 ROOT = Path(__file__).parents[1]
-INSTALLED = (
-    Path(__file__).parent / "data" / "pictures"
-)  # in a wheel; a checkout has them beside the package
+# In a wheel the pictures are in the package, in a checkout beside it.
+INSTALLED = Path(__file__).parent / "data" / "pictures"
 PICTURES = INSTALLED if INSTALLED.is_dir() else ROOT / "data" / "pictures"
 RUNS = ROOT / "data" / "runs"
 
@@ -27,4 +26,4 @@ def sample(name: str) -> str:
 
 def runs_folder() -> Path:
     """Where runs are kept: data/runs of the checkout, or beside the working folder's own data."""
-    return Path.cwd() / "data" / "runs" if PICTURES == INSTALLED else RUNS
+    return RUNS if RUNS.parent.is_dir() else Path.cwd() / "data" / "runs"

@@ -8,6 +8,7 @@ from nsutils.losses import (
     LONGEST,
     SCALED,
     STYLE_STATISTICS,
+    Pull,
     RootTrace,
     centred,
     displaced,
@@ -89,6 +90,39 @@ def test_distances_grow_from_nought_and_have_the_gradient_that_differences_give(
 
     for relative in (True, False):
         assert torch.autograd.gradcheck(partial(found, relative), layers)
+
+
+@pytest.mark.parametrize("name", STYLE_STATISTICS)
+def test_a_layers_distance_knows_nothing_of_another_layer(name):
+    statistic, distances, ready, _ = STYLE_STATISTICS[name]
+    layers = [features(seed, 1, 3, 4, 4).requires_grad_() for seed in (1, 2)]
+    wanted = [ready(statistic(features(3, 1, 3, 4, 4)))] * 2
+    first, _ = distances([statistic(x) for x in layers], wanted)
+    slopes = torch.autograd.grad(first, layers, allow_unused=True)
+    assert slopes[0].abs().max() > 0 and slopes[1] is None
+
+
+@pytest.mark.parametrize("noise", [0, 1e-3])
+@pytest.mark.parametrize("name", ["wasserstein", "wasserstein-plain", "moments", "gram"])
+def test_in_single_precision_nearly_flat_features_have_the_same_gradient(name, noise):
+    statistic, distances, ready, _ = STYLE_STATISTICS[name]
+    flat = features(5, 1, 40, 1, 1) + noise * features(6, 1, 40, 12, 12)
+    slopes = []
+    for kind in (torch.float64, torch.float32):
+        x = flat.to(kind).requires_grad_()
+        wanted = ready(statistic(features(7, 1, 40, 12, 12).to(kind)))
+        slopes += torch.autograd.grad(distances([statistic(x)], [wanted])[0], x)
+    off = (slopes[1] - slopes[0]).norm() / slopes[0].norm()
+    assert off < 1e-2, f"off by {off:.1e}"
+
+
+def test_a_set_length_is_kept_in_half_precision_and_nothing_stays_nothing():
+    x = torch.rand(1, 3, 4, 4).half().requires_grad_()
+    for pulled, length in ((0.0, 0), (1e4, 2)):
+        (slope,) = torch.autograd.grad((pulled * Pull.apply(x, 2.0)).sum(), x)
+        assert slope.dtype == torch.float16 and slope.float().sum() == pytest.approx(
+            length, rel=1e-2
+        )
 
 
 def test_distances_of_several_layers_are_each_layers_own():
