@@ -9,7 +9,8 @@ faces        faces found, and masks of ellipses
 targets      a style's statistics as a file
 graphs       a computation recorded on a CUDA card
 shapes       what is where in a picture: what is drawn, and its sky
-losses       statistics of features, and distances
+statistics   statistics of features, and distances between them
+losses       how far an image is from what is wanted
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1
 drawings     textures drawn by formula, the slim encoder's training pictures

@@ -12,18 +12,11 @@ from torch import Tensor
 
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder, Halved, stride_of
-from nsutils.losses import (
-    centred,
-    counted,
-    raw_moments,
-    self_similarity,
-    squared_distance,
-    statistic_of,
-    unlike,
-)
+from nsutils.losses import self_similarity, squared_distance, unlike
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions
 from nsutils.settings import PIXELS, Settings
+from nsutils.statistics import centred, counted, raw_moments, statistic_of
 from nsutils.targets import PALETTE, Octaves, Target, told_by
 
 EVERYWHERE = Regions()

@@ -11,16 +11,12 @@ from torch import Tensor
 from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
 from nsutils.losses import (
-    FLOOR,
     TOTAL_VARIATIONS,
     Pull,
     displaced,
     evenness,
-    full,
     laplacian,
-    mean_square,
     self_similarity,
-    statistic_of,
 )
 from nsutils.measures import (
     grain,
@@ -36,6 +32,7 @@ from nsutils.measures import (
 from nsutils.regions import Regions
 from nsutils.settings import Settings
 from nsutils.shapes import busy, cells, drawn, sky, wide
+from nsutils.statistics import FLOOR, full, mean_square, statistic_of
 from nsutils.targets import PALETTE, Octaves, Target
 
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
@@ -54,7 +51,7 @@ class Objective:
     - content is the mean over content layers of |F - P|^2 / (H W C var P), P the content's features
       (Gatys et al. 2015, eq. 1);
     - style is the mean over style layers, by `layer_weights`, of the distance between the image's statistic
-      and the style's, in parts of the latter (`nsutils.losses`; Gatys' eqs. 4 and 5 have Gram matrices and no
+      and the style's, in parts of the latter (`nsutils.statistics`; Gatys' eqs. 4 and 5 have Gram matrices and no
       division), several styles' statistics blended by their weights before. The picture's colours are a layer
       as well, `pixels`: they bring the palette home;
     - each layer's style loss is a mean over `octaves`: the image, its half, its quarter, each against the

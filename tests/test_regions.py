@@ -7,12 +7,13 @@ from conftest import colourful
 from PIL import Image
 
 from nsutils import Player, Run, Settings, Style, fork, pictures, rerun, sample, stylize
-from nsutils.losses import STYLE_STATISTICS, gram, raw_moments, squared_distance
+from nsutils.losses import squared_distance
 from nsutils.objective import Objective
 from nsutils.parcel import packed
 from nsutils.regions import Regions
 from nsutils.replay import likeness
 from nsutils.sources import Sources, faces_in
+from nsutils.statistics import STYLE_STATISTICS, gram, raw_moments
 
 ADDITIVE = [name for name, statistic in STYLE_STATISTICS.items() if statistic.additive]
 PALETTE = {"style_layers": ("pixels",), "octaves": 1, "content_weight": 0.0, "tv_weight": 0.0}

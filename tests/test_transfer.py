@@ -10,11 +10,12 @@ from PIL import Image
 from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
 from nsutils.encoders import load
-from nsutils.losses import STYLE_STATISTICS, evenness, smooth_between_edges
+from nsutils.losses import evenness, smooth_between_edges
 from nsutils.objective import Objective
 from nsutils.regions import Regions
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
+from nsutils.statistics import STYLE_STATISTICS
 from nsutils.transfer import start
 
 SHAPES = {
