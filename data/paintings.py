@@ -13,13 +13,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 Array = NDArray[np.float32]
 Generator = np.random.Generator
+EDGE = 640  # pixels
 FINE = 2  # drawn at twice the size and scaled down, so that every mark has a soft edge
 
 
-def plane(edge: int) -> tuple[Array, Array]:
+def plane() -> tuple[Array, Array]:
     """Coordinates of a 4:3 picture, drawn fine: x from 0 to 4/3 rightwards, y from 0 to 1 down."""
-    height = FINE * round(edge * 0.75)
-    y, x = np.mgrid[:height, : FINE * edge].astype(np.float32)
+    height = FINE * round(EDGE * 0.75)
+    y, x = np.mgrid[:height, : FINE * EDGE].astype(np.float32)
     return x / height, y / height
 
 
@@ -121,10 +122,10 @@ def relief(canvas: Image.Image, strength: float) -> Array:
     return np.asarray(canvas, np.float32)[..., :3] + lit[..., None]
 
 
-def strokes(edge: int = 640, seed: int = 0) -> Image.Image:
+def strokes() -> Image.Image:
     """A night sky turning around its stars above a field of wheat, in bristly oil strokes."""
-    rng = np.random.default_rng(seed)
-    x, y = plane(edge)
+    rng = np.random.default_rng(0)
+    x, y = plane()
     scale = y.shape[0] / 960
     stars = [(1.12, 0.19, 0.115), (0.15, 0.14, 0.06), (0.38, 0.09, 0.04), (0.72, 0.15, 0.05)]
     stars += [(0.91, 0.08, 0.03), (0.13, 0.47, 0.05), (1.25, 0.46, 0.045), (0.32, 0.56, 0.03)]
@@ -178,10 +179,10 @@ BACK = spline("-2.4,.02 -1.6,.14 -.95,.45 -.45,.83 .05,1 .45,.93 .68,.72 .74,.5"
 FACE = spline("1.7,-.02 .95,.02 .42,.16 .16,.4 .17,.64 .36,.76 .58,.7 .74,.5")
 
 
-def waves(edge: int = 640, seed: int = 0) -> Image.Image:
+def waves() -> Image.Image:
     """Breaking waves before a red sun, as if printed from wooden blocks."""
-    rng = np.random.default_rng(seed)
-    _, y = plane(edge)
+    rng = np.random.default_rng(0)
+    _, y = plane()
     high = y.shape[0]
     ink, shadow, foam = (18, 30, 60), (150, 184, 200), (246, 239, 220)
     image = image_of(ramp("8fa9b5 c9cfc4 eadfc0 f2dcb4 edc9a0", y / 0.75))
@@ -244,10 +245,10 @@ def waves(edge: int = 640, seed: int = 0) -> Image.Image:
     return finish(np.asarray(image, np.float32) + 5 * noise(y, 12, 300, rng)[..., None])
 
 
-def glass(edge: int = 640, seed: int = 0) -> Image.Image:
+def glass() -> Image.Image:
     """A leaded window: a sun in rings of evening sky, hills and a stream, in streaked panes."""
-    rng = np.random.default_rng(seed)
-    x, y = plane(edge)
+    rng = np.random.default_rng(0)
+    x, y = plane()
     panes = []  # left, top, kind, red, green, blue
 
     def pane(left: float, top: float, kind: int, stops: str, tone: float) -> None:
@@ -308,14 +309,14 @@ def glass(edge: int = 640, seed: int = 0) -> Image.Image:
     lead = np.maximum(0.0034 + 0.001 * noise(y, 14, 10, rng) + 0.0036 * frame, 0.001)
     shine = step(border / lead, 0.7, 0.0) * (0.7 + 0.3 * noise(y, 70, 50, rng))
     picture = over(picture, ramp("0e0e10 3a3a40", shine), step(border, lead + 0.0014, lead))
-    glow = image_of(picture).filter(ImageFilter.GaussianBlur(edge / 45))
+    glow = image_of(picture).filter(ImageFilter.GaussianBlur(EDGE / 45))
     return finish(picture + 0.16 * np.asarray(glow, np.float32))
 
 
-def woodcut(edge: int = 640, seed: int = 0) -> Image.Image:
+def woodcut() -> Image.Image:
     """Hills, trees and a low sun in engraved lines: black on warm paper, with an ochre block."""
-    rng = np.random.default_rng(seed)
-    x, y = plane(edge)
+    rng = np.random.default_rng(0)
+    x, y = plane()
     hand = 0.0022 * noise(y, 16, 12, rng, 2)  # the hand that holds the knife is not quite steady
     rough = 0.07 * noise(y, 90, 70, rng)
 
@@ -363,10 +364,10 @@ def woodcut(edge: int = 640, seed: int = 0) -> Image.Image:
     return finish(over(picture, ramp("1a1618"), 0.95 * ink))
 
 
-def points(edge: int = 640, seed: int = 0) -> Image.Image:
+def points() -> Image.Image:
     """A pine above a sunlit bay, in dabs of broken and complementary colour."""
-    rng = np.random.default_rng(seed)
-    x, y = plane(edge)
+    rng = np.random.default_rng(0)
+    x, y = plane()
     scale = y.shape[0] / 960
     glow = np.exp(-(((x - 0.95) / 0.45) ** 2) - ((y - 0.4) / 0.25) ** 2)
     sky = y / 0.44 + 0.05 * noise(y, 4, 8, rng)
@@ -427,10 +428,10 @@ def points(edge: int = 640, seed: int = 0) -> Image.Image:
     return finish(relief(canvas, 0.3))
 
 
-def marbled(edge: int = 640, seed: int = 0) -> Image.Image:
+def marbled() -> Image.Image:
     """Marbled paper: colours dropped on a bath, combed to and fro, and curled with a stylus."""
-    rng = np.random.default_rng(seed)
-    x, y = plane(edge)
+    rng = np.random.default_rng(0)
+    x, y = plane()
     left, top = x + 0.004 * noise(y, 5, 4, rng), y + 0.004 * noise(y, 5, 4, rng)
     curls = scattered(np.empty((90, 130)), 42, rng)[:14] / 100
     for number, (column, row) in enumerate(curls):  # what was done to the bath last is undone first
@@ -459,7 +460,7 @@ def marbled(edge: int = 640, seed: int = 0) -> Image.Image:
     return finish(inks.reshape(*x.shape, 3) + paper[..., None])
 
 
-PAINTINGS: dict[str, Callable[..., Image.Image]] = {
+PAINTINGS: dict[str, Callable[[], Image.Image]] = {
     painting.__name__: painting for painting in (strokes, waves, glass, woodcut, points, marbled)
 }
 

@@ -191,19 +191,19 @@ def wasserstein(
     with torch.no_grad():  # the roots of all layers at once, for they are small
         most = max(target.shape[-1] for target in wanted) - 1
         seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
-        for raw, target, place in zip(got, wanted, seen, strict=True):
+        lengths = [target[..., 1:].square().sum(-2) for target in wanted]
+        for raw, target, square, place in zip(got, wanted, lengths, seen, strict=True):
             axes = target[..., 1:]
             along = axes.mT @ centred(raw)[..., 1:] @ axes
-            varied = along.diagonal(dim1=-2, dim2=-1)
-            varied.addcmul_(ridge(raw)[:, None], axes.square().sum(-2))
+            along.diagonal(dim1=-2, dim2=-1).addcmul_(ridge(raw)[:, None], square)
             place[:, : axes.shape[-1], : axes.shape[-1]] = along
         root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
-    layers = zip(got, wanted, seen, trace(root), inverse, strict=True)
+    layers = zip(got, wanted, lengths, seen, trace(root), inverse, strict=True)
     return [Transport.apply(*layer, relative) for layer in layers]
 
 
 class Transport(torch.autograd.Function):
-    """A layer's distance, by what is `seen` of its covariance along the axes and the trace of that one's root.
+    """A layer's distance, by what is `seen` of its covariance along the axes, of squared `lengths`, and its root's trace.
 
     On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
     for where features are flat the two all but cancel.
@@ -214,18 +214,17 @@ class Transport(torch.autograd.Function):
         ctx,
         raw: Tensor,
         target: Tensor,
+        lengths: Tensor,
         seen: Tensor,
         shared: Tensor,
         inverse: Tensor,
         relative: bool,
     ) -> Tensor:
-        axes = target[..., 1:]
-        lengths = axes.square().sum(-2)
         whole = lengths.sum(-1)
         ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
         ctx.save_for_backward(raw, target, lengths, inverse)
         means = (raw[..., 0] - target[..., 0]).square().sum(-1)
-        varied = seen.diagonal(dim1=-2, dim2=-1)[:, : axes.shape[-1]] / lengths
+        varied = seen.diagonal(dim1=-2, dim2=-1)[:, : lengths.shape[-1]] / lengths
         return (means + varied.sum(-1) + whole - 2 * shared) / ctx.scale
 
     @staticmethod
@@ -237,7 +236,7 @@ class Transport(torch.autograd.Function):
         products = axes @ products @ axes.mT
         means = 2 * (mean - target[..., :1]) - (products + products.mT) @ mean
         pulled = torch.cat((means, products), -1)
-        return pulled.mul_((slope / ctx.scale)[:, None, None]), None, None, None, None, None
+        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 6
 
 
 def with_root(raw: Tensor) -> Tensor:
