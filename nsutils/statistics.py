@@ -203,7 +203,7 @@ def wasserstein(
 
 
 class Transport(torch.autograd.Function):
-    """A layer's distance, by what is `seen` of its covariance along the axes, of squared `lengths`, and its root's trace.
+    """A layer's distance, by what is `seen` of its covariance along axes of squared `lengths`, and its root's trace.
 
     On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
     for where features are flat the two all but cancel.
