@@ -190,7 +190,7 @@ def add_looking(
     runs.add_argument(
         "--where",
         metavar="NAME=VALUE",
-        type=condition,
+        type=pair,
         action="append",
         default=[],
         help="only those of that status, content, setting ...: status=done, style_weight=1",
@@ -250,12 +250,13 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
         run.add_argument(f"--style-{name}", metavar="NUMBERS", type=numbers, help=words)
     run.add_argument("--style-where", metavar="FILES", type=names, help=STYLE_WHERE)
     add_device(run)
-    run.add_argument(
+    either = run.add_mutually_exclusive_group()
+    either.add_argument(
         "--preset",
         choices=PRESETS,
         help="every setting not given as a published program has it; the defaults below are the kit's own",
     )
-    run.add_argument(
+    either.add_argument(
         "--recipe",
         choices=RECIPES,
         help="settings for portraits, or for the look of an animated film; a face that is found is protected",
@@ -318,24 +319,21 @@ def counts(text: str) -> tuple[int, ...]:
 
 
 def shares(text: str) -> dict[str, float]:
-    if any("=" not in word for word in names(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not like pixels=5,relu1_1=2")
-    return {layer: number(share) for layer, share in (word.split("=", 1) for word in names(text))}
+    pairs = (pair(word, "pixels=5,relu1_1=2") for word in names(text))
+    return {layer: number(share) for layer, share in pairs}
 
 
-def condition(text: str) -> tuple[str, str]:
+def pair(text: str, like: str = "status=done") -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like status=done")
+        raise argparse.ArgumentTypeError(f"{text!r} is not like {like}")
     return name, value
 
 
 def choices(text: str) -> tuple[str, tuple[Any, ...]]:
     """A setting's name and its values."""
-    word, equals, values = text.partition("=")
+    word, values = pair(text, "style_weight=0.3,1,3")
     types, setting = {field.name: field.type for field in fields(Settings)}, word.replace("-", "_")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like style_weight=0.3,1,3")
     if setting not in NOTES:
         raise argparse.ArgumentTypeError(
             f"no setting {word!r} to vary; there are {', '.join(NOTES)}"

@@ -37,7 +37,7 @@ def run(asked: Namespace) -> int:
 
 def follow_recipe(asked: Namespace, folder: Path) -> None:
     """Adds the mask that a recipe proposes, over a face if one is found, in a file in the folder."""
-    if not asked.recipe or asked.preset or "mask" in asked:  # with a preset it is refused
+    if not asked.recipe or "mask" in asked:
         return
     image = pictures.opened(asked.content)
     if not (ellipse := faces.portrait(image)):
@@ -288,10 +288,7 @@ def colour(asked: Namespace) -> None:
 
 def settings_of(asked: Namespace, content: str, styles: tuple[Style, ...]) -> Settings:
     """The settings that were given as options, and all others as the kit, or the preset, has them."""
-    recipe = getattr(asked, "recipe", None)
-    if asked.preset and recipe:
-        raise ValueError(f"--preset {asked.preset} and --recipe {recipe}: give one of them")
-    named = asked.preset or recipe
+    named = asked.preset or getattr(asked, "recipe", None)
     made = partial(preset, named) if named else Settings
     return made(content, styles, **given(asked))
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from platformdirs import user_cache_path
-from torch import Tensor
 
 from nsutils import __version__, encoders, machine, pictures
 from nsutils.descent import Descent
@@ -110,9 +109,7 @@ class Cost:
     def probed(self) -> "Cost":
         """Itself, having tried a square as large as the smallest scale, and as the largest for which there is time."""
         begun, tried = time.monotonic(), len(self.points)
-        sizes = sorted(
-            math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin
-        )
+        sizes = [math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin]
         if not self.points:
             self._try(min(FIRST, math.isqrt(sizes[0])), TRIED[1])
         squares = {edge**2 for edge in LARGE if edge**2 < sizes[-1]}
@@ -149,10 +146,9 @@ class Cost:
         """Seconds for a step on an image of that shape."""
         if whole and math.prod(shape) > whole:
             reach = self.encoder.reach(self.layers)
-            parts = [
-                piece.of(torch.empty(shape, device="meta")) for piece in pieces(shape, whole, reach)
-            ]
-            return TWICE * sum(self.step(tuple(part.shape)) for part in parts)
+            image = torch.empty(shape, device="meta")
+            parts = (piece.of(image).shape for piece in pieces(shape, whole, reach))
+            return TWICE * sum(map(self.step, parts))
         pixels, known = math.prod(shape), sorted(self.points.items())
         for (n, low), (m, high) in itertools.pairwise(known):
             if pixels <= m:
@@ -240,9 +236,10 @@ class Cost:
 
         def most(whole: int | None, factor: float = 1.0) -> int:
             kept = most = 0
-            for shape, begin, end in shapes:
+            for (height, width), begin, end in shapes:
                 if end > begin:
-                    again, passing = self.memory(scaled(shape, factor), end - begin, whole)
+                    shape = round(height * factor), round(width * factor)
+                    again, passing = self.memory(shape, end - begin, whole)
                     kept = max(kept, again)
                     most = max(most, kept + passing)
             return taken + most
@@ -265,28 +262,21 @@ def forecast(settings: Settings, encoder: Encoder | None = None) -> Forecast:
 
 def ladder(settings: Settings) -> Iterator[tuple[Shape, int, int]]:
     """Each scale's shape, the step after which it begins, and its last."""
-    ends = [*itertools.accumulate(settings.scale_steps), settings.steps]
-    begin = 0
-    for shape, end in zip(scales(settings, pictures.shape(settings.content)), ends, strict=True):
-        end = min(end, settings.steps)
-        yield shape, begin, max(begin, end)
-        begin = max(begin, end)
-
-
-def scaled(shape: Shape, factor: float) -> Shape:
-    return round(shape[0] * factor), round(shape[1] * factor)
+    counts = itertools.accumulate(settings.scale_steps, initial=0)
+    ends = [*(min(count, settings.steps) for count in counts), settings.steps]
+    shapes = scales(settings, pictures.shape(settings.content))
+    for shape, (begin, end) in zip(shapes, itertools.pairwise(ends), strict=True):
+        yield shape, begin, end
 
 
 @torch.enable_grad()
 def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
     """Seconds for a step on a square of noise after the first, and, beside them, to begin."""
-    chance = torch.Generator().manual_seed(0)
-    noise: list[Tensor] = [
-        torch.rand(1, 3, edge, edge, generator=chance).to(encoder.device) for _ in range(2)
-    ]
+    chance, size = torch.Generator().manual_seed(0), (1, 3, edge, edge)
+    content, style = (torch.rand(size, generator=chance).to(encoder.device) for _ in range(2))
     settings = replace(settings, styles=settings.styles[:1])
     moments = [time.perf_counter()]
-    descent = Descent(Objective(settings, encoder, noise[0], noise[1:]), noise[0], {})
+    descent = Descent(Objective(settings, encoder, content, [style]), content, {})
     for number in range(1, steps + 1):
         descent.step(number)
         moments.append(time.perf_counter())

@@ -155,8 +155,9 @@ class Grid:
         heads = zip(self.columns, wide, strict=True)
         above = ["\n".join(wrapped(words, room - GAP)) for words, room in heads]
         beside = ["\n".join(wrapped(words, BESIDE)) for words in self.rows]
-        left = 2 * GAP + max(written(words)[0] for words in (*beside, self.axes[0]))
-        top = 2 * LINE + GAP + max(written(words)[1] for words in above)
+        lines = "\n".join((*beside, self.axes[0])).split("\n")
+        left = 2 * GAP + math.ceil(max(map(lettering().getlength, lines)))
+        top = 3 * LINE + GAP + LINE * max(words.count("\n") for words in above)
         left, top = left if self.axes[0] else GAP, top if self.axes[1] else GAP
         paper = Image.new("RGB", (left + sum(wide) + GAP, top + sum(high) + GAP), PAPER)
 
@@ -167,7 +168,8 @@ class Grid:
         pen = ImageDraw.Draw(paper)
         write(left + sum(wide) / 2, GAP, self.axes[1], "ma", FAINT)
         write(left - GAP, top - GAP / 2, self.axes[0], "rd", FAINT)
-        across, down = starts(left, wide), starts(top, high)
+        across = [*itertools.accumulate(wide[:-1], initial=left)]
+        down = [*itertools.accumulate(high[:-1], initial=top)]
         for x, room, words in zip(across, wide, above, strict=True):
             write(x + room / 2, top - GAP / 2, words, "md")
         for y, room, words in zip(down, high, beside, strict=True):
@@ -232,16 +234,6 @@ def rank(words: str) -> tuple[float, int, str]:
         return math.inf, words.count(","), words
 
 
-def written(words: str) -> tuple[int, int]:
-    """How wide and high the words are, in pixels."""
-    lines = words.split("\n")
-    return math.ceil(max(map(lettering().getlength, lines))), LINE * len(lines)
-
-
-def starts(first: int, sizes: Sequence[int]) -> list[int]:
-    return [*itertools.accumulate(sizes[:-1], initial=first)]
-
-
 def pictured(run: Run, edge: int) -> Image.Image:
     """What there is of a run; grey where there is nothing yet."""
     return latest(run) or Image.new("RGB", (edge, edge * 2 // 3), BLANK)
@@ -288,9 +280,8 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     moving = round(seconds * 1000 * 2 / 3 / max(1, len(frames) - 1))
     times = [moving] * (len(frames) - 1) + [round(seconds * 1000 / 3)]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
-    return buffer.getvalue()
+    how = {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
+    return pictures.saved(frames[0], "GIF", **how)
 
 
 class Plot(Figure):

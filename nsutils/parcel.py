@@ -1,7 +1,6 @@
 """A run as plain JSON, to travel inside a report: its recipe, its record and the pictures that it was made from."""
 
 import base64
-import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -76,7 +75,7 @@ def lossless(run: Run, role: str, file: Path) -> bytes | None:
     if whole and not told:
         return None
     image = bare(file) if whole else used(run.settings, role, file)
-    data = webp(image)
+    data = pictures.saved(image, "WEBP", lossless=True, quality=60, method=3)
     larger = image.size != pictures.shape(file)[::-1] or file.stat().st_size > len(data)
     return data if told or larger else None
 
@@ -103,12 +102,6 @@ def used(settings: Settings, role: str, file: Path) -> Image.Image:
     if role == "init":
         return reduced(settings, pictures.opened(file), ladder[0])
     return style_of(settings, settings.styles[int(role.removeprefix("style_")) - 1], ladder[-1])
-
-
-def webp(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=True, quality=60, method=3)
-    return buffer.getvalue()
 
 
 def result(run: Run) -> dict[str, Any] | None:

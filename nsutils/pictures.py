@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,9 +159,7 @@ def thumbnail(image: Image.Image, edge: int) -> Image.Image:
 
 def jpeg(image: Image.Image, quality: int = 88) -> bytes:
     """The image as a JPEG file's bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+    return saved(image, "JPEG", quality=quality)
 
 
 def in_html(alt: str, data: bytes, kind: str = "jpeg", more: str = "") -> str:
@@ -171,11 +170,10 @@ def in_html(alt: str, data: bytes, kind: str = "jpeg", more: str = "") -> str:
 
 def png(image: Image.Image, notes: dict[str, str]) -> bytes:
     """The image as a PNG file's bytes, with text notes inside."""
-    info, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
+    info = PngImagePlugin.PngInfo()
     for name, text in notes.items():
         info.add_itxt(name, text)
-    image.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+    return saved(image, "PNG", pnginfo=info)
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -199,8 +197,13 @@ def encoded(image: Image.Image, format: str) -> bytes:
     """The image as a file's bytes; a JPEG has white where it was transparent."""
     if format == "JPEG":
         return jpeg(upright(image), quality=95)
+    return saved(image, format, **({"compression": "tiff_lzw"} if format == "TIFF" else {}))
+
+
+def saved(image: Image.Image, format: str, **how: Any) -> bytes:
+    """The image as a file's bytes; `how` as Pillow's `save` takes it."""
     buffer = io.BytesIO()
-    image.save(buffer, format, **({"compression": "tiff_lzw"} if format == "TIFF" else {}))
+    image.save(buffer, format, **how)
     return buffer.getvalue()
 
 

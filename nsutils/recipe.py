@@ -66,18 +66,13 @@ def python_cell(run: Run) -> str:
         log.setdefault(line["step"], {}).update(changes(line))
     early, steer = log.pop(0, {}), "    player.steer(**steering.get(step.number, {}))"
     styles = [in_python(style) for style in settings.styles]
-    words = sorted(
-        {"Player", "Run", maker} | {"Style" for one in styles if one.startswith("Style(")}
-    )
-    pictures = [
-        repr(settings.content),
-        styles[0] if len(styles) == 1 else f"({', '.join(styles)})",
-    ]
+    words = {"Player", "Run", maker} | {"Style" for one in styles if one.startswith("Style(")}
+    style = styles[0] if len(styles) == 1 else f"({', '.join(styles)})"
     options = [f"{name}={value!r}" for name, value in given.items()]
     written = [f"{step}: {made!r}" for step, made in log.items()]
     parts = [
-        f"from nsutils import {', '.join(words)}\n",
-        call(f"settings = {maker}", [*first, *pictures, *options]),
+        f"from nsutils import {', '.join(sorted(words))}\n",
+        call(f"settings = {maker}", [*first, repr(settings.content), style, *options]),
         call("steering = ", written, "{}") if log else "",
         "player = Player(Run.new(settings))",
         f"player.steer(**{early})" if early else "",

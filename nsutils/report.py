@@ -252,9 +252,11 @@ def link(facts: dict[str, Any], stock: dict[str, str]) -> str:
     """To save an input from the page; to where it is, if it has been there before."""
     if not (data := stock.pop(anchor := facts["data"], None)):
         return f'<a href="{anchor}">save, see above</a>'
-    what = "as large as the run used it, without loss" if facts["as_used"] else "the file itself"
+    name, what = facts["name"], "the file itself"
+    if facts["as_used"]:
+        name, what = f"{Path(name).stem}.webp", "as large as the run used it, without loss"
     return (
-        f'<a id="{anchor[1:]}" download="{escape(saved_as(facts))}" '
+        f'<a id="{anchor[1:]}" download="{escape(name)}" '
         f'href="data:application/octet-stream;base64,{data}">save</a>, {what}, '
         f"{kilobytes(len(data) * 3 // 4)}"
     )
@@ -262,11 +264,6 @@ def link(facts: dict[str, Any], stock: dict[str, str]) -> str:
 
 def kilobytes(count: int) -> str:
     return f"{max(1, round(count / 1000))} kB"
-
-
-def saved_as(facts: Mapping[str, Any]) -> str:
-    """The name for an input's file: its own, with the ending of what is inside."""
-    return f"{Path(facts['name']).stem}.webp" if facts["as_used"] else facts["name"]
 
 
 def costs(meta: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
-from contextlib import closing
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -92,7 +91,8 @@ def sweep(
     reasons: dict[str, str] = {}
     broken = False
     try:
-        with closing(Progress(runs, progress)) as bar:
+        shown = Progress(runs, progress)
+        with shown.bar:
             done = [run for run in runs if run.status == "done"]
             machine.dismiss_helpers()
             for run in runs:
@@ -112,9 +112,9 @@ def sweep(
                     if reason:
                         reasons[run.folder.name], broken = reason, broken or died
                         continue
-                    bar.finished(run)
+                    shown.finished(run)
                     yield run
-                bar.look()
+                shown.look()
     finally:
         mine = in_charge(sign, charge)
         if mine:
@@ -261,9 +261,6 @@ class Progress:
         more = {"initial": self.cost, "smoothing": 0, "bar_format": BAR}
         self.bar = tqdm(total=total, disable=not shown, **more)
         self.look()
-
-    def close(self) -> None:
-        self.bar.close()
 
     @property
     def cost(self) -> int:

@@ -76,7 +76,7 @@ class Watch:
 
     def still(self, step: Step) -> str:
         """Whether the picture has stopped changing visibly, at its last size."""
-        seen = light(step.image, small(step.image, 2 * EDGE))
+        seen = light(step.image, pictures.fitted(step.shape, 2 * EDGE))
         alike = [
             (number, old)
             for number, old in self._past
@@ -124,18 +124,13 @@ def structure(image: Tensor, content: Tensor, place: Image.Image | None = None) 
     mean weighted by the content's contrast, within the white of `place` if there is one. So colour, light and
     contrast may change and strokes may come without a loss.
     """
-    shape = small(content, EDGE)
+    shape = pictures.fitted(content.shape[-2:], EDGE)
     wanted, painted = light(content, shape), light(image, shape)
     shared = blurred(wanted * painted) - blurred(wanted) * blurred(painted)
     spread = deviation(wanted)
     alike = (shared + FLAT**2) / (spread * deviation(painted) + FLAT**2)
     weight = spread * as_weights(place, shape) if place else spread
     return ((alike * weight).sum() / weight.sum().clamp_min(1e-6)).item()
-
-
-def small(image: Tensor, edge: int) -> Shape:
-    """An image's shape, its long edge `edge` pixels."""
-    return pictures.fitted(tuple(image.shape[-2:]), edge)
 
 
 def light(image: Tensor, shape: Shape) -> Tensor:

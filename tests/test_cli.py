@@ -430,12 +430,7 @@ def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capf
     assert main([*words, "--mask", style, "--out", str(tmp_path / "own")]) == 0
     assert Run(tmp_path / "own").meta["inputs"]["mask"]["name"] == Path(style).name
     capfd.readouterr()
-    assert "give one of them" in refused(*words, "--preset", "gatys")
-
-
-def test_a_preset_and_a_recipe_are_refused_in_a_forecast_too(content, style, refused):
-    words = ["forecast", content, style, "--preset", "gatys", "--recipe", "film", *SMALL]
-    assert "give one of them" in refused(*words)
+    assert "--preset: not allowed with argument --recipe" in refused(*words, "--preset", "gatys")
 
 
 def test_styles_have_their_places(content, style, tmp_path, refused, capfd):
