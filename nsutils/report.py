@@ -98,7 +98,7 @@ def document(title: str, body: str, script: str = "") -> str:
 
 def overview(runs: Sequence[Run], room: int) -> str:
     """The results side by side or, where two settings differ, by these, and the table of contents."""
-    numbers, contents, grid = {run: n for n, run in enumerate(runs, 1)}, "", ""
+    numbers = {run: n for n, run in enumerate(runs, 1)}
 
     def tile(run: Run, caption: str) -> str:
         if not (image := latest(run)):
@@ -106,14 +106,18 @@ def overview(runs: Sequence[Run], room: int) -> str:
         words = f"result of run {numbers[run]}"
         return f'<a href="#run-{numbers[run]}">{figure(image, caption, words, 360, room // 12)}</a>'
 
-    for n, (run, words) in enumerate(zip(runs, recipe.differing(runs), strict=True), 1):
-        caption = "\n".join(f"{name} {value}" for name, value in words.items()) or run.folder.name
-        grid += tile(run, caption)
-        head, name = escape(title(run)), escape(run.folder.name)
-        contents += f'<li><a href="#run-{n}">{head}</a>, {name}</li>'
-    grid = f'<div class="grid wide">{grid}</div>'
     if all((trials := Grid(runs)).axes):
         grid = f'<div class="trials">{trials.table(tile)}</div>'
+    else:
+        grid = '<div class="grid wide">'
+        for run, words in zip(runs, recipe.differing(runs), strict=True):
+            caption = "\n".join(f"{name} {value}" for name, value in words.items())
+            grid += tile(run, caption or run.folder.name)
+        grid += "</div>"
+    contents = "".join(
+        f'<li><a href="#run-{n}">{escape(title(run))}</a>, {escape(run.folder.name)}</li>'
+        for run, n in numbers.items()
+    )
     return f"<header><h1>{len(runs)} runs</h1>{grid}<nav><ol>{contents}</ol></nav></header>"
 
 
