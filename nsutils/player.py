@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from nsutils import encoders, machine, pictures
-from nsutils.cost import Cost, Forecast, gigabytes
+from nsutils.cost import Cost, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import now
 from nsutils.run import Run, begun_with
@@ -59,7 +59,7 @@ class Player:
         self.word, self._told = "", set()
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
-        self.forecast: Forecast | None = None
+        self.whole: int | None = None  # pixels up to which images are seen whole; None: all are
         self._take_over()
         self.error: BaseException | None = None
         self.status = "ready"
@@ -357,11 +357,6 @@ class Player:
     def _number(self) -> int:
         return self.step.number if self.step else 0
 
-    @property
-    def whole(self) -> int | None:
-        """The pixels up to which images are seen in one piece, as found when the run was begun; None: all are."""
-        return self.forecast.whole if self.forecast else self.run.meta.get("whole")
-
     def _foresee(self, encoder: Encoder) -> None:
         """What the run will cost, written down when it is begun; ValueError if it cannot fit."""
         meta = self.run.meta
@@ -369,15 +364,15 @@ class Player:
         torch.set_num_threads(min(threads, os.cpu_count() or threads))
         cost = Cost(self.settings, encoder)
         if "forecast" not in meta:
-            self.forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
-            if not self.forecast.fits:
-                raise ValueError(f"this run takes {self.forecast}")
-            seconds = float(f"{self.forecast.seconds:.3g}")
-            foreseen = {"seconds": seconds, "bytes": self.forecast.bytes}
-            self.run.note(forecast=foreseen, whole=self.forecast.whole, threads=threads)
+            forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
+            if not forecast.fits:
+                raise ValueError(f"this run takes {forecast}")
+            foreseen = {"seconds": float(f"{forecast.seconds:.3g}"), "bytes": forecast.bytes}
+            self.run.note(forecast=foreseen, whole=forecast.whole, threads=threads)
         else:
             cost.probed()
-        self.cost = cost  # other threads look at it
+        self.whole = self.run.meta.get("whole")
+        self.cost = cost  # other threads look at both
         device = encoder.device
         machine.give_back_memory(device)
         machine.forget_peak(device)
@@ -411,7 +406,8 @@ class Player:
 
     def _measured(self) -> dict[str, Any]:
         """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
-        if not (foreseen := self.run.meta.get("forecast")) or not self._number:
+        foreseen = self.run.meta.get("forecast")
+        if not self.cost or not foreseen or not self._number:
             return {}
         for (height, width), took in self._took.items():
             if len(took) > 3 and not self.whole and not self.run.steering:

@@ -162,6 +162,19 @@ def test_an_error_reaches_the_caller_and_the_run(player):
     assert player.run.last.number == 3
 
 
+def test_a_run_whose_encoder_is_gone_says_so_and_keeps_what_it_made(player, monkeypatch):
+    monkeypatch.delenv("NSUTILS_VGG19", raising=False)
+    list(player)
+    run = player.run
+    run.note(encoder={"name": "vgg19-caffe", "told_by": "setting"})
+    again = Player(run)
+    again.steer(steps=player.settings.steps + 2)
+    with pytest.raises(ValueError, match="name its file"):
+        again.start().wait()
+    assert run.status == "failed" and "name its file" in run.meta["error"]
+    assert run.made == run.meta["steps"] == player.settings.steps
+
+
 def test_an_interrupt_of_a_waiting_caller_stops_the_run(player, monkeypatch):
     begun = reached(player, 2)
     player.start()
