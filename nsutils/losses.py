@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nsutils.shapes import FAINT
-from nsutils.statistics import FLOOR, chunks, full, weighed
+from nsutils.statistics import FLOOR, chunks, full
 
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 
@@ -33,7 +33,7 @@ class Apart(torch.autograd.Function):
     def forward(ctx, got: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(got, wanted, weights)
         total = 0.0
-        for (one, weight), other in zip(weighed(got, weights), chunks(wanted), strict=True):
+        for one, other, weight in chunks(got, wanted, weights):
             apart = (one - other).square()
             total = total + (apart if weight is None else weight * apart).sum()
         return total

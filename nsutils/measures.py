@@ -44,9 +44,9 @@ def measured(
     content, likeness, size = content or {}, likeness or {}, octave.shape[-2:]
     names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
 
-    def at(weights: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
-        """The weights of the pixels that a layer sees of a piece."""
-        return weights if weights is None or not piece else piece.place(weights, stride_of(layer))
+    def at(whole: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
+        """What the whole image has, features or weights, where a layer sees a piece."""
+        return whole if whole is None or not piece else piece.place(whole, stride_of(layer))
 
     def seen_along(pixels: Tensor) -> Iterator[tuple[str, Tensor]]:
         if PIXELS in settings.style_layers:
@@ -62,12 +62,8 @@ def measured(
                 features = piece.core(features, stride_of(layer))
             if layer in content:
                 name, wanted = f"content/{layer}", content[layer]
-                count = wanted.numel()
-                wanted = piece.place(wanted, stride_of(layer)) if piece else wanted
-                features_ = pulled(name, features)
-                found[name] = squared_distance(
-                    features_, wanted, count, at(here.held, layer, piece)
-                )
+                mine, held = (at(whole, layer, piece) for whole in (wanted, here.held))
+                found[name] = squared_distance(pulled(name, features), mine, wanted.numel(), held)
             if layer in likeness:
                 found[f"similarity/{layer}"] = unlike(self_similarity(features), likeness[layer])
             if layer in settings.style_layers:
@@ -156,14 +152,10 @@ def octaves_of(picture: Tensor | Target) -> int:
 
 def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
     """All that a style's statistics depend on, but for its picture and its size."""
-    names = ("style_statistic", "gram_divisor", "pixel_range", "octaves")
-    network = {"encoder": encoder.name, "pooling": encoder.pooling, "padding": encoder.padding}
-    more = ("ceil_mode", "gain", "feature_scale")
-    return (
-        {name: getattr(settings, name) for name in names}
-        | network
-        | {name: getattr(encoder, name) for name in more}
-    )
+    asked = ("style_statistic", "gram_divisor", "pixel_range", "octaves")
+    network = ("pooling", "padding", "ceil_mode", "gain", "feature_scale")
+    made = {name: getattr(settings, name) for name in asked} | {"encoder": encoder.name}
+    return made | {name: getattr(encoder, name) for name in network}
 
 
 def palette(image: Tensor) -> Tensor:

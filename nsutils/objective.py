@@ -10,14 +10,7 @@ from torch import Tensor
 
 from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
-from nsutils.losses import (
-    TOTAL_VARIATIONS,
-    Pull,
-    displaced,
-    evenness,
-    laplacian,
-    self_similarity,
-)
+from nsutils.losses import TOTAL_VARIATIONS, Pull, displaced, evenness, laplacian, self_similarity
 from nsutils.measures import (
     grain,
     halved,
@@ -223,16 +216,9 @@ class Objective:
                 likeness = self.likeness_of(wanted)
 
         def octave(n: int, pixels: Tensor) -> dict[str, Tensor]:
-            return measured(
-                self.settings,
-                self.encoder,
-                pixels,
-                {} if n else wanted,
-                {} if n else likeness,
-                regions.octave(n),
-                self.whole,
-                partial(self.pulled, n),
-            )
+            held = ({}, {}) if n else (wanted, likeness)
+            how = regions.octave(n), self.whole, partial(self.pulled, n)
+            return measured(self.settings, self.encoder, pixels, *held, *how)
 
         octaves = side_by_side(octave, range(self.depth), halved(rolled, self.depth))
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -24,7 +24,7 @@ from nsutils.replay import fork, settings_at
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
-from nsutils.settings import Settings, Style
+from nsutils.settings import Settings
 from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
@@ -38,7 +38,7 @@ from nsutils.widgets.picker import complaint
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import Seen
 from nsutils.widgets.tiles import Tiles
-from nsutils.widgets.viewer import LIVE, OTHER
+from nsutils.widgets.viewer import LIVE
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 SLOW_SHARE = 30  # times as long as the last took, between two drawings
@@ -57,7 +57,6 @@ ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said 
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
 TWICE = 0.5  # seconds within which a second press of Run is the same
-CSS = Path(__file__).parent / "widgets" / "panel.css"
 
 
 class Panel:
@@ -74,12 +73,13 @@ class Panel:
     """
 
     def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
-        kept = settings if isinstance(settings, Run) else None
-        settings = kept.settings if kept else settings or default()
+        given = settings or Settings(sample("waterside"), sample("strokes"))
+        settings = given.settings if isinstance(given, Run) else given
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
         self.asked = Asked(settings, self.folder / "uploads", self._moved, self.protect.take)
+        self.controls = self.asked.controls  # by their settings' names
         self.buttons = buttons()
         self.run_button, self.pause_button, self.stop_button = self.buttons[:3]
         self.undo_button, self.report_button = self.buttons[3:]
@@ -96,13 +96,15 @@ class Panel:
         self.foreseen = Foreseen()
         self.problem, self.reported = widgets.HTML(), widgets.HTML()
         self.seen = Seen(self._fork)
-        self.neighbours = Neighbours(lambda: self.settings, self._take)
+        self.neighbours = Neighbours(lambda: self.settings, lambda *of: put(self.controls, *of))
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
         self.watched = widgets.Dropdown(
             options=WATCHED, description="Watch", style=NAMED, layout={"width": "auto"}
         )
         self.tiles = Tiles(self._look_at)
-        self.seen.viewer.observe(lambda change: self._mark(change["new"]), "step")
+        self.seen.viewer.observe(
+            lambda step: self.tiles.mark({LIVE: "result"}.get(step["new"], step["new"])), "step"
+        )
         self.box = laid_out(self)
         self._static: list = []
         self._quiet = False
@@ -111,14 +113,13 @@ class Panel:
         self._picked: list[str] = []  # as the run's content and styles
         self._one_run = threading.Lock()
         self._connect()
-        self._preview()
-        self.protect.show(settings.content)
-        if kept:
-            self.open(kept)
-        elif settings.mask:
+        if isinstance(given, Run):
+            self.open(given)
+        else:
+            self._preview()
+            self.protect.show(settings.content)
             with self._unheard():
                 self.protect.lay(settings.mask)
-        if self.player is None:
             self.left.offer(self.folder)
 
     @property
@@ -129,11 +130,6 @@ class Panel:
     def settings(self) -> Settings:
         """What the controls say; ValueError if that cannot be."""
         return self.asked.settings(self.protect.file)
-
-    @property
-    def controls(self) -> dict[str, widgets.Widget]:
-        """The controls by their settings' names."""
-        return self.asked.controls
 
     def play(self) -> None:
         """Ends the run in hand and begins a new one with what the controls say; `wait` raises if it cannot be."""
@@ -165,7 +161,8 @@ class Panel:
                 self._failed = None
             except (ValueError, OSError) as error:
                 self._failed = error
-                return self._complain(error)
+                self.problem.value = complaint(error)
+                return
             for other in (self.player, self.left.found):
                 if isinstance(other, Player):
                     other.close()
@@ -197,7 +194,7 @@ class Panel:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
         player = self.player
         self.problem.value = ""
-        try:
+        with self._complaining():
             asked = self.asked.steered(player.settings, self._picked[1:])
             made = player.step.number if player.step else -1
             if asked.get("steps", player.settings.steps) <= made:
@@ -206,9 +203,8 @@ class Panel:
             self.tiles.plan(kept_steps(player.settings), self._size, after=made)
             self._enable("playing")
             player.start()
-        except ValueError as error:
+        if not player.playing:
             self._enable(player.status)
-            self._complain(error)
 
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
@@ -311,11 +307,6 @@ class Panel:
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()
 
-    def _take(self, changes: dict[str, float]) -> None:
-        """Moves sliders to a neighbour's settings."""
-        for name, asked in changes.items():
-            put(self.controls, name, asked)
-
     def _hold(self, wanted: bool) -> None:
         """Lets the run wait at its preview, or no longer."""
         if self.player and self.player.playing:
@@ -369,11 +360,6 @@ class Panel:
             self.seen.viewer.step = LIVE if name == "result" else name
         self.tiles.mark(name)
 
-    def _mark(self, step: int) -> None:
-        """Marks the tile of the step that is looked at, if it has one."""
-        if step != OTHER:
-            self.tiles.mark("result" if step == LIVE else step)
-
     def _image(self, step: Step) -> Image.Image:
         settings = self.player.settings  # the latest: colours need no step
         mask = mask_of(settings) if settings.mask_colors else None
@@ -400,19 +386,15 @@ class Panel:
         """Shows the chosen pictures, as long as there is no run to show."""
         if self.player is not None:
             return
-        try:
-            style = self.asked.styles.value[0].picture
-            images = {"content": shown(self.asked.content.value), "style": shown(style)}
-        except ValueError:
-            return  # the picker says so
-        self._lay(images, self.asked.given)
+        picked = {"content": self.asked.content.value, "styles": self.asked.styles.value}
+        with suppress(ValueError):  # the picker says so
+            self._lay(replace(self.asked.given, **picked))
 
     def _begin(self, player: Player, picked: list[str]) -> None:
         """Shows a player of a run whose pictures were so picked, from here on."""
         self.player, self._picked = player, picked
         settings, kept = player.settings, self.run.images
-        names = {"content": settings.content, "style": settings.styles[0].picture}
-        self._lay({n: shown(path) for n, path in names.items()}, settings)
+        self._lay(settings)
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
@@ -427,8 +409,9 @@ class Panel:
         player.listeners.append(self._follow)
         AT_WORK.add(player)
 
-    def _lay(self, images: dict[str, Image.Image], settings: Settings) -> None:
-        self._images = images
+    def _lay(self, settings: Settings) -> None:
+        named = {"content": settings.content, "style": settings.styles[0].picture}
+        self._images = images = {name: shown(path) for name, path in named.items()}
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
         self._content = images["content"].resize(self._size)
         self.seen.begin(self._content, settings, self.run)
@@ -494,10 +477,7 @@ class Panel:
         try:
             yield
         except (ValueError, OSError) as error:
-            self._complain(error)
-
-    def _complain(self, error: Exception) -> None:
-        self.problem.value = complaint(error)
+            self.problem.value = complaint(error)
 
     def _keep(self) -> None:
         """Renews the static pictures under the widgets, which stay in the saved notebook."""
@@ -515,10 +495,6 @@ class Panel:
         self._moved("settings")
 
 
-def default() -> Settings:
-    return Settings(sample("waterside"), (Style(sample("strokes")),))
-
-
 def kept_steps(settings: Settings) -> list[int]:
     """The steps before the last that are kept, thinned out to what a grid can show."""
     steps = list(range(0, settings.steps, settings.interval))
@@ -534,10 +510,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
     words = (panel.said, panel.word, panel.foreseen, panel.problem, panel.reported)
     main = widgets.VBox([panel.left, row, panel.hold, panel.progress, *words, panel.views])
     columns = widgets.Box([main.add_class("views"), panel.asked])
-    css = widgets.HTML(
-        f"<style>{CSS.read_text(encoding='utf-8')}</style>", layout={"display": "none"}
-    )
-    parts = [css, columns.add_class("columns"), panel.tiles, Guard()]
+    parts = [columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
 
 

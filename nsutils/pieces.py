@@ -15,17 +15,15 @@ ALIGNED = 16  # pixels: pieces begin where the deepest layer's pixels do
 
 
 class Span(NamedTuple):
-    """Rows or columns of a piece: those `seen`, and those that count, beginning at the `first` of the seen."""
+    """Rows or columns of a piece: those `seen`, and those that count, from `begin` to `end`, None at the border."""
 
     seen: slice
-    first: int
-    count: int
-    last: bool
+    begin: int
+    end: int | None
 
-    def core(self, stride: int) -> slice:
-        """Those that count in features that are `stride` times smaller."""
-        begin = self.first // stride
-        return slice(begin, None if self.last else begin + self.count // stride)
+    def core(self, stride: int, start: int = 0) -> slice:
+        """Those that count, in features that are `stride` times smaller and begin at `start`."""
+        return slice((self.begin - start) // stride, self.end and (self.end - start) // stride)
 
 
 class Piece(NamedTuple):
@@ -38,16 +36,11 @@ class Piece(NamedTuple):
 
     def core(self, features: Tensor, stride: int) -> Tensor:
         """The features of the piece without its margin."""
-        return features[..., self.rows.core(stride), self.columns.core(stride)]
+        return features[..., *(span.core(stride, span.seen.start) for span in self)]
 
     def place(self, whole: Tensor, stride: int) -> Tensor:
         """Where in the whole image's features those of `core` belong."""
-        return whole[..., *(place(span, stride) for span in self)]
-
-
-def place(span: Span, stride: int) -> slice:
-    begin = (span.seen.start + span.first) // stride
-    return slice(begin, None if span.last else begin + span.count // stride)
+        return whole[..., *(span.core(stride) for span in self)]
 
 
 def pieces(shape: tuple[int, int], most: int, margin: int) -> list[Piece]:
@@ -61,15 +54,9 @@ def pieces(shape: tuple[int, int], most: int, margin: int) -> list[Piece]:
 def spans(length: int, edge: int, margin: int) -> list[Span]:
     """A length cut into spans of `edge`, the last one up to half as long again."""
     starts = [*range(0, max(1, length - edge // 2), edge)]
-    ends = [*starts[1:], length]
     return [
-        Span(
-            slice(max(0, start - margin), min(length, end + margin)),
-            min(start, margin),
-            end - start,
-            end == length,
-        )
-        for start, end in zip(starts, ends, strict=True)
+        Span(slice(max(0, start - margin), end and end + margin), start, end)
+        for start, end in zip(starts, [*starts[1:], None], strict=True)
     ]
 
 

@@ -67,15 +67,14 @@ class Sources:
 
     def at(self, shape: Shape, device: torch.device) -> tuple[Tensor, list[Tensor | Target]]:
         """The content at that shape, and the styles as large, by their own scale."""
-        styles = [
-            style.at(beside(self.settings, shape, asked.scale))
-            if isinstance(style, Target)
-            else self.picture(
-                style, style_shape(self.settings, style.size[::-1], shape, asked.scale)
-            ).to(device)
-            for style, asked in zip(self.styles, self.settings.styles, strict=True)
-        ]
-        return self.picture(self.content, shape).to(device), styles
+        settings, styles = self.settings, []
+        for style, asked in zip(self.styles, settings.styles, strict=True):
+            if isinstance(style, Target):
+                styles.append(style.at(beside(settings, shape, asked.scale)))
+            else:
+                own = style_shape(settings, style.size[::-1], shape, asked.scale)
+                styles.append(scaled(settings, style, own).to(device))
+        return scaled(settings, self.content, shape).to(device), styles
 
     def regions(self, shape: Shape, device: torch.device) -> Regions:
         """The masks at that shape."""
@@ -89,9 +88,6 @@ class Sources:
     def faces(self) -> Sequence[Box]:
         """The faces in the content."""
         return faces_in(self.settings) if self._known is None else self._known
-
-    def picture(self, image: Image.Image, shape: Shape) -> Tensor:
-        return scaled(self.settings, image, shape)
 
     def after(self, settings: Settings) -> "Sources":
         """The sources of changed settings; no file is read again for a weight or a layer."""

@@ -40,7 +40,7 @@ class RawMoments(torch.autograd.Function):
     def forward(ctx, features: Tensor, total: float | Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weights)
         ctx.total = total
-        return reduce(torch.add, starmap(RawMoments.sums, weighed(features, weights))) / total
+        return reduce(torch.add, starmap(RawMoments.sums, chunks(features, weights))) / total
 
     @staticmethod
     def sums(pixels: Tensor, weights: Tensor | None) -> Tensor:
@@ -61,28 +61,17 @@ class RawMoments(torch.autograd.Function):
         return slope.unflatten(1, features.shape[-2:]).permute(0, 3, 1, 2), None, None
 
 
-def chunks(features: Tensor, count: int | None = None) -> Iterator[Tensor]:
-    """The channels of so many pixels at a time, (N, count, C), in float32."""
-    for pixels in by_pixel(features).split(count or many(features), 1):
-        yield full(pixels)
-
-
-def many(features: Tensor) -> int:
-    """Of how many pixels the channels are taken at once."""
-    return max(1, CHUNK // features.shape[1])
+def chunks(features: Tensor, *beside: Tensor | None) -> Iterator[list[Tensor | None]]:
+    """The channels of some pixels at a time, (N, count, C), in float32, and of the same pixels what is `beside`."""
+    flat = [one if one is None else by_pixel(one) for one in (features, *beside)]
+    count = max(1, CHUNK // features.shape[1])
+    for begin in range(0, max(1, flat[0].shape[1]), count):  # once also where a piece has none
+        yield [one if one is None else full(one[:, begin : begin + count]) for one in flat]
 
 
 def by_pixel(features: Tensor) -> Tensor:
     """(N, H * W, C), a view, no copy, where the channels are last in memory."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def weighed(features: Tensor, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Those, and the weights of the same pixels."""
-    if weights is None:
-        return ((pixels, None) for pixels in chunks(features))
-    counted = chunks(weights.to(features.device), many(features))
-    return zip(chunks(features), counted, strict=True)
 
 
 def full(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from nsutils.encoders import Encoder
 from nsutils.faces import Box
 from nsutils.objective import Objective
 from nsutils.settings import Settings
-from nsutils.sources import Shape, Sources, larger, scale_of, scales
+from nsutils.sources import Shape, Sources, larger, scale_of, scaled, scales
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,10 +84,8 @@ def stylize(
                 carried = settings.carry and settings.optimizer == "adam" and "optimizer" in memory
                 memory = enlarged(memory, shape) if carried else {}
             descent = objective = None  # before the next are made, for the memory's sake
-            pictured, regions = (
-                sources.at(shape, encoder.device),
-                sources.regions(shape, encoder.device),
-            )
+            pictured = sources.at(shape, encoder.device)
+            regions = sources.regions(shape, encoder.device)
             objective = Objective(settings, encoder, *pictured, whole, regions)
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
         losses, found = descent.step(step.number + 1, weighed())
@@ -125,7 +123,7 @@ def start(
     else:
         known = {"content": sources.content, "style": sources.styles[0]}
         picture = known[settings.init] if settings.init in known else pictures.opened(settings.init)
-        image = sources.picture(picture, shape)
+        image = scaled(settings, picture, shape)
     return Step(0, 0, settings, {}, image)
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 from nsutils import pictures
 from nsutils.widgets.brush import Brush
 
-brush = Brush(Image.open("content.png"))
+brush = Brush()
+brush.show(Image.open("content.png"))
 brush.observe(lambda change: pictures.write(Path("mask.png"), brush.mask), "mask")
 brush.observe(lambda change: pictures.write(Path("ellipse"), str(brush.ellipse).encode()), "ellipse")
 brush"""
@@ -29,6 +30,12 @@ def picture(width=64, height=40, seed=1):
     return pictures.to_image(colourful(height, width, seed))
 
 
+def brush_over(image):
+    brush = Brush()
+    brush.show(image)
+    return brush
+
+
 def half(width, height):
     """White on the left, black on the right."""
     mask = Image.new("L", (width, height))
@@ -37,7 +44,7 @@ def half(width, height):
 
 
 def test_a_mask_comes_out_as_it_went_in():
-    brush = Brush(picture())
+    brush = brush_over(picture())
     assert brush.image is None
     brush.take(half(64, 40))
     assert brush.image.mode == "L" and brush.image.tobytes() == half(64, 40).tobytes()
@@ -46,7 +53,7 @@ def test_a_mask_comes_out_as_it_went_in():
 
 
 def test_what_the_page_sends_is_the_mask():
-    brush = Brush(picture())
+    brush = brush_over(picture())
     page = io.BytesIO()
     half(64, 40).convert("RGBA").save(page, "PNG")  # as a canvas has it
     brush.set_state({"mask": memoryview(page.getvalue())})
@@ -56,7 +63,7 @@ def test_what_the_page_sends_is_the_mask():
 
 @pytest.mark.parametrize("size", [(2000, 1000), (333, 777), (64, 40), (1, 900)])
 def test_a_mask_has_the_pictures_shape_at_512_pixels_or_less(size):
-    brush = Brush(Image.new("RGB", size))
+    brush = brush_over(Image.new("RGB", size))
     brush.take(Image.new("L", size, 255))
     (wide, high), (width, height) = brush.image.size, size
     assert max(wide, high) == min(512, max(size))
@@ -65,7 +72,7 @@ def test_a_mask_has_the_pictures_shape_at_512_pixels_or_less(size):
 
 
 def test_deep_greys_and_other_sizes_are_taken():
-    brush = Brush(picture())
+    brush = brush_over(picture())
     deep = Image.fromarray(np.asarray(half(128, 80)).astype(np.uint16) * 257)
     brush.take(deep)
     assert brush.image.size == (64, 40)
@@ -73,7 +80,7 @@ def test_deep_greys_and_other_sizes_are_taken():
 
 
 def test_the_mask_stays_under_a_picture_of_the_same_shape():
-    brush = Brush(picture())
+    brush = brush_over(picture())
     brush.take(half(64, 40))
     brush.ellipse = [0.5, 0.5, 0.2, 0.3, 0]
     shown = brush.picture
@@ -87,14 +94,14 @@ def test_the_mask_stays_under_a_picture_of_the_same_shape():
 @pytest.mark.parametrize("wrong", [[0.5], [0.5, 0.5, 0, 0.2, 0], [0.5, 0.5, 0.2, -1, 0]])
 def test_what_is_no_ellipse_is_said(wrong):
     with pytest.raises(ValueError, match=r"no ellipse .*half width"):
-        Brush(picture()).ellipse = wrong
+        brush_over(picture()).ellipse = wrong
 
 
 def test_a_mask_without_its_picture_is_said():
     with pytest.raises(ValueError, match="show one first"):
         Brush().take(half(64, 40))
     with pytest.raises(ValueError, match="40 x 64 pixels does not fit a picture of 64 x 40"):
-        Brush(picture()).take(half(40, 64))
+        brush_over(picture()).take(half(40, 64))
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,10 @@ def slim():
 )
 def test_spans_cover_a_length_once_and_begin_where_the_deepest_layer_does(length, edge):
     cut = spans(length, edge, 32)
-    counted = [
-        n for s in cut for n in range(s.seen.start + s.first, s.seen.start + s.first + s.count)
-    ]
-    assert counted == list(range(length))
-    assert all(s.seen.start % 16 == 0 and s.seen.start >= 0 and s.seen.stop <= length for s in cut)
-    assert [s.last for s in cut] == [False] * (len(cut) - 1) + [True]
+    places = range(length)
+    assert [n for s in cut for n in places[s.begin : s.end]] == [*places]
+    assert all(s.seen.start % 16 == 0 and s.seen.start >= 0 for s in cut)
+    assert [s.end is None for s in cut] == [False] * (len(cut) - 1) + [True]
 
 
 def test_the_reach_is_as_far_as_a_pixel_is_felt(slim):

@@ -24,11 +24,7 @@ class Brush(anywidget.AnyWidget):
     # A proposal until it is used or dismissed: x, y, half width, half height in parts of the picture's width or
     # height, and the degrees that it is turned clockwise.
     ellipse = traitlets.List(traitlets.CFloat()).tag(sync=True)
-
-    def __init__(self, picture: Image.Image | None = None):
-        super().__init__()
-        if picture:
-            self.show(picture)
+    size: tuple[int, int] | None = None  # the mask's width and height; None without a picture
 
     @property
     def image(self) -> Image.Image | None:
@@ -38,11 +34,11 @@ class Brush(anywidget.AnyWidget):
 
     def show(self, image: Image.Image) -> None:
         """Puts another picture below; the mask stays if the shape does, a proposal goes."""
-        width, height = pictures.fitted(image.size, min(EDGE, max(image.size)))
+        width, height = size = pictures.fitted(image.size, min(EDGE, max(image.size)))
         with self.hold_sync():
-            if self.size != (width, height):
+            if self.size != size:
                 self.mask = b""
-            self.ellipse = []
+            self.size, self.ellipse = size, []
             self.picture = pictures.jpeg(image.convert("RGB").resize((2 * width, 2 * height)))
 
     def take(self, mask: Image.Image) -> None:
@@ -59,14 +55,6 @@ class Brush(anywidget.AnyWidget):
             )
         grey = pictures.eight_bits(mask).convert("L").resize(self.size)
         self.mask = pictures.png(grey, {})
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """The mask's width and height; None without a picture."""
-        if not self.picture:
-            return None
-        width, height = Image.open(io.BytesIO(self.picture)).size
-        return width // 2, height // 2
 
     @traitlets.validate("ellipse")
     def _checked(self, proposal: dict) -> list[float]:

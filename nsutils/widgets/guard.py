@@ -9,3 +9,4 @@ class Guard(anywidget.AnyWidget):
     """Put one, it is invisible, inside a panel."""
 
     _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_name("panel.css")

@@ -13,15 +13,13 @@ function render({ model, el }) {
 
   function build() {
     const name = model.get("name");
-    el.innerHTML = `<div class="heading"></div><div class="note"></div><div class="quick" role="group"></div><div class="rows"></div>`;
-    el.children[0].textContent = name;
-    el.children[1].textContent = model.get("note");
-    const quick = el.children[2];
-    quick.setAttribute("aria-label", `${name}, sets to choose`);
+    el.innerHTML = `<div class="heading">${name}</div><div class="note">${model.get("note")}</div>
+      <div class="quick" role="group" aria-label="${name}, sets to choose"></div><div class="rows"></div>`;
+    const [quick, lines] = [".quick", ".rows"].map(part => el.querySelector(part));
     for (const [word, layers] of Object.entries(model.get("choices"))) quick.append(choice(word, layers));
     rows = new Map(model.get("known").map(({ layer, sight }) => [layer, row(layer, sight)]));
-    el.children[3].classList.toggle("plain", !model.get("weighted"));
-    el.children[3].append(...[...rows.values()].map(found => found.line));
+    lines.classList.toggle("plain", !model.get("weighted"));
+    lines.append(...[...rows.values()].map(found => found.line));
     draw();
   }
 
@@ -38,8 +36,7 @@ function render({ model, el }) {
     const line = document.createElement("div");
     line.className = "layer";
     line.title = sight;
-    line.innerHTML = `<label><input type="checkbox"><span></span></label>`;
-    line.querySelector("span").textContent = layer;
+    line.innerHTML = `<label><input type="checkbox">${layer}</label>`;
     const box = line.querySelector("input");
     box.addEventListener("change", () => {
       const chosen = model.get("chosen").filter(other => other !== layer);

@@ -57,21 +57,16 @@ class Layers(anywidget.AnyWidget):
         weighted = weights is not None
         choices = STYLE_CHOICES if weighted else CONTENT_CHOICES
         super().__init__(name=name, note=note, weighted=weighted, choices=choices)
-        self.offer(known, chosen, weights or {})
+        self.weights = dict(weights or {})
+        self.offer(known, chosen)
 
-    def offer(
-        self,
-        known: Iterable[str],
-        chosen: Iterable[str],
-        weights: Mapping[str, float] | None = None,
-    ) -> None:
+    def offer(self, known: Iterable[str], chosen: Iterable[str]) -> None:
         """Rows for these layers; those chosen that are among them are taken in."""
         known = [*known]
-        weights = self.weights if weights is None else weights
         with self.hold_sync():
             self.known = [{"layer": layer, "sight": sight(layer, known)} for layer in known]
             self.value = tuple(layer for layer in chosen if layer in known)
-            self.weights = {layer: w for layer, w in weights.items() if layer in known}
+            self.weights = {layer: w for layer, w in self.weights.items() if layer in known}
             self.shares = {}
 
     @traitlets.observe("chosen")

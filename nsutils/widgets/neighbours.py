@@ -27,9 +27,9 @@ SMALLEST = {
 
 
 class Neighbours(widgets.VBox):
-    """`asked()` are the settings in the middle; `chosen(changes)` is called with what a picture that is clicked has."""
+    """`asked()` are the settings in the middle; `chosen(name, value)` is called for what a clicked picture has."""
 
-    def __init__(self, asked: Callable[[], Settings], chosen: Callable[[dict[str, float]], None]):
+    def __init__(self, asked: Callable[[], Settings], chosen: Callable[[str, float], None]):
         self.asked, self.chosen = asked, chosen
         axis = {"options": WEIGHTS, "layout": {"width": "auto", "flex": "1 1 160px"}}
         self.down = widgets.Dropdown(description="Down", value="style_weight", **axis)
@@ -79,7 +79,8 @@ class Neighbours(widgets.VBox):
             self.said.value = complaint(error)
 
     def _take(self, name: str) -> None:
-        self.chosen({setting: getattr(self.around[name], setting) for setting in self.names})
+        for setting in self.names:
+            self.chosen(setting, getattr(self.around[name], setting))
 
 
 def neighbours(settings: Settings, names: list[str]) -> list[Settings]:

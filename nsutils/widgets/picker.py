@@ -52,6 +52,7 @@ class Picker(widgets.VBox):
         row = widgets.HBox([self.preview, fields], layout=FLEXIBLE)
         super().__init__([row, self.problem], layout=FLEXIBLE)
         self.value = chosen
+        self.choose(chosen)
         self.list.observe(lambda change: self.choose(change["new"]), "value")
         self.path.observe(lambda change: self._typed(change["new"]), "value")
         self.upload.observe(lambda change: self._sent(change["new"]), "value")
@@ -59,12 +60,13 @@ class Picker(widgets.VBox):
     def choose(self, path: str, label: str | None = None) -> None:
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
         try:
-            shown(path)
+            image = shown(path)
         except ValueError as error:
             self.list.value = self.value
             self.problem.value = complaint(error)
             return
         self.problem.value = self.path.value = ""
+        self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
         self.value = path
         known = dict(self.list.options)
         if path not in known.values() or (label and label not in known):
@@ -72,15 +74,6 @@ class Picker(widgets.VBox):
             others = {n: old for n, old in known.items() if n != label and old != path}
             self.list.options = {label: path} | others  # new options choose the first
         self.list.value = path
-
-    @traitlets.observe("value")
-    def _show(self, change: dict) -> None:
-        try:
-            image = shown(change["new"])
-        except ValueError as error:
-            self.problem.value = complaint(error)
-        else:
-            self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
 
     def _typed(self, words: str) -> None:
         self.problem.value = ""
