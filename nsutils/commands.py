@@ -361,7 +361,6 @@ def watch(folder: Path, work: Future) -> None:
                 bar.set_postfix_str(f"step {bar.n} of {bar.total}", refresh=False)
             bar.refresh()
         bar.n = bar.total
-        bar.refresh()
 
 
 def first_notebook() -> Path:

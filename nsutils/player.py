@@ -170,8 +170,9 @@ class Player:
         self._moved.set()
         self.settle()
 
-    def _follow(self, number: int) -> Settings:
-        """The settings in force after step `number`: by the record, and by what was asked, which is written down."""
+    def _follow(self) -> Settings:
+        """The settings in force after the last step: by the record, and by what was asked, which is written down."""
+        number = self._number
         with self._lock:
             recorded, asked, undone = self._recorded, self.settings, self.settings == self._wanted
             while self._to_come and self._to_come[0]["step"] <= number:
@@ -194,7 +195,7 @@ class Player:
             return
         with self._at_rest():
             if self.step:
-                self._follow(self._number)
+                self._follow()
                 self._leave_behind()
 
     def _leave_behind(self) -> None:
@@ -315,7 +316,7 @@ class Player:
                 run.keep(self.step)
                 self._tell()
             run.rewind(self._number)
-            yield from self._made(encoder)
+            yield from self._made()
             ending = {"status": "stopped" if self.steps_left else "done"}
         except (KeyboardInterrupt, GeneratorExit):
             ending = {"status": "stopped"}
@@ -399,7 +400,7 @@ class Player:
         self.steer(size=size)
         shape = scales_of(self.settings)[-1]
         image = resized(self.step.image, shape) if shape < self.step.shape else self.step.image
-        self.step = replace(self.step, image=image, memory={}, settings=self._follow(self._number))
+        self.step = replace(self.step, image=image, memory={}, settings=self._follow())
         height, width = failed
         self.run.note(made_smaller=f"{width} x {height} px did not fit into the device's memory")
         return self._steps(self.settings)
@@ -420,8 +421,8 @@ class Player:
         ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
         return {"measured": measured, "measured_by_forecast": ratios}
 
-    def _made(self, encoder: Encoder) -> Iterator[Step]:
-        run, steps = self.run, self._steps(self._follow(self._number))
+    def _made(self) -> Iterator[Step]:
+        run, steps = self.run, self._steps(self._follow())
         strangest = max((row["style"] for row in run.metrics), default=0.0)
         watch = Watch(run.settings, self.face, strangest)
         before = run.last_row.get("seconds", 0.0)
@@ -455,7 +456,7 @@ class Player:
             self._tell()
             yield step
             begun += self._held()
-            sent = self._follow(step.number)
+            sent = self._follow()
             if self._stop.is_set():
                 return
 

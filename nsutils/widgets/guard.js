@@ -53,8 +53,7 @@ function openByKeys(root) {
   for (const fold of root.querySelectorAll(FOLD)) {
     fold.tabIndex = 0;
     fold.setAttribute("role", "button");
-    fold.setAttribute("aria-expanded", fold.parentElement.classList.contains("jp-mod-expanded")
-      || fold.parentElement.classList.contains("jupyter-widget-Collapse-open"));
+    fold.setAttribute("aria-expanded", fold.parentElement.classList.contains("jupyter-widget-Collapse-open"));
   }
 }
 

@@ -40,7 +40,7 @@ def in_words(found: Player | Run) -> tuple[str, str]:
         run, words = found, "Go on with the last run"
         if run.status == "interrupted":
             words = "Go on with the run that was cut off"
-    return f"{words} ({len(run.metrics)} of {in_force(run).steps} steps)", run.folder.name
+    return f"{words} ({run.made} of {in_force(run).steps} steps)", run.folder.name
 
 
 def being_painted(folder: Path) -> Player | None:
