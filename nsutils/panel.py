@@ -103,7 +103,7 @@ class Panel:
         )
         self.tiles = Tiles(self._look_at)
         self.seen.viewer.observe(
-            lambda step: self.tiles.mark({LIVE: "result"}.get(step["new"], step["new"])), "step"
+            lambda seen: self.tiles.mark({LIVE: "result"}.get(seen["new"], seen["new"])), "step"
         )
         self.box = laid_out(self)
         self._static: list = []
