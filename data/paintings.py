@@ -1,6 +1,6 @@
 """The pictures in pictures/style, painted by formula: each a scene of tones, filled with the marks of one craft.
 
-`python data/paintings.py` paints them anew, or into the folder that is named, all or those whose names follow.
+`python data/paintings.py` paints them anew, or into the folder that is named.
 """
 
 import sys
@@ -465,6 +465,6 @@ PAINTINGS: dict[str, Callable[[], Image.Image]] = {
 }
 
 if __name__ == "__main__":
-    folder, *names = sys.argv[1:] or [Path(__file__).parent / "pictures" / "style"]
-    for name in names or PAINTINGS:
-        PAINTINGS[name]().save(Path(folder) / f"{name}.jpg", quality=88, optimize=True)
+    folder = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).parent / "pictures" / "style")
+    for name, painting in PAINTINGS.items():
+        painting().save(folder / f"{name}.jpg", quality=88, optimize=True)

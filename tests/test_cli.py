@@ -433,6 +433,11 @@ def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capf
     assert "--preset: not allowed with argument --recipe" in refused(*words, "--preset", "gatys")
 
 
+def test_a_preset_and_a_recipe_are_refused_in_a_forecast_too(content, style, refused):
+    words = ["forecast", content, style, "--preset", "gatys", "--recipe", "film", *SMALL]
+    assert "--recipe: not allowed with argument --preset" in refused(*words)
+
+
 def test_styles_have_their_places(content, style, tmp_path, refused, capfd):
     words = ["run", content, style, content, *SMALL, "--style-where"]
     assert main([*words, f"{content},{style}", "--out", str(tmp_path / "run")]) == 0
