@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nsutils import colours, pictures
 from nsutils.encoders import Encoder, Halved, stride_of
@@ -16,7 +18,7 @@ from nsutils.losses import self_similarity, squared_distance, unlike
 from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions
 from nsutils.settings import PIXELS, Settings
-from nsutils.statistics import centred, counted, raw_moments, statistic_of
+from nsutils.statistics import centred, raw_moments, statistic_of
 from nsutils.targets import PALETTE, Octaves, Target, told_by
 
 EVERYWHERE = Regions()
@@ -70,7 +72,7 @@ def measured(
                 features_ = pulled(layer, features)
                 for place in dict.fromkeys(regions.places):
                     free = here.free[place]
-                    total = math.prod(shape) if free is None else counted(octave, free)
+                    total = math.prod(shape) if free is None else here.counted[place]
                     weights = at(free, layer, piece)
                     found[keyed(layer, place)] = statistic.of(features_, total, weights)
         return found
@@ -160,8 +162,27 @@ def made_with(settings: Settings, encoder: Encoder) -> dict[str, Any]:
 
 def palette(image: Tensor) -> Tensor:
     """The colours of each pixel and of its 5 x 5 neighbourhood, (1, 6, H, W)."""
-    near = around(image) / around(torch.ones_like(image[:1, :1]))
-    return torch.cat((image, near), 1)
+    return torch.cat((image, Near.apply(image)), 1)
+
+
+class Near(torch.autograd.Function):
+    """The means of neighbourhoods. Their gradient is sums over the same neighbourhoods, not ten slices of zeros."""
+
+    @staticmethod
+    def forward(ctx, image: Tensor) -> Tensor:
+        ctx.counts = neighbours(tuple(image.shape[-2:]), image.dtype, image.device)
+        return around(image).div_(ctx.counts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> Tensor:
+        return around(slope / ctx.counts)
+
+
+@lru_cache(4)
+def neighbours(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """How many pixels there are in each neighbourhood, fewer at borders."""
+    return around(torch.ones((1, 1, *shape), dtype=dtype, device=device))
 
 
 def around(image: Tensor) -> Tensor:
@@ -169,8 +190,8 @@ def around(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     wide = F.pad(image, (NEAR,) * 4)
     lines = range(2 * NEAR + 1)
-    down = sum(wide[..., n : n + height, :] for n in lines)
-    return sum(down[..., n : n + width] for n in lines)
+    down = reduce(torch.add, (wide[..., n : n + height, :] for n in lines))
+    return reduce(torch.add, (down[..., n : n + width] for n in lines))
 
 
 def in_palette(

@@ -119,6 +119,8 @@ class Objective:
                 counts = self.octave_counts(layer, found.shape[-2])
                 self.style_shares[layer] *= counts.sum().item()
                 self.octaves[layer] = counts / counts.sum()
+            self.octave_shares = torch.stack([self.octaves[layer] for layer in self.style_shares])
+            self.layer_shares = torch.tensor([*self.style_shares.values()]).to(self.octave_shares)
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
@@ -226,11 +228,13 @@ class Objective:
         tv = self.variation(image)
         return {
             "content": sum(self.content_shares[layer] * loss for layer, loss in content.items()),
-            "style": sum(self.style_shares[layer] * loss for layer, loss in style.items()),
+            "style": self.layer_shares @ style,
             "tv": tv / self.roughness if self.settings.relative else tv,
             **self.shape_losses(image, octaves[0]),
             **{f"content/{layer}": loss for layer, loss in content.items()},
-            **{f"style/{layer}": loss for layer, loss in style.items()},
+            **{
+                f"style/{layer}": loss for layer, loss in zip(self.style_shares, style, strict=True)
+            },
         }
 
     def shape_losses(self, image: Tensor, found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -249,15 +253,14 @@ class Objective:
             losses["similarity"] = sum(apart) / len(apart)
         return losses
 
-    def style_losses(self, octaves: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Each style layer's loss, a mean over octaves, and over styles where it is losses that are blended."""
-        losses = dict.fromkeys(self.settings.style_layers, 0.0)
+    def style_losses(self, octaves: list[dict[str, Tensor]]) -> Tensor:
+        """Each style layer's loss, (layers,), a mean over octaves, and of styles if their losses are blended."""
+        losses = 0.0
         for blend, wanted, place in self.style:
             got = stacked(self.settings, octaves, place)
             targets = [wanted[layer] for layer in got]
             apart = self.statistic.distances(got.values(), targets, self.settings.relative)
-            for layer, found in zip(got, apart, strict=True):
-                losses[layer] = losses[layer] + blend * (self.octaves[layer] @ found)
+            losses = losses + blend * (self.octave_shares * torch.stack([*apart])).sum(-1)
         return losses
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
@@ -270,7 +273,7 @@ class Objective:
         share = self.octaves[name][octave] * self.style_shares[name]
         return Pull.apply(features, self.settings.style_weight * share)
 
-    def targets(self, styles: list[Octaves]) -> list[tuple[float, Octaves, int]]:
+    def targets(self, styles: list[Octaves]) -> list[tuple[float, dict[str, Any], int]]:
         """What the statistics are held against, what it counts, and by which style's place.
 
         The average of the styles that have no place of their own, or each style's own.

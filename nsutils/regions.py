@@ -7,6 +7,8 @@ from functools import cached_property
 import torch.nn.functional as F
 from torch import Tensor
 
+from nsutils.statistics import counted
+
 HOLD = 3.0  # how much heavier the content's features count where they are wholly protected
 
 
@@ -68,6 +70,11 @@ class Regions:
             if mask is not None:
                 found = [1 - mask if w is None else w * (1 - mask) for w in found]
         return found
+
+    @cached_property
+    def counted(self) -> list[Tensor | None]:
+        """For each style how many pixels that makes."""
+        return [None if free is None else counted(free, free) for free in self.free]
 
     @cached_property
     def held(self) -> Tensor | None:

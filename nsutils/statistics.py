@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial, reduce
 from itertools import starmap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +46,7 @@ class RawMoments(torch.autograd.Function):
     def sums(pixels: Tensor, weights: Tensor | None) -> Tensor:
         """Of pixels (N, count, C)."""
         counted = pixels if weights is None else weights * pixels
-        return torch.cat((counted.sum(1)[..., None], counted.mT @ pixels), -1)
+        return torch.cat((counted.sum(1)[..., None], torch.bmm(counted.mT, pixels)), -1)
 
     @staticmethod
     @once_differentiable
@@ -107,8 +107,13 @@ def centred(raw: Tensor) -> Tensor:
 
     Unlike the Gram matrix, which mixes the two, they tell a colour from a contrast.
     """
+    return torch.cat((raw[..., :1], covariance_of(raw)), -1)
+
+
+def covariance_of(raw: Tensor) -> Tensor:
+    """From raw moments."""
     mean = raw[..., :1]
-    return torch.cat((mean, raw[..., 1:] - mean @ mean.mT), -1)
+    return raw[..., 1:] - mean * mean.mT
 
 
 def sliced(features: Tensor, total: float | Tensor | None = None, weights: None = None) -> Tensor:
@@ -150,21 +155,29 @@ def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tens
     return (means.sum(-1) / (trace(wanted[..., 1:]) + FLOOR) + covariances) / 2
 
 
-def with_axes(raw: Tensor) -> Tensor:
-    """Mean and longest axes, side by side: (N, C, 1 + K). What `wasserstein` compares with.
+class Axes(NamedTuple):
+    """Mean (N, C, 1) and longest axes (N, C, K), with their squared `lengths` (N, K). What `wasserstein` compares with.
 
-    The axes are columns at right angles, each as long as the deviation along it, the longest first: those of the
-    covariance's root, an eighth of the channels, but LONGEST at least.
+    The axes are columns at right angles, each as long as the deviation along it, the longest first.
     """
+
+    mean: Tensor
+    axes: Tensor
+    lengths: Tensor
+
+
+def with_axes(raw: Tensor) -> Axes:
+    """Those of the covariance's root, an eighth of the channels, but LONGEST at least."""
     covariance, channels = ridged(raw), raw.shape[-2]
     variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
     axes = directions * variances.clamp_min(RIDGE).sqrt()[..., None, :]
     count = min(max(LONGEST, channels // 8), channels)
-    return torch.cat((raw[..., :1], axes.flip(-1)[..., :count].to(raw)), -1)
+    axes = axes.flip(-1)[..., :count].to(raw)
+    return Axes(raw[..., :1], axes, axes.square().sum(-2))
 
 
 def wasserstein(
-    got: Iterable[Tensor], wanted: Iterable[Tensor], relative: bool = True
+    got: Iterable[Tensor], wanted: Iterable[Axes], relative: bool = True
 ) -> list[Tensor]:
     """Squared 2-Wasserstein distances of the Gaussians that have these moments, as they are along the longest axes.
 
@@ -178,21 +191,19 @@ def wasserstein(
     """
     got, wanted = [*got], [*wanted]
     with torch.no_grad():  # the roots of all layers at once, for they are small
-        most = max(target.shape[-1] for target in wanted) - 1
+        most = max(target.lengths.shape[-1] for target in wanted)
         seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
-        lengths = [target[..., 1:].square().sum(-2) for target in wanted]
-        for raw, target, square, place in zip(got, wanted, lengths, seen, strict=True):
-            axes = target[..., 1:]
-            along = axes.mT @ centred(raw)[..., 1:] @ axes
-            along.diagonal(dim1=-2, dim2=-1).addcmul_(ridge(raw)[:, None], square)
+        for raw, (_, axes, lengths), place in zip(got, wanted, seen, strict=True):
+            along = torch.bmm(torch.bmm(axes.mT, covariance_of(raw)), axes)
+            along.diagonal(dim1=-2, dim2=-1).addcmul_(ridge(raw)[:, None], lengths)
             place[:, : axes.shape[-1], : axes.shape[-1]] = along
         root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
-    layers = zip(got, wanted, lengths, seen, trace(root), inverse, strict=True)
-    return [Transport.apply(*layer, relative) for layer in layers]
+    layers = zip(got, wanted, seen, trace(root), inverse, strict=True)
+    return [Transport.apply(raw, *target, *found, relative) for raw, target, *found in layers]
 
 
 class Transport(torch.autograd.Function):
-    """A layer's distance, by what is `seen` of its covariance along axes of squared `lengths`, and its root's trace.
+    """A layer's distance from `Axes`, by what is `seen` of its covariance along them, and that one's root's trace.
 
     On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
     for where features are flat the two all but cancel.
@@ -202,7 +213,8 @@ class Transport(torch.autograd.Function):
     def forward(
         ctx,
         raw: Tensor,
-        target: Tensor,
+        mean: Tensor,
+        axes: Tensor,
         lengths: Tensor,
         seen: Tensor,
         shared: Tensor,
@@ -211,21 +223,21 @@ class Transport(torch.autograd.Function):
     ) -> Tensor:
         whole = lengths.sum(-1)
         ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
-        ctx.save_for_backward(raw, target, lengths, inverse)
-        means = (raw[..., 0] - target[..., 0]).square().sum(-1)
+        ctx.save_for_backward(raw, mean, axes, lengths, inverse)
+        means = (raw[..., :1] - mean).square().sum((-2, -1))
         varied = seen.diagonal(dim1=-2, dim2=-1)[:, : lengths.shape[-1]] / lengths
         return (means + varied.sum(-1) + whole - 2 * shared) / ctx.scale
 
     @staticmethod
     @once_differentiable
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
-        raw, target, lengths, inverse = ctx.saved_tensors
-        mean, axes, count = raw[..., :1], target[..., 1:], target.shape[-1] - 1
+        raw, mean, axes, lengths, inverse = ctx.saved_tensors
+        own, count = raw[..., :1], lengths.shape[-1]
         products = (1 / lengths).diag_embed() - inverse[:, :count, :count]
-        products = axes @ products @ axes.mT
-        means = 2 * (mean - target[..., :1]) - (products + products.mT) @ mean
+        products = torch.bmm(torch.bmm(axes, products), axes.mT)
+        means = 2 * (own - mean) - torch.bmm(products + products.mT, own)
         pulled = torch.cat((means, products), -1)
-        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 6
+        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 7
 
 
 def with_root(raw: Tensor) -> Tensor:
@@ -252,7 +264,7 @@ def ridged(raw: Tensor) -> Tensor:
 
     More where nearly all there is is the mean, as of flat features: taking that away leaves what rounding left.
     """
-    return centred(raw)[..., 1:] + ridge(raw)[:, None, None] * identity(raw.shape[-2], raw)
+    return covariance_of(raw) + ridge(raw)[:, None, None] * identity(raw.shape[-2], raw)
 
 
 def ridge(raw: Tensor) -> Tensor:
@@ -322,7 +334,7 @@ class Statistic(NamedTuple):
 
     of: Callable[..., Tensor]
     distances: Callable[..., Tensor]
-    ready: Callable[[Tensor], Tensor] = lambda statistic: statistic
+    ready: Callable[[Tensor], Any] = lambda statistic: statistic
     additive: bool = True
 
 

@@ -169,7 +169,7 @@ def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_other
     deviations = torch.logspace(0, -0.7, channels, dtype=torch.float64).view(-1, 1, 1)
     one, other = (deviations * features(n, 1, channels, 20, 20) for n in (10, 11))
     moments, wanted = raw_moments(one), with_axes(raw_moments(one))
-    axes = wanted[..., 1:]
+    axes = wanted.axes
     directions = axes / axes.norm(dim=-2, keepdim=True)
     assert axes.shape[-1] == LONGEST and torch.allclose(
         axes.mT @ ridged(moments), axes.mT @ axes @ axes.mT
