@@ -155,9 +155,15 @@ def resume(asked: Namespace) -> int:
 
 def fork(asked: Namespace) -> int:
     run = found(asked.run)
+    encoder = encoder_of(run, asked.device)
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
-    player = Player(new, encoder_of(new, asked.device))
+    player = Player(new, encoder)
+    if not player.steps_left:
+        new.delete()
+        raise ValueError(
+            f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"
+        )
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
     print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
     return ended(player.play())
@@ -181,6 +187,9 @@ def rerun(asked: Namespace) -> int:
     same = True
     for parcel in found_inside:
         new = replay.rerun(parcel, asked.out, files, asked.weights, asked.device)
+        if not parcel["result"]:
+            print(f"no picture to compare with, for the run had not come to one: {new.result}")
+            continue
         likeness = replay.likeness(parcel, new)
         print(f"{likeness}: {new.result}")
         same = same and likeness.same
@@ -300,7 +309,8 @@ def given(asked: Namespace) -> dict[str, Any]:
 
 def styles_of(asked: Namespace) -> tuple[Style, ...]:
     """The styles with their shares and scales, a folder's pictures each for itself."""
-    files = [file for name in asked.styles for file in pictures.folder(Path(name)) or [name]]
+    folders = {name: pictures.folder(Path(name)) for name in asked.styles if name}
+    files = [file for name in asked.styles for file in folders.get(name) or [name]]
     lists = {}
     for name in ("style_blend_weights", "style_scale"):
         given = getattr(asked, name) or (1.0,)

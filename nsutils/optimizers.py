@@ -25,7 +25,7 @@ class LBFGS:
     """
 
     def __init__(self, settings: Settings, state: dict[str, Any]):
-        self.history = settings.lbfgs_history
+        self.history = min(settings.lbfgs_history, settings.steps)
         self.shaped = natural if settings.preconditioned else lambda slope: slope
         empty = {"moves": [], "changes": [], "inverses": []}
         self.state = state or {"count": 0, "scale": 1.0, **empty}

@@ -3,7 +3,8 @@
 import base64
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.run import Run, begun_with, with_pictures
+from nsutils.run import Run, begun_with, whole_or_gone, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, style_of
 from nsutils.steering import renamed
@@ -31,10 +32,11 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
+    run.check_inputs()
     return {
         "format": FORMAT,
         "name": run.folder.name,
-        "settings": json.loads((run.folder / "settings.json").read_text()),
+        "settings": json.loads(with_pictures(run.settings, run.relative).to_json()),
         "steering": [renamed(line, run.relative) for line in run.steering],
         "steps": run.made,
         "meta": meta,
@@ -75,21 +77,24 @@ def lossless(run: Run, role: str, file: Path) -> bytes | None:
     if whole and not told:
         return None
     image = bare(file) if whole else used(run.settings, role, file)
+    settings, own = run.settings, pictures.shape(file)
+    if role == "content" and scales(settings, image.size[::-1]) != scales(settings, own):
+        image = bare(file)  # cut down to a size, it would be cut again
     data = pictures.saved(image, "WEBP", lossless=True, quality=60, method=3)
-    larger = image.size != pictures.shape(file)[::-1] or file.stat().st_size > len(data)
+    larger = image.size != own[::-1] or file.stat().st_size > len(data)
     return data if told or larger else None
 
 
 def tells(file: Path) -> bool:
     """Whether a file says more than its picture: what is noted of place, time or people goes to nobody."""
-    with Image.open(file) as image:
+    with pictures.reading(file) as image:
         image.load()  # notes may follow the pixels
         return bool(image.getexif() or getattr(image, "text", None) or REMARKS & set(image.info))
 
 
 def bare(file: Path) -> Image.Image:
     """The picture in a file, with its transparency and nothing else beside it."""
-    with Image.open(file) as image:
+    with pictures.reading(file) as image:
         plain = pictures.eight_bits(pictures.in_srgb(ImageOps.exif_transpose(image)))
     return plain.convert("RGBA" if plain.has_transparency_data else "RGB")
 
@@ -108,7 +113,7 @@ def result(run: Run) -> dict[str, Any] | None:
     """The picture's size and hash, and a small one to compare with where the hash cannot be the same."""
     if not (file := outcome(run)):
         return None
-    with Image.open(file) as image:
+    with pictures.reading(file) as image:
         image = image.convert("RGB")
     return {
         "sha256": pictures.sha256(image.tobytes()),  # whatever the file notes beside the pixels
@@ -122,7 +127,7 @@ def unpacked(
     """The run, not yet played, in a new folder; what the parcel leaves out is taken from `files`, by role."""
     if parcel.get("format") != FORMAT:
         raise ValueError(f"a run in format {parcel.get('format')!r}; this nsutils reads {FORMAT}")
-    with tempfile.TemporaryDirectory() as aside:
+    with intact(), tempfile.TemporaryDirectory() as aside:
         placed = {
             facts["file"]: str(place(facts, role, files.get(role), Path(aside)))
             for role, facts in needed(parcel, files)
@@ -133,9 +138,21 @@ def unpacked(
             settings = replace(settings, weights=weights)
         origin = {"id": parcel["meta"].get("id"), "name": parcel["name"]}
         run = Run.create(folder, settings, **begun_with(parcel["meta"]), remade_from=origin)
-        for line in parcel["steering"]:
-            run.steered(line["step"], renamed(line, lambda name: run.add_mask(placed[name])))
+        with whole_or_gone(run):
+            for line in parcel["steering"]:
+                run.steered(line["step"], renamed(line, lambda name: run.add_mask(placed[name])))
     return run
+
+
+@contextmanager
+def intact() -> Iterator[None]:
+    """What a parcel that was altered brings up is a ValueError of one line."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"the run in this report is damaged ({error!r}); ask for it anew"
+        ) from error
 
 
 def needed(parcel: Parcel, files: Mapping[str, str | Path]) -> list[tuple[str, dict[str, Any]]]:
@@ -143,7 +160,8 @@ def needed(parcel: Parcel, files: Mapping[str, str | Path]) -> list[tuple[str, d
     inputs = parcel["inputs"]
     if missing := [role for role in inputs if not inputs[role]["data"] and role not in files]:
         names = " and ".join(f"{inputs[role]['name']!r} ({role})" for role in missing)
-        raise ValueError(f"the report leaves out {names}; give the same with --content and --style")
+        options = " and ".join(dict.fromkeys(f"--{role.partition('_')[0]}" for role in missing))
+        raise ValueError(f"the report leaves out {names}; give the same with {options}")
     if strange := [role for role in files if role not in inputs]:
         raise ValueError(f"the run has no {strange[0]}; it has {', '.join(inputs)}")
     return list(inputs.items())

@@ -94,7 +94,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 def alpha(path: str | Path) -> Image.Image | None:
     """How opaque the picture in a file is at each place, 8 bits, turned as `read` does; None if it is throughout."""
-    with Image.open(path) as image:
+    with reading(path) as image:
         found = opacity(ImageOps.exif_transpose(image))
     return found if found and found.getextrema()[0] < 255 else None
 
@@ -186,7 +186,8 @@ def check_writable(path: str | Path) -> str:
         raise ValueError(
             f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}"
         )
-    if not os.access(path.absolute().parent, os.W_OK):
+    folder = path.absolute().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise ValueError(
             f"cannot write {str(path)!r}: there is no such folder, or none to write to"
         )
@@ -208,7 +209,14 @@ def saved(image: Image.Image, format: str, **how: Any) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """The bytes as a file that is there whole or not at all, even if the power fails."""
+    """The bytes as a file that is there whole or not at all, even if the power fails.
+
+    Where a link leads, there they are; a device or a pipe is written to.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     # Its own for each writer: two may have the same to write.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.aside")
     try:

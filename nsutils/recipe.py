@@ -137,7 +137,7 @@ def differences(base: str | None, settings: Settings) -> dict[str, Any]:
 def named(run: Run) -> Settings:
     """The settings with the pictures' old names."""
     old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    return with_pictures(run.settings, lambda name: old[name])
+    return with_pictures(run.settings, lambda name: old.get(name, Path(name).name))
 
 
 def plain(value: object) -> str:

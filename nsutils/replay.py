@@ -13,7 +13,7 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, encoder_of
 from nsutils.recipe import named
-from nsutils.run import Run, alone, begun_with, new_folder, vacant
+from nsutils.run import Run, alone, begun_with, new_folder, vacant, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered
@@ -45,16 +45,17 @@ def fork(
     with alone(run.folder.parent):
         place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
         new = Run.create(place, run.settings, parent=origin, **begun_with(meta))
-    new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
-    for line in run.steering:
-        if line["step"] < step:
-            new.steered(line["step"], renamed(line, new.add_mask))
-    changes = renamed(changes, new.add_mask)
-    if changes:
-        new.steered(step, changes)
-    if state := known_state(run, step, same_objective(before, steered(before, changes))):
-        copy_up_to(step, run, new)
-        shutil.copyfile(state, new.folder / "checkpoint.pt")
+    with whole_or_gone(new):
+        new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
+        for line in run.steering:
+            if line["step"] < step:
+                new.steered(line["step"], renamed(line, new.add_mask))
+        changes = renamed(changes, new.add_mask)
+        if changes:
+            new.steered(step, changes)
+        if state := known_state(run, step, same_objective(before, steered(before, changes))):
+            copy_up_to(step, run, new)
+            shutil.copyfile(state, new.folder / "checkpoint.pt")
     return new
 
 

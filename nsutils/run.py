@@ -11,12 +11,13 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from html import escape
 from importlib.metadata import version
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import STARTS, Settings
 from nsutils.sources import Sources, content_of, mask_of, opened_mask
-from nsutils.steering import renamed
+from nsutils.steering import changes, renamed
 from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
 
@@ -39,6 +40,7 @@ FILES = (
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # what damaged JSON brings up
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
@@ -112,15 +114,27 @@ class Run:
     def settings(self) -> Settings:
         """The recipe, its pictures found in the folder."""
         whole = "put a whole copy in its place; result.png has one inside"
-        return self._located(Settings.kept(self._read("settings.json", whole)))
+        return self._located(self._read("settings.json", whole, Settings.kept))
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What meta.json says; only the inputs if there is none."""
+        """What meta.json says; the inputs as they are if it says nothing of them."""
+        meta, way_out = {}, "delete it: the run can be gone on with without it"
         if (self.folder / "meta.json").exists():
-            return self._read("meta.json", "delete it: the run can be gone on with without it")
-        files = sorted((self.folder / "inputs").iterdir())
-        return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
+            meta = self._read("meta.json", way_out, dict)
+        if "inputs" not in meta:
+            files = sorted((self.folder / "inputs").glob("[!.]*"))
+            meta["inputs"] = {file.stem: copied(self.folder, file, file.name) for file in files}
+        return meta
+
+    def check_inputs(self) -> None:
+        """ValueError if a picture is not the one that the run began with."""
+        for facts in self.meta["inputs"].values():
+            file = self.folder / facts["file"]
+            if file.exists() and copied(self.folder, file, "")["sha256"] != facts["sha256"]:
+                raise ValueError(
+                    f"{str(file)!r} is not what the run began with; put {facts['name']!r} back in its place"
+                )
 
     @property
     def status(self) -> str:
@@ -133,7 +147,7 @@ class Run:
 
     def _being_played(self, meta: Mapping[str, Any]) -> bool:
         """Whether the process that last played it still does."""
-        if meta["host"] == socket.gethostname():
+        if meta.get("host") == socket.gethostname():
             here = meta["pid"] != os.getpid() or self.folder.resolve() in PLAYED
             return here and alive(meta["pid"], meta.get("since"))
         files = [self.folder / name for name in ("meta.json", "metrics.csv")]
@@ -207,14 +221,16 @@ class Run:
     @property
     def images(self) -> dict[int, Path]:
         """The kept pictures by step."""
-        files = sorted(self.folder.glob("images/step_*.jpg"))
-        return {int(file.stem.removeprefix("step_")): file for file in files}
+        return dict(numbered(self.folder.glob("images/*.jpg")))
 
     @property
     def metrics(self) -> list[dict[str, float]]:
-        """A row a step; a line cut off in mid-write is left out."""
-        rows = csv.DictReader(self._lines("metrics.csv"))
-        return [{name: float(value) for name, value in row.items()} for row in rows]
+        """A row a step; a line cut off in mid-write, or that is not of numbers, is left out."""
+        rows = []
+        for row in csv.DictReader(self._lines("metrics.csv")):
+            with suppress(ValueError, TypeError):
+                rows.append({name: float(value) for name, value in row.items()})
+        return rows
 
     @property
     def last_row(self) -> dict[str, float]:
@@ -238,9 +254,21 @@ class Run:
 
         A line with "undo" takes the last change back that was not yet (`nsutils.steering`).
         """
-        lines = [json.loads(line) for line in self._lines("steering.jsonl")]
-        lines.sort(key=lambda line: line["step"])  # steps made again after a crash are steered late
-        return [renamed(line, lambda name: str(self.folder / name)) for line in lines]
+
+        def read(text: str) -> dict[str, Any]:
+            line = json.loads(text)
+            Settings.check_names(changes(line))
+            return renamed(line, lambda name: str(self.folder / name))
+
+        try:
+            lines = map(read, self._lines("steering.jsonl"))
+            return sorted(
+                lines, key=lambda line: index(line["step"])
+            )  # after a crash some are late
+        except UNREADABLE as error:
+            raise self._damaged(
+                "steering.jsonl", error, "mend that line, or delete the file and what it tells of"
+            ) from error
 
     def add_mask(self, mask: str | Path | Image.Image) -> str:
         """Keeps another mask among the inputs, if it is not one of them; its path."""
@@ -404,11 +432,17 @@ class Run:
     def rewind(self, number: int, steering: bool = False) -> None:
         """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""
         header, *rows = self._lines("metrics.csv") or [""]
-        stays = [row for row in rows if int(row.split(",", 1)[0]) <= number]
+        steps = (row.partition(",")[0] for row in rows)
+        stays = [
+            row
+            for row, step in zip(rows, steps, strict=True)
+            if step.isdigit() and int(step) <= number
+        ]
         if stays != rows:
             pictures.write(self.folder / "metrics.csv", "".join([header, *stays]).encode())
-        for file in [*self.folder.glob("images/step_*.jpg"), *self.folder.glob("states/step_*.pt")]:
-            if int(file.stem.removeprefix("step_")) > number:
+        kept = (numbered(self.folder.glob(files)) for files in ("images/*.jpg", "states/*.pt"))
+        for step, file in itertools.chain(*kept):
+            if step > number:
                 file.unlink()
         if steering:
             lines = self._lines("steering.jsonl")
@@ -419,7 +453,7 @@ class Run:
         file = self.folder / name
         if not file.exists():
             return []
-        with file.open(newline="") as stream:
+        with file.open(newline="", errors="replace") as stream:
             lines = [stream.readline()] if count else stream.readlines()
         return [line for line in lines if line.endswith("\n")]
 
@@ -433,12 +467,15 @@ class Run:
                     stream.truncate(stream.read().rfind(b"\n") + 1)
             stream.write(f"{line}\n".encode())
 
-    def _read(self, name: str, way_out: str) -> dict[str, Any]:
-        file = self.folder / name
+    def _read(self, name: str, way_out: str, made: Callable[[Any], Any]) -> Any:
+        """What is `made` of a JSON file."""
         try:
-            return dict(json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
-            raise Damaged(f"{str(file)!r} is damaged ({error}); {way_out}") from error
+            return made(json.loads((self.folder / name).read_text()))
+        except UNREADABLE as error:
+            raise self._damaged(name, error, way_out) from error
+
+    def _damaged(self, name: str, error: Exception, way_out: str) -> Damaged:
+        return Damaged(f"{str(self.folder / name)!r} is damaged ({error}); {way_out}")
 
     def _located(self, settings: Settings) -> Settings:
         return with_pictures(settings, lambda name: str(self.folder / name))
@@ -461,6 +498,22 @@ def alone(folder: Path) -> Iterator[None]:
                 stack.callback(os.close, opened)
                 fcntl.flock(opened, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def whole_or_gone(run: Run) -> Iterator[None]:
+    """Meanwhile a new run is made ready; it is deleted if that fails."""
+    try:
+        yield
+    except BaseException:
+        run.delete()
+        raise
+
+
+def numbered(files: Iterable[Path]) -> list[tuple[int, Path]]:
+    """Those of a step, with its number, in order."""
+    steps = ((file.stem.removeprefix("step_"), file) for file in files)
+    return sorted((int(step), file) for step, file in steps if step.isdigit())
 
 
 def begun_with(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -516,12 +569,23 @@ def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, d
     def copy(role: str, name: str) -> str:
         file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
         pictures.write(file, Path(name).read_bytes())
-        inputs[role] = copied(folder, file, Path(name).name)
+        inputs[role] = copied(folder, file, own_name(name))
         return inputs[role]["file"]
 
     named = by_role(settings, copy)
     weights = settings.weights and str(Path(settings.weights).absolute())
     return replace(named, weights=weights), inputs
+
+
+def own_name(picture: str) -> str:
+    """The name of a picture's file, the old one if it is an input of a run."""
+    file = Path(picture)
+    if file.parent.name == "inputs":
+        with suppress(ValueError):
+            for facts in Run(file.parents[1]).meta["inputs"].values():
+                if Path(facts["file"]).name == file.name:
+                    return facts["name"]
+    return file.name
 
 
 def copied(folder: Path, file: Path, name: str) -> dict[str, str]:
@@ -536,7 +600,8 @@ def write_json(file: Path, values: Mapping[str, Any]) -> None:
 
 def new_folder(runs: Path, settings: Settings) -> Path:
     """A folder for a new run, named by time and pictures."""
-    stems = "-".join(Path(name).stem for name in (settings.content, settings.styles[0].picture))
+    named = (settings.content, settings.styles[0].picture)
+    stems = "-".join(Path(own_name(name)).stem for name in named)
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stems)
     return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{plain[:60]}")
 

@@ -66,6 +66,7 @@ NEWER = dict(
     preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0, freeing=0.0
 )
 LEAST = dict(size=32, steps=1, smallest=32, octaves=1, lbfgs_history=1, seed=0, every=1)
+MOST = dict(size=2**16, octaves=16, lbfgs_history=10_000)
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,11 @@ class Settings:
         for name, example in examples.items():
             if not getattr(self, name):
                 raise ValueError(f"{name} is 0; give {example}")
+        if self.precision == "float16" and self.normalize_gradients:
+            raise ValueError(
+                "normalize_gradients is on, but float16 knows no numbers as small as large pictures then have; "
+                "use bfloat16 or float32"
+            )
         if self.seed >= 2**63:
             raise ValueError(f"seed is {self.seed}; give a number below 2**63")
         if self.roll and self.optimizer == "lbfgs":
@@ -445,6 +451,8 @@ def _number(name: str, value: Any) -> float:
 def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} is {value!r}; give a whole number of {least} or more")
+    if name in MOST and value > MOST[name]:
+        raise ValueError(f"{name} is {value}; give a whole number to {MOST[name]}")
     return value
 
 

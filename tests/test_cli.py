@@ -75,6 +75,7 @@ def test_styles_have_shares_and_scales_and_may_be_a_folder(content, style, tmp_p
     words = ["run", content, str(tmp_path / "styles"), *SMALL, "--style-blend-weights", "3,7"]
     assert "3 numbers for 2 styles" in refused(*words[:-1], "1,2,3")
     assert "scale of a style is 0" in refused(*words, "--style-scale", "0")
+    assert "style picture is empty" in refused("run", content, "", *SMALL)
     assert main([*words, "--style-scale", "0.7", "--out", str(tmp_path / "run")]) == 0
     assert [(s.weight, s.scale) for s in Run(tmp_path / "run").settings.styles] == [
         (3, 0.7),
@@ -196,6 +197,7 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
     [
         (("--size", "0"), ("size", "0", "32")),
         (("--size", "large"), ("--size", "large")),
+        (("--octaves", "99"), ("octaves", "99", "16")),
         (("--preset", "picasso"), ("picasso", "gatys")),
         (("--preset", "gatys"), ("vgg19-caffe", "weights", "slim")),
         (("--save", "a.gif"), ("a.gif", ".tiff")),
@@ -358,6 +360,28 @@ def test_resume_goes_on_to_more_steps_and_refuses_a_run_that_has_made_them(run, 
     assert "no run in" in refused("resume", run.folder.parent)
 
 
+def test_what_a_run_refuses_to_go_on_with_is_not_written_into_its_record(run, refused, capfd):
+    asked = ["--size", "60000", "--enlarge", "content", "--steps", "9"]
+    assert main(["resume", str(run.folder), *asked]) == 2
+    assert "of memory" in capfd.readouterr().err and run.steering == []
+    assert main(["resume", str(run.folder), "--steps", "7"]) == 0 and run.made == 7
+
+
+def test_a_run_with_another_content_than_it_began_with_does_not_go_on(run, style, capfd):
+    (run.folder / "inputs" / "content.png").write_bytes(Path(style).read_bytes())
+    for words in (["resume", str(run.folder), "--steps", "9"], ["rerun", str(run.folder)]):
+        assert main(words) == 2
+        assert "put 'content.png' back in its place" in capfd.readouterr().err
+    assert run.made == 6
+
+
+def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, refused, tmp_path):
+    assert "has made all its 6" in refused(
+        "fork", run.folder, "--tv-weight", "1", "--out", tmp_path / "two"
+    )
+    assert not (tmp_path / "two").exists()
+
+
 def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):
     words = ["fork", str(run.folder), "--step", "4", "--tv-weight", "1"]
     assert main([*words, "--out", str(tmp_path / "runs" / "two")]) == 0
@@ -375,9 +399,17 @@ def test_rerun_says_whether_the_picture_is_the_same(run, tmp_path, capfd, refuse
         out = ["--out", str(tmp_path / "runs" / f"again {n}")]
         assert main(["rerun", *map(str, words), *out]) == 0
         assert "the same picture, pixel for pixel" in capfd.readouterr().out
-    assert "leaves out 'content.png'" in refused("rerun", tmp_path / "s.html")
+    line = refused("rerun", tmp_path / "s.html")
+    assert "leaves out 'content.png'" in line and "with --content and --style" in line
     (tmp_path / "letter.html").write_text("<p>Dear friend")
     assert "letter.html" in refused("rerun", tmp_path / "letter.html")
+
+
+def test_a_run_that_had_come_to_no_picture_is_made_again_and_said_so(run, tmp_path, capfd):
+    run.result.unlink()
+    assert main(["rerun", str(run.folder), "--out", str(tmp_path / "again")]) == 0
+    assert "no picture to compare with" in capfd.readouterr().out
+    assert Run(tmp_path / "again").result.exists()
 
 
 def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, capfd, refused):

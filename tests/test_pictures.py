@@ -1,3 +1,6 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +124,25 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
     with pytest.raises(TypeError):
         pictures.write(tmp_path / "a", "not bytes")
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_what_is_written_to_a_link_is_where_it_leads(tmp_path):
+    link, file = tmp_path / "link.png", tmp_path / "file.png"
+    link.symlink_to(file)
+    pictures.write(link, b"new")
+    assert link.is_symlink() and file.read_bytes() == b"new"
+
+
+def test_what_is_written_to_a_pipe_goes_through_it(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        pictures.write(pipe, b"new")
+        assert read.result() == b"new" and pipe.is_fifo()
+
+
+def test_a_file_in_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ValueError, match="no such folder"):
+        pictures.check_writable(tmp_path / "a.png" / "b.png")

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import colourful
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nsutils import Player, Run, fork, rerun, samples
+from nsutils import Player, Run, fork, pictures, rerun, samples
 from nsutils.parcel import packed, unpacked
 from nsutils.replay import likeness
+from nsutils.sources import scales
 
 
 def pixels(run):
@@ -135,6 +137,29 @@ def test_a_fork_is_what_steering_after_that_step_would_have_made(
     assert (pixels(new.run) == pixels(other.run)).all()
 
 
+def test_a_fork_has_no_colours_that_its_record_does_not_tell_of(settings, encoder, tmp_path):
+    player = Player(Run.create(tmp_path / "run", settings), encoder)
+    list(player)
+    player.steer(original_colors=1.0)
+    player.settle()
+    new = fork(player.run, steps=14)
+    list(Player(new, encoder))
+    assert likeness(packed(new), rerun(new, encoder=encoder)).same
+
+
+def test_a_picture_cut_down_to_its_size_is_made_again_from_the_whole(
+    settings, encoder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(samples, "RUNS", tmp_path / "runs")
+    pictures.to_image(colourful(588, 784, 1)).save(tmp_path / "large.png")
+    cut = {"enlarge": "everything", "rounding": "factor-down", "size": 128, "steps": 1}
+    cut |= {"content": str(tmp_path / "large.png"), "scale_steps": ()}
+    player = Player(Run.create(tmp_path / "run", replace(settings, **cut)), encoder)
+    (step,) = list(player)
+    assert step.shape == (95, 127) == scales(player.settings, (588, 784))[-1]
+    assert likeness(packed(player.run), rerun(packed(player.run), encoder=encoder)).same
+
+
 def test_a_kept_step_is_forked_without_making_the_steps_before_it_again(played, encoder):
     new = Player(fork(played, 6, style_weight=2.0), encoder)
     assert new.step.number == 6 and new.settings.style_weight == 2.0
@@ -221,6 +246,23 @@ def test_a_run_whose_weights_are_gone_is_told_so_when_it_is_made_again(played, t
     parcel["meta"].pop("encoder")
     with pytest.raises(ValueError, match=r"gone\.pth"):
         rerun(parcel, tmp_path / "again")
+
+
+@pytest.mark.parametrize("lost", ["meta", "settings", "steering"])
+def test_a_parcel_that_was_altered_is_refused_and_leaves_no_run(played, tmp_path, lost):
+    parcel = packed(played)
+    parcel[lost] = [{"step": 1, "mask": "inputs/strange.png"}] if lost == "steering" else None
+    with pytest.raises(ValueError, match="damaged"):
+        rerun(parcel, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_fork_that_cannot_be_made_leaves_no_run(played, tmp_path):
+    (played.folder / "metrics.csv").unlink()
+    (played.folder / "metrics.csv").mkdir()
+    with pytest.raises(OSError, match=r"metrics\.csv"):
+        fork(played, folder=tmp_path / "two", content_weight=0.2)
+    assert not (tmp_path / "two").exists()
 
 
 def test_a_small_parcel_asks_for_the_pictures_it_leaves_out(played, settings, encoder, tmp_path):

@@ -119,6 +119,35 @@ def test_a_row_is_written_in_place_of_one_that_was_cut_off(run, encoder):
     assert [row["step"] for row in run.metrics] == [4]
 
 
+def test_rows_and_pictures_that_are_not_the_runs_are_left_alone(run, encoder):
+    list(Player(run, encoder))
+    rows = run.metrics
+    with (run.folder / "metrics.csv").open("ab") as file:
+        file.write(b"\n\xff\xfe,1\n")
+    copy = run.folder / "images" / "step_final.jpg"
+    copy.write_bytes(run.images[0].read_bytes())
+    assert run.metrics == rows and copy not in run.images.values()
+    run.rewind(3)
+    assert run.metrics == rows[:3] and max(run.images) <= 3 and copy.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", "[]"),
+        ("settings.json", '{"content": "a", "styles": "b", "betas": null}'),
+        ("steering.jsonl", "[1]\n"),
+        ("steering.jsonl", '{"steps": 3}\n'),
+        ("steering.jsonl", '{"step": "3"}\n'),
+        ("steering.jsonl", '{"step": 3, "nope": 1}\n'),
+    ],
+)
+def test_a_file_with_other_values_than_it_should_have_is_named(run, encoder, name, text):
+    (run.folder / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name}' is damaged"):
+        list(Player(run, encoder))
+
+
 @pytest.mark.parametrize("name", ["settings.json", "meta.json", "checkpoint.pt"])
 def test_a_file_cut_in_the_middle_is_told_in_one_line_with_the_way_out(run, encoder, name):
     list(Player(run, encoder))
@@ -327,6 +356,13 @@ def test_a_run_of_another_machine_is_given_up_after_long_silence(run):
     assert run.status == "playing"
     os.utime(run.folder / "meta.json", (0, 0))
     assert run.status == "interrupted"
+
+
+def test_a_picture_keeps_its_name_from_run_to_run(run, settings, tmp_path):
+    again = Run.create(tmp_path / "again", run.settings)
+    names = [facts["name"] for facts in again.meta["inputs"].values()]
+    assert names == [Path(settings.content).name, Path(settings.styles[0].picture).name]
+    assert new_folder(tmp_path, run.settings).name.endswith("-content-style")
 
 
 def test_new_folders_are_named_by_time_and_pictures_and_never_twice_the_same(settings, tmp_path):
