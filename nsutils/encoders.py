@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from nsutils import vgg
 from nsutils.settings import HOW, PIXELS, Settings
+from nsutils.statistics import full
 from nsutils.targets import Known
 from nsutils.vgg import Normalisation
 
@@ -148,7 +149,7 @@ class Encoder(nn.Module):
             x = F.max_pool2d(x, 2, ceil_mode=self.ceil_mode)
         elif self.pooling == "l2":
             # the floor keeps the root's gradient finite where nothing answers
-            x = (4 * F.avg_pool2d(x.square(), 2, **odd) + 1e-12).sqrt()
+            x = (4 * F.avg_pool2d(full(x).square(), 2, **odd) + 1e-12).sqrt().to(x.dtype)
         else:
             x = F.avg_pool2d(x, 2, **odd) if self.ceil_mode else Halved.apply(x)
         return x if self.gain == 1 else self.gain * x

@@ -22,8 +22,8 @@ from nsutils.cost import Cost, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import now
 from nsutils.run import Run, begun_with
-from nsutils.settings import Settings, changed
-from nsutils.sources import SIDES, Shape, faces_in, larger, scale_of, scales
+from nsutils.settings import PIXELS, Settings, changed
+from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
@@ -109,8 +109,11 @@ class Player:
         """
         check(self.settings, changes)
         changes = renamed(changes, self.run.add_mask)
+        encoder = self.cost.encoder if self.cost else self.encoder
         with self._lock:
-            self.settings = steered(self.settings, changes)
+            asked = steered(self.settings, changes)
+            check_possible(asked, encoder)
+            self.settings = asked
         self._moved.set()
 
     def _take_over(self) -> None:
@@ -137,15 +140,14 @@ class Player:
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
         settings, self._undoable = self.run.settings, []
-        begun = self.step.settings if self.step else settings
+        self._own: set[str] = set()  # changed since then: the record no longer decides about them
         self._to_come = self.run.steering
         while self._to_come and self._to_come[0]["step"] <= self._number:
             line = self._to_come.pop(0)
             self._remember(line, settings)
             settings = steered(settings, line)
-            if line["step"] == self._number:
-                begun = steered(begun, line)
-        self.settings = self._recorded = self._wanted = begun
+        self.settings = self._recorded = settings
+        self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
 
     def _remember(self, line: dict[str, Any], before: Settings) -> None:
         """Takes note of what a line of the record lets undo, or has undone."""
@@ -153,6 +155,11 @@ class Player:
             self._undoable.pop()
         else:
             self._undoable.append(before)
+
+    @property
+    def _wanted(self) -> Settings:
+        """The settings but for a change that is not on record yet."""
+        return self._undone[-1] if self._undone else self._recorded
 
     @property
     def undoable(self) -> bool:
@@ -165,7 +172,7 @@ class Player:
             if self.settings == self._wanted:
                 if not self._undoable:
                     raise ValueError("there is no change to take back")
-                self._wanted = self._undoable.pop()
+                self._undone.append(self._undoable.pop())
             self.settings = self._wanted
         self._moved.set()
         self.settle()
@@ -174,20 +181,29 @@ class Player:
         """The settings in force after the last step: by the record, and by what was asked, which is written down."""
         number = self._number
         with self._lock:
-            recorded, asked, undone = self._recorded, self.settings, self.settings == self._wanted
+            recorded = self._recorded
+            aims = [*((aim, {"undo": True}) for aim in self._undone), (self.settings, {})]
             while self._to_come and self._to_come[0]["step"] <= number:
                 line = self._to_come.pop(0)
                 self._remember(line, recorded)
-                recorded, asked = steered(recorded, line), steered(asked, line)
-            changes = recorded.differences(asked)
-            if changed(recorded, **changes) != asked:
-                changes["scale_steps"] = asked.scale_steps  # else they would follow the steps
-            if changes:
-                self.run.steered(number, changes | ({"undo": True} if undone else {}))
-                if not undone:
-                    self._undoable.append(recorded)
-            self.settings = self._recorded = self._wanted = asked
-        return asked
+                recorded = steered(recorded, line)
+                theirs = {name: line[name] for name in {*line} - self._own}
+                aims = [(steered(aim, theirs), told) for aim, told in aims]
+            for aim, told in aims:
+                changes = recorded.differences(aim)
+                if changed(recorded, **changes) != aim:
+                    changes["scale_steps"] = aim.scale_steps  # else they would follow the steps
+                if changes:
+                    self.run.steered(number, changes | told)
+                    if told:
+                        self._own -= changes.keys()
+                    else:
+                        self._own |= changes.keys()
+                        self._undoable.append(recorded)
+                recorded = aim
+            self.settings = self._recorded = recorded
+            self._undone = []
+        return recorded
 
     def settle(self) -> None:
         """Lets what needs no step take effect at once if none is being made: the content's colours that are kept."""
@@ -207,7 +223,8 @@ class Player:
             wanted["original_colors"] = self.settings.original_colors
         self.step = replace(self.step, settings=replace(self.step.settings, **wanted))
         self._checkpoint()
-        masked = replace(self.step.settings, mask=self.settings.mask)
+        wanted = {name: getattr(self.settings, name) for name in ("mask", "style_statistic")}
+        masked = replace(self.step.settings, **wanted)  # the one may forbid the other
         self.run.finish(replace(self.step, settings=masked))
 
     def _checkpoint(self) -> None:
@@ -283,6 +300,8 @@ class Player:
         return self.start().wait(progress=True)
 
     def _show(self, bar: tqdm) -> None:
+        if bar.disable:
+            return
         if self.step:
             height, width = self.step.image.shape[-2:]
             words = f"{width} x {height} px, {clock(self.seconds_left)} left"
@@ -290,19 +309,22 @@ class Player:
             bar.total = self.settings.steps
             bar.update(self.step.number - bar.n)
         kind = re.sub(r"\d+", "", self.word)
-        if kind not in self._told | {""} and not bar.disable:
+        if kind not in self._told | {""}:
             bar.write(self.word)
             self._told.add(kind)
 
     def __iter__(self) -> Iterator[Step]:
         """Makes, records and yields the steps that are left."""
         with self.run.played():
+            if not self.playing:
+                self._stop.clear()
             self._catch_up()
             yield from self._played()
 
     def _played(self) -> Iterator[Step]:
         run, ending, threads = self.run, {}, torch.get_num_threads()
         try:
+            run.check_inputs()
             encoder = self.encoder or encoder_of(run)
             told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
             faces = begun_with(run.meta).get("faces")
@@ -334,11 +356,15 @@ class Player:
             finally:
                 torch.set_num_threads(threads)
                 self._stop.clear()
+                self._go.set()
                 self._tell()
 
     def _end(self, **ending: Any) -> None:
-        """Leaves the run on disk as it is to be found."""
+        """Leaves the run on disk as it is to be found: with what was asked last, unless that is why it failed."""
+        if ending["status"] == "failed":
+            self.settings, self._undone = self._recorded, []
         try:
+            self._follow()
             self._leave_behind()
             self._enter(**ending, **self._measured(), ended=now(), steps=self._number)
         except OSError as error:
@@ -348,8 +374,11 @@ class Player:
         """What is said when the disk is full or the folder read-only; the last checkpoint stands."""
         place = error.filename or self.run.folder
         words = f"{error.strerror}: {place}" if error.strerror else error
+        words = f"{words}; mend that, and the run can go on"
+        if not (self.run.folder / "settings.json").exists():
+            words = f"the run's folder is gone: {self.run.folder}; begin a new run"
         self.status = "failed"
-        self.error = error = OSError(f"{words}; mend that, and the run can go on")
+        self.error = error = OSError(words)
         with suppress(OSError):
             self.run.note(status="failed", error=str(error))
         return error
@@ -363,11 +392,14 @@ class Player:
         meta = self.run.meta
         threads = meta.get("threads", torch.get_num_threads())
         torch.set_num_threads(min(threads, os.cpu_count() or threads))
+        check_possible(self.settings, encoder)
         cost = Cost(self.settings, encoder)
-        if "forecast" not in meta:
+        begun = "forecast" in meta
+        if not begun or self.settings != self._recorded:  # before what is asked is written down
             forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not forecast.fits:
                 raise ValueError(f"this run takes {forecast}")
+        if not begun:
             foreseen = {"seconds": float(f"{forecast.seconds:.3g}"), "bytes": forecast.bytes}
             self.run.note(forecast=foreseen, whole=forecast.whole, threads=threads)
         else:
@@ -480,7 +512,7 @@ class Player:
             self._took[shape] = []
         if self.step.shares:
             self.shares, self.shares_under = self.step.shares, self.step.settings
-            self._weighing += took
+            self._weighing += took if self._moments else 0.0  # the first step is a slow one
         else:
             self._took[shape].append(took)
         self._moments.append((seconds, self._foreseen))
@@ -501,7 +533,7 @@ class Player:
     def _held(self) -> float:
         """Waits while paused, or with a preview that is done; for how many seconds."""
         previewed = self._previewed()
-        if self._go.is_set() and not previewed:
+        if not self.steps_left or (self._go.is_set() and not previewed):
             return 0.0
         begun = time.monotonic()
         self._checkpoint()
@@ -513,7 +545,7 @@ class Player:
         ):
             self._moved.wait()
             self._moved.clear()
-        if previewed and self.previewing:
+        if previewed and self.previewing and self.step.scale < len(self.settings.scale_steps):
             self._stay()
         self._enter("playing")
         return time.monotonic() - begun
@@ -536,7 +568,7 @@ class Player:
             undone = self.settings == self._wanted
             self.settings = replace(self.settings, **asked)
             if undone:
-                self._wanted = self.settings
+                self._undone[-1:] = [self.settings]
 
     def _enter(self, status: str, **facts: Any) -> None:
         self.run.note(status=status, **facts)
@@ -559,6 +591,15 @@ class Player:
     def _leave(self) -> None:
         self.stop()
         self._ended.wait(2)
+
+
+def check_possible(settings: Settings, encoder: Encoder | None) -> None:
+    """ValueError if no run can have these settings, as far as that is known without the encoder."""
+    scales_of(settings)
+    if encoder:
+        layers = (*settings.content_layers, *settings.style_layers)
+        encoder.check(layer for layer in layers if layer != PIXELS)
+        check_targets(settings, encoder)
 
 
 def scales_of(settings: Settings) -> list[Shape]:

@@ -37,7 +37,7 @@ class Sources:
     def __init__(self, settings: Settings, known: Sequence[Box] | None = None):
         self.settings, self._known = settings, known
         self.content = content_of(settings)
-        self.scales = scales(settings, self.content.size[::-1])
+        self.scales = scales(settings, pictures.shape(settings.content))
         self.styles = [self.style(style) for style in settings.styles]
         self.mask = mask_of(settings)
         self.where = [style.where and opened_mask(style.where) for style in settings.styles]
@@ -249,7 +249,7 @@ def sized(settings: Settings, shape: Shape, edge: int) -> Shape:
     else:
         whole = int if settings.rounding == "down" else round
         height, width = (whole(edge * side / own) for side in shape)
-    return max(1, height), max(1, width)
+    return max(THINNEST, height), max(THINNEST, width)  # cut down, a side may have lost a pixel
 
 
 def style_shape(settings: Settings, shape: Shape, content: Shape, scale: float) -> Shape:

@@ -52,6 +52,8 @@ def check(settings: Settings, asked: Line) -> None:
         raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
     if "styles" not in asked:
         return
+    if not isinstance(asked["styles"], list | tuple):
+        raise ValueError(f"styles is {asked['styles']!r}; give a list, with all styles of the run")
     if len(asked["styles"]) != len(settings.styles):
         raise ValueError(
             f"{len(asked['styles'])} styles for a run that has {len(settings.styles)}; begin a new one to change them"

@@ -59,7 +59,7 @@ class Watch:
         if step.number < begun * settings.steps or not settings.content_weight:
             return ""
         place = mask_of(settings) or self.face
-        left = structure(step.image, self.content, place)
+        left = max(0.0, structure(step.image, self.content, place))
         if left >= (LOST if place else LOST_ALL):
             return ""
         what = "What is protected" if settings.mask else "The face" if place else "The content"
@@ -118,7 +118,7 @@ def remedy(settings: Settings, place: Image.Image | None) -> str:
 
 
 def structure(image: Tensor, content: Tensor, place: Image.Image | None = None) -> float:
-    """How much of the content's shapes an image has, 1 all, 0 none; both (1, 3, H, W) of any size.
+    """How much of the content's shapes an image has, 1 all, 0 none, -1 their negative; both (1, 3, H, W) of any size.
 
     SSIM's third factor (Wang et al. 2004, eq. 10), the correlation of neighbourhoods, of both made 96 pixels long, a
     mean weighted by the content's contrast, within the white of `place` if there is one. So colour, light and

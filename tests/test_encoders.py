@@ -159,3 +159,10 @@ def test_slopes_go_back_layer_by_layer(encoder):
 def test_an_unknown_layer_is_named_with_those_that_are_there(encoder):
     with pytest.raises(ValueError, match=r"'relu9_9'.*relu1_1, relu1_2, relu2_1, relu2_2"):
         encoder(torch.rand(1, 3, 8, 8), ["relu9_9"])
+
+
+def test_l2_pooling_of_nothing_has_a_gradient_in_half_precision():
+    slim = load("slim", precision="float16", pooling="l2", device="cpu")
+    image = torch.zeros(1, 3, 32, 32).requires_grad_()
+    (slope,) = torch.autograd.grad(slim(image, ["relu3_1"])["relu3_1"].float().sum(), image)
+    assert slope.isfinite().all()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_encoder
+from PIL import Image
 
 import nsutils.player
 from nsutils import Player, Run, stylize
@@ -290,6 +291,98 @@ def test_steering_after_the_last_checkpoint_is_not_lost(player, encoder):
     assert rows_of(run) == whole and run.steering == [{"step": 6, "style_weight": 5.0}]
 
 
+def test_what_is_asked_of_a_run_that_goes_on_holds_where_its_record_says_otherwise(player, encoder):
+    run = player.run
+    for step in player:
+        if step.number == 4:
+            early = (run.folder / "checkpoint.pt").read_bytes()
+        if step.number == 6:
+            player.steer(style_weight=5.0, tv_weight=0.5)
+    (run.folder / "checkpoint.pt").write_bytes(early)
+    again = Player(Run(run.folder), encoder)
+    again.steer(style_weight=7.0)
+    list(again)
+    assert (again.settings.style_weight, again.settings.tv_weight) == (7, 0.5)
+    assert not any("undo" in line for line in run.steering)
+    assert Player(Run(run.folder), encoder).settings == again.settings, "the record says so too"
+
+
+def test_what_was_asked_last_is_on_record_when_the_loop_is_left(player, encoder):
+    for step in player:
+        if step.number == 6:
+            player.steer(original_colors=1.0)
+            break
+    assert player.run.steering == [{"step": 6, "original_colors": 1.0}]
+    assert Player(Run(player.run.folder), encoder).settings.original_colors == 1
+
+
+def test_an_undo_and_another_change_before_the_next_step_are_two(player, encoder):
+    steps = iter(player)
+    next(steps)
+    player.steer(style_weight=2.0)
+    next(steps)
+    player.undo()
+    player.steer(style_weight=3.0)
+    next(steps)
+    player.undo()
+    assert player.settings.style_weight == 1 and not player.undoable
+    next(steps)
+    assert ["undo" in line for line in player.run.steering] == [False, True, False, True]
+
+
+def test_each_of_two_undos_before_the_next_step_is_on_record(player, encoder):
+    steps = iter(player)
+    next(steps)
+    for weight in (2.0, 3.0):
+        player.steer(style_weight=weight)
+        next(steps)
+    player.undo()
+    player.undo()
+    next(steps)
+    steps.close()
+    assert ["undo" in line for line in player.run.steering] == [False, False, True, True]
+    again = Player(Run(player.run.folder), encoder)
+    assert again.settings.style_weight == 1 and not again.undoable
+
+
+def test_a_stop_right_after_a_change_to_what_forbids_the_last_step_leaves_a_picture(
+    settings, encoder, tmp_path
+):
+    sliced = replace(settings, style_statistic="sliced", steps=6, scale_steps=())
+    player = Player(Run.create(tmp_path / "run", sliced), encoder)
+    for step in player:
+        if step.number == 3:
+            player.steer(style_statistic="wasserstein", mask=Image.new("L", (8, 5), 200))
+            player.stop()
+    assert player.status == player.run.status == "stopped" and player.run.result.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [({"size": 40}, "too thin"), ({"style_layers": ("relu5_1",)}, "no layer 'relu5_1' in small")],
+)
+def test_what_no_run_can_be_steered_to_is_refused_and_the_run_goes_on(player, asked, words):
+    for step in player:
+        if step.number == 5:
+            with pytest.raises(ValueError, match=words):
+                player.steer(**asked)
+    assert player.status == "done" and player.run.steering == []
+
+
+def test_a_pause_in_the_last_step_holds_nothing(player):
+    player.listeners.append(lambda p: p.status == "playing" and p.step.number == 12 and p.pause())
+    player.start()
+    player.wait()
+    assert player.status == "done"
+    player.steer(steps=14)
+    assert len(list(player)) == 2
+
+
+def test_a_stop_of_a_player_at_rest_stops_nothing(player):
+    player.close()
+    assert len(list(player)) == 12
+
+
 def test_undo_takes_back_change_by_change_also_after_a_restart(player, encoder):
     changes = {2: {"style_weight": 2.0}, 4: {"tv_weight": 0.5}, 6: {"content_weight": 3.0}}
     for step in player:
@@ -348,6 +441,14 @@ def test_a_preview_follows_what_is_asked_while_its_last_step_is_made(player, hol
     player.start()
     assert [holds(), holds()] == [(4, (32, 52)), (7, (32, 52))]
     assert player.step.settings.style_weight == 9.0
+
+
+def test_a_preview_whose_scale_is_taken_away_goes_on(player, holds):
+    player.start()
+    holds()
+    player.steer(scale_steps=())
+    player.wait()
+    assert player.status == "done"
 
 
 def test_a_change_undone_at_the_preview_is_seen_there_and_is_no_new_one(player, holds):

@@ -250,6 +250,11 @@ def test_sizes_are_cut_as_each_program_does():
         assert scales(preset(name, "c.png", "s.png"), (309, 412)) == [(height, width)]
 
 
+def test_no_side_that_is_cut_down_becomes_too_thin():
+    made = preset("neural-style-pt", "c.png", "s.png", size=256, smallest=32, scale_steps=(1,))
+    assert all(min(shape) >= 32 for shape in scales(made, (103, 103)))
+
+
 def test_what_a_preset_makes_of_other_choices():
     assert not preset("jcjohnson", "c", "s", pooling="average").ceil_mode
     assert preset("gatys", "c", "s", encoder="slim").feature_scale > 1

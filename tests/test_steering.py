@@ -82,6 +82,7 @@ def test_the_python_cell_steers_the_styles_as_well(played, encoder, monkeypatch,
     ("asked", "words"),
     [
         ([{"weight": 1.0}], "1 styles for a run that has 2"),
+        ({"weight": 1.0}, "give a list, with all styles"),
         ([{}, {"picture": "other.jpg"}], "a style's picture belongs to the run"),
         ([{}, {"weight": -1.0}], "weight of a style is -1.0"),
         ([{"weight": 0.0}, {"weight": 0.0}], "no style picture with a weight above 0"),

@@ -31,6 +31,11 @@ def test_structure_is_of_shapes_and_not_of_colour_light_or_contrast(picture):
     assert abs(structure(torch.rand(1, 3, 90, 120), picture)) < 0.2
 
 
+def test_no_less_than_nothing_is_left_of_a_face(settings, content):
+    step = Step(12, 0, settings, {"style": 1.0}, 1 - pictures.read(content))
+    assert " 0% of its shapes are left" in Watch(settings, None, 1.0).lost(step)
+
+
 def test_structure_is_the_same_at_every_size_and_only_within_the_place(picture):
     spoilt = picture.clone()
     spoilt[..., :60] = torch.rand(1, 3, 90, 60, generator=torch.Generator().manual_seed(1))
