@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nsutils import pictures, recipe
 from nsutils.parcel import outcome
 from nsutils.run import Run
+from nsutils.settings import Settings
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
@@ -37,12 +38,17 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
     if result and len(steps) > 1:
         steps.pop()  # the last step's picture is the result
     stride = math.ceil(max(1, len(steps)) / max(1, most - 3))
+    ending = [("result", result)] if result else []
+    return [*originals(settings), *steps[::stride], *ending]
+
+
+def originals(settings: Settings) -> list[tuple[str, Path]]:
+    """Captions and files of the content and the styles."""
     styles = [
         ("style" if len(settings.styles) == 1 else f"style {n}", Path(style.picture))
         for n, style in enumerate(settings.styles, 1)
     ]
-    ending = [("result", result)] if result else []
-    return [("content", Path(settings.content)), *styles, *steps[::stride], *ending]
+    return [("content", Path(settings.content)), *styles]
 
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:

@@ -16,7 +16,7 @@ from IPython.display import display
 from PIL import Image
 
 from nsutils import colours, pictures
-from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves
+from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves, originals
 from nsutils.player import PREVIEW, Player, clock
 from nsutils.presets import RECIPES
 from nsutils.recipe import plain
@@ -78,7 +78,7 @@ class Panel:
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
-        self.asked = Asked(settings, self.folder / "uploads", self._moved, self.protect.take)
+        self.asked = Asked(settings, self.folder / "uploads", self._moved, self._take_mask)
         self.controls = self.asked.controls  # by their settings' names
         self.buttons = buttons()
         self.run_button, self.pause_button, self.stop_button = self.buttons[:3]
@@ -189,6 +189,7 @@ class Panel:
         self._lay_mask()
         self.hold.value = player.previewing
         self._follow(player)
+        self.foreseen.follow(lambda: self.settings)
 
     def go_on(self) -> None:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
@@ -200,7 +201,7 @@ class Panel:
             if asked.get("steps", player.settings.steps) <= made:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             player.steer(**asked)
-            self.tiles.plan(kept_steps(player.settings), self._size, after=made)
+            self._plan(player.settings, made)
             self._enable("playing")
             player.start()
         if not player.playing:
@@ -292,6 +293,8 @@ class Panel:
                 return
             if name == "steps" and player.step and asked[name] <= player.step.number:
                 made = player.step.number
+                with self._unheard():
+                    put(self.controls, "steps", player.settings.steps)
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             player.steer(**{name: asked[name]})
             self.undo_button.disabled = False
@@ -333,6 +336,16 @@ class Panel:
         """The content and the styles that are picked."""
         return [self.asked.content.value, *(style.picture for style in self.asked.styles.value)]
 
+    def _take_mask(self, place: int) -> str | None:
+        """What is marked, for the style at that place, and marked no more.
+
+        It protects the run in hand no more either, unless the style is for the next one.
+        """
+        if place < len(self._picked) - 1:
+            return self.protect.take()
+        with self._unheard():
+            return self.protect.take()
+
     def _lay_mask(self) -> None:
         """Puts the run's mask on the brush, if it is over the run's content."""
         if self._at_home:
@@ -343,18 +356,19 @@ class Panel:
         """Begins a new run that goes on from a kept step, with what the controls say."""
         if self.player is None:
             return
-        run, before = self.run, settings_at(self.run, step)
-        changes = self.asked.steered(before, self._picked[1:])
-        if before.size and self.controls["size"].value != before.size:
-            changes["size"] = self.controls["size"].value
-        if self._at_home and (before.mask or self.protect.brush.image):
-            changes["mask"] = self.protect.brush.image
-        self._play(lambda: fork(run, step, **changes), self._picked)
+        with self._complaining():
+            run, before = self.run, settings_at(self.run, step)
+            changes = self.asked.steered(before, self._picked[1:])
+            if before.size and self.controls["size"].value != before.size:
+                changes["size"] = self.controls["size"].value
+            if self._at_home and (before.mask or self.protect.brush.image):
+                changes["mask"] = self.protect.brush.image
+            self._play(lambda: fork(run, step, **changes), self._picked)
 
     def _look_at(self, name: str | int) -> None:
         """A tile was clicked: it is seen at full size."""
         self.views.selected_index = 0
-        if name in ("content", "style"):
+        if name in self._images:
             self.seen.look(self._images[name], name)
         else:
             self.seen.viewer.step = LIVE if name == "result" else name
@@ -410,15 +424,17 @@ class Panel:
         AT_WORK.add(player)
 
     def _lay(self, settings: Settings) -> None:
-        named = {"content": settings.content, "style": settings.styles[0].picture}
-        self._images = images = {name: shown(path) for name, path in named.items()}
+        self._images = images = {name: shown(path) for name, path in originals(settings)}
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
         self._content = images["content"].resize(self._size)
         self.seen.begin(self._content, settings, self.run)
-        self.tiles.plan(kept_steps(settings), self._size)
+        self._plan(settings)
         for name, image in images.items():
             self.tiles.fill(name, image)
         self.tiles.mark("result" if self.run else "content")
+
+    def _plan(self, settings: Settings, after: int = -1) -> None:
+        self.tiles.plan(self._images, kept_steps(settings), self._size, after)
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""
@@ -449,12 +465,14 @@ class Panel:
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
+        if ended:
+            self.foreseen.follow(lambda: self.settings)
         self._enable(player.status)
 
     def _replan(self, player: Player) -> None:
         """There are more steps to come, or fewer."""
         self.progress.max = player.settings.steps
-        self.tiles.plan(kept_steps(player.settings), self._size, after=player.step.number - 1)
+        self._plan(player.settings, player.step.number - 1)
         with self._unheard():
             put(self.controls, "steps", player.settings.steps)
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
 from nsutils.widgets.viewer import Viewer
-from nsutils.widgets.weight import STEP
+from nsutils.widgets.weight import STEP, Weight
 
 ENDLESS = 100_000  # steps: until stopped
 
@@ -229,7 +230,7 @@ def test_an_upload_is_kept_and_chosen(panel, tmp_path):
     data = pictures.jpeg(Image.linear_gradient("L").resize((60, 50)))
     picker = panel.asked.styles.rows[0].picker
     picker.upload.value = (sent("../sent.jpg", data),)
-    (kept,) = (tmp_path / "runs" / "uploads").iterdir()
+    (kept,) = (tmp_path / "runs" / "uploads").glob("*/sent.jpg")
     assert kept.read_bytes() == data and picker.value == str(kept)
     assert picker.list.label == "sent.jpg" and panel.settings.styles[0].picture == str(kept)
     assert plays(panel)
@@ -966,3 +967,44 @@ def test_what_is_made_anew_is_closed(panel):
         open_.append(len(_instances))
     assert open_[:2] == open_[2:]
     assert plays(panel)
+
+
+def test_a_weight_that_the_page_puts_on_its_grid_is_still_the_one_that_was_given():
+    slider = Weight(0.07, -3, 1)
+    slider.value = 0.07000000000000009
+    assert slider.weight == 0.07
+    slider.value = 0.08
+    assert slider.weight == 0.08
+
+
+def test_a_mark_for_a_style_of_the_next_run_leaves_the_one_in_hand_protected(playing):
+    half_masked(playing)
+    until(playing, lambda: playing.player.step.settings.mask)
+    playing.asked.styles.add.click()
+    playing.asked.styles.rows[1].place.click()
+    assert playing.asked.styles.value[1].where and not playing.protect.brush.mask
+    until(playing, lambda made=playing.player.step.number: playing.player.step.number > made + 2)
+    assert playing.player.settings.mask
+
+
+def test_every_style_has_a_tile(panel):
+    panel.asked.styles.add.click()
+    panel.play()
+    panel.wait()
+    assert list(panel.tiles.tiles)[:3] == ["content", "style 1", "style 2"]
+    panel.tiles.tiles["style 2"].children[1].click()
+    assert "looked-at" in panel.tiles.tiles["style 2"]._dom_classes
+
+
+def test_iterations_that_are_refused_are_not_left_on_the_slider(playing):
+    until(playing, lambda: playing.player.step.number > 20)
+    playing.controls["steps"].value = 20
+    assert "made already" in playing.problem.value
+    assert playing.controls["steps"].value == playing.player.settings.steps
+
+
+def test_a_run_whose_folder_is_gone_is_said_to_be_so(playing):
+    shutil.rmtree(playing.run.folder)
+    with pytest.raises(OSError, match="folder is gone"):
+        playing.wait()
+    assert "begin a new run" in playing.problem.value

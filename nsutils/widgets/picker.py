@@ -1,6 +1,7 @@
 """Picks a picture: from a list, by its path, or sent from the reader's own machine."""
 
 import os
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -83,15 +84,19 @@ class Picker(widgets.VBox):
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
             data, name = bytes(file["content"]), Path(file["name"]).name
-            kept = self.uploads / f"{pictures.sha256(data)[:8]}-{name}"
+            kept = (
+                self.uploads / pictures.sha256(data)[:8] / name
+            )  # by which runs and reports know it
             try:
-                self.uploads.mkdir(parents=True, exist_ok=True)
+                kept.parent.mkdir(parents=True, exist_ok=True)
                 pictures.write(kept, data)
                 self.choose(str(kept), name)
             except OSError as error:
                 self.problem.value = complaint(error)
             if self.value != str(kept):
                 kept.unlink(missing_ok=True)
+                with suppress(OSError):
+                    kept.parent.rmdir()
                 self.problem.value = self.problem.value.replace(escape(str(kept)), escape(name))
 
 

@@ -27,7 +27,7 @@ class Styles(widgets.VBox):
         known: dict[str, Path],
         styles: Iterable[Style],
         uploads: Path,
-        marked: Callable[[], str | None],
+        marked: Callable[[int], str | None],
     ):
         self.known, self.uploads, self.marked = known, uploads, marked
         tip = "blends a second picture's style in, from the next Run on"
@@ -105,7 +105,7 @@ class Row(widgets.VBox):
 
     def _change_place(self) -> None:
         """Everywhere again, or where something is marked."""
-        mask = None if self.style.where else self.styles.marked()
+        mask = None if self.style.where else self.styles.marked(self.styles.rows.index(self))
         if mask or self.style.where:
             self._put_where(mask)
         else:

@@ -13,7 +13,7 @@ COLUMNS = "repeat(auto-fill, minmax(min(120px, 100%), 1fr))"
 
 
 class Tiles(widgets.GridBox):
-    """Tiles by name: "content", "style", a step's number, "result". `clicked(name)` is called for the one clicked."""
+    """Tiles by name: "content", "style 1", a step's number, "result". `clicked(name)` is called for the one clicked."""
 
     def __init__(self, clicked: Callable[[str | int], None], columns: str = COLUMNS):
         super().__init__(layout={"grid_template_columns": columns, "grid_gap": "8px"})
@@ -23,11 +23,20 @@ class Tiles(widgets.GridBox):
         self.awaited: set[str | int] = set()
         self.size = (EDGE, EDGE)
 
-    def plan(self, steps: Iterable[int], size: tuple[int, int], after: int = -1) -> None:
-        """Empty tiles for these steps and the result, of that width and height; up to step `after` they stay."""
+    def plan(
+        self,
+        sources: Iterable[str],
+        steps: Iterable[int],
+        size: tuple[int, int],
+        after: int = -1,
+    ) -> None:
+        """Tiles for the sources, and empty ones of that width and height for these steps and the result.
+
+        Up to step `after` they stay.
+        """
         made = [name for name in self.tiles if isinstance(name, int) and name <= after]
         names = [*made, *(step for step in steps if step > after), "result"]
-        self.lay(names, size, ("content", "style", *made))
+        self.lay(names, size, (*sources, *made))
 
     def lay(
         self, names: Iterable[str | int], size: tuple[int, int], stay: Iterable[str | int] = ()

@@ -14,6 +14,7 @@ class Weight(widgets.FloatLogSlider):
     """`weight` is the slider's value, or 0 at its lower end, where `guard.js` writes 0 beside it too."""
 
     def __init__(self, weight: float, low: int, high: int, **keywords):
+        self.given = weight
         if weight:
             exponent = math.log10(weight)
             # The lower end lies below it, or it would be taken for 0; the upper one above, or it would be cut.
@@ -39,5 +40,8 @@ class Weight(widgets.FloatLogSlider):
 
     @property
     def weight(self) -> float:
-        lowest = self.base**self.min
-        return 0.0 if math.isclose(self.value, lowest, rel_tol=1e-6) else self.value
+        known = {self.base**self.min: 0.0, self.given: self.given}
+        for place, weight in known.items():
+            if math.isclose(self.value, place, rel_tol=1e-6):
+                return weight
+        return self.value
