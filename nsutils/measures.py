@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -170,7 +170,8 @@ class Near(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, image: Tensor) -> Tensor:
-        ctx.counts = neighbours(tuple(image.shape[-2:]), image.dtype, image.device)
+        down, across = (neighbours(side, image) for side in image.shape[-2:])
+        ctx.counts = down[:, None] * across
         return around(image).div_(ctx.counts)
 
     @staticmethod
@@ -179,10 +180,10 @@ class Near(torch.autograd.Function):
         return around(slope / ctx.counts)
 
 
-@lru_cache(4)
-def neighbours(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """How many pixels there are in each neighbourhood, fewer at borders."""
-    return around(torch.ones((1, 1, *shape), dtype=dtype, device=device))
+def neighbours(side: int, like: Tensor) -> Tensor:
+    """How many pixels of a line there are in each neighbourhood, fewer at its ends."""
+    place = torch.arange(side, dtype=like.dtype, device=like.device)
+    return 1 + place.clamp_max(NEAR) + (side - 1 - place).clamp_max(NEAR)
 
 
 def around(image: Tensor) -> Tensor:

@@ -221,7 +221,7 @@ class Run:
     @property
     def images(self) -> dict[int, Path]:
         """The kept pictures by step."""
-        return dict(numbered(self.folder.glob("images/*.jpg")))
+        return dict(numbered(self.folder.glob("images/step_*.jpg")))
 
     @property
     def metrics(self) -> list[dict[str, float]]:
@@ -262,9 +262,8 @@ class Run:
 
         try:
             lines = map(read, self._lines("steering.jsonl"))
-            return sorted(
-                lines, key=lambda line: index(line["step"])
-            )  # after a crash some are late
+            # steps made again after a crash are steered late
+            return sorted(lines, key=lambda line: index(line["step"]))
         except UNREADABLE as error:
             raise self._damaged(
                 "steering.jsonl", error, "mend that line, or delete the file and what it tells of"
@@ -432,16 +431,13 @@ class Run:
     def rewind(self, number: int, steering: bool = False) -> None:
         """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""
         header, *rows = self._lines("metrics.csv") or [""]
-        steps = (row.partition(",")[0] for row in rows)
         stays = [
-            row
-            for row, step in zip(rows, steps, strict=True)
-            if step.isdigit() and int(step) <= number
+            row for row in rows if (step := row.partition(",")[0]).isdigit() and int(step) <= number
         ]
         if stays != rows:
             pictures.write(self.folder / "metrics.csv", "".join([header, *stays]).encode())
-        kept = (numbered(self.folder.glob(files)) for files in ("images/*.jpg", "states/*.pt"))
-        for step, file in itertools.chain(*kept):
+        kept = (self.folder.glob(f"{place}/step_*") for place in ("images", "states"))
+        for step, file in numbered(itertools.chain(*kept)):
             if step > number:
                 file.unlink()
         if steering:
