@@ -159,7 +159,8 @@ def fork(asked: Namespace) -> int:
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
     player = Player(new, encoder)
-    if not player.steps_left:
+    stepless = {"original_colors", "mask_colors", "mask"}
+    if not player.steps_left and not stepless & given(asked).keys():
         new.delete()
         raise ValueError(
             f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"

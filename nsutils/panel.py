@@ -189,7 +189,6 @@ class Panel:
         self._lay_mask()
         self.hold.value = player.previewing
         self._follow(player)
-        self.foreseen.follow(lambda: self.settings)
 
     def go_on(self) -> None:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
@@ -465,7 +464,7 @@ class Panel:
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
-        if ended:
+        if ended and not self._one_run.locked():  # else another begins at once
             self.foreseen.follow(lambda: self.settings)
         self._enable(player.status)
 

@@ -32,7 +32,8 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    run.check_inputs()
+    if original:
+        run.check_inputs()
     return {
         "format": FORMAT,
         "name": run.folder.name,

@@ -213,10 +213,10 @@ def write(path: Path, data: bytes) -> None:
 
     Where a link leads, there they are; a device or a pipe is written to.
     """
-    path = path.resolve()
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
+    path = path.resolve()
     # Its own for each writer: two may have the same to write.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.aside")
     try:

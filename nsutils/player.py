@@ -323,6 +323,7 @@ class Player:
 
     def _played(self) -> Iterator[Step]:
         run, ending, threads = self.run, {}, torch.get_num_threads()
+        begun = False
         try:
             run.check_inputs()
             encoder = self.encoder or encoder_of(run)
@@ -333,6 +334,7 @@ class Player:
             seen |= {"faces": faces}
             self._enter("playing", started=now(), **seen, ended_early=None, error=None)
             self._foresee(encoder)
+            begun = True
             if self.step is None:
                 self.step = start(run.settings, encoder)
                 run.keep(self.step)
@@ -352,21 +354,26 @@ class Player:
         finally:
             try:
                 if ending:
-                    self._end(**ending)
+                    self._end(begun, **ending)
             finally:
                 torch.set_num_threads(threads)
                 self._stop.clear()
                 self._go.set()
                 self._tell()
 
-    def _end(self, **ending: Any) -> None:
-        """Leaves the run on disk as it is to be found: with what was asked last, unless that is why it failed."""
+    def _end(self, begun: bool, **ending: Any) -> None:
+        """Leaves the run on disk as it is to be found: with what was asked last, unless that is why it failed.
+
+        One that was refused before it had begun stays as it was.
+        """
         if ending["status"] == "failed":
             self.settings, self._undone = self._recorded, []
         try:
-            self._follow()
-            self._leave_behind()
-            self._enter(**ending, **self._measured(), ended=now(), steps=self._number)
+            if begun:
+                self._follow()
+                self._leave_behind()
+                ending |= self._measured()
+            self._enter(**ending, ended=now(), steps=self._number)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -394,8 +401,8 @@ class Player:
         torch.set_num_threads(min(threads, os.cpu_count() or threads))
         check_possible(self.settings, encoder)
         cost = Cost(self.settings, encoder)
-        begun = "forecast" in meta
-        if not begun or self.settings != self._recorded:  # before what is asked is written down
+        begun, ladders = "forecast" in meta, map(scales_of, (self._recorded, self.settings))
+        if not begun or len({*map(tuple, ladders)}) > 1:  # before what is asked is written down
             forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not forecast.fits:
                 raise ValueError(f"this run takes {forecast}")
@@ -596,6 +603,11 @@ class Player:
 def check_possible(settings: Settings, encoder: Encoder | None) -> None:
     """ValueError if no run can have these settings, as far as that is known without the encoder."""
     scales_of(settings)
+    if settings.precision == "float16" and settings.normalize_gradients:
+        raise ValueError(
+            "normalize_gradients is on, but float16 knows no numbers as small as large pictures then have; "
+            "use bfloat16 or float32"
+        )
     if encoder:
         layers = (*settings.content_layers, *settings.style_layers)
         encoder.check(layer for layer in layers if layer != PIXELS)

@@ -40,7 +40,10 @@ FILES = (
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # what damaged JSON brings up
+UNREADABLE = (
+    *(json.JSONDecodeError, UnicodeDecodeError),
+    *(TypeError, LookupError, AttributeError),  # of values that are not what they should be
+)
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
@@ -118,14 +121,12 @@ class Run:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What meta.json says; the inputs as they are if it says nothing of them."""
-        meta, way_out = {}, "delete it: the run can be gone on with without it"
+        """What meta.json says; only the inputs if there is none."""
         if (self.folder / "meta.json").exists():
-            meta = self._read("meta.json", way_out, dict)
-        if "inputs" not in meta:
-            files = sorted((self.folder / "inputs").glob("[!.]*"))
-            meta["inputs"] = {file.stem: copied(self.folder, file, file.name) for file in files}
-        return meta
+            way_out = "delete it: the run can be gone on with without it"
+            return self._read("meta.json", way_out, lambda meta: meta | {"inputs": meta["inputs"]})
+        files = sorted((self.folder / "inputs").glob("[!.]*"))
+        return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
 
     def check_inputs(self) -> None:
         """ValueError if a picture is not the one that the run began with."""
@@ -264,7 +265,7 @@ class Run:
             lines = map(read, self._lines("steering.jsonl"))
             # steps made again after a crash are steered late
             return sorted(lines, key=lambda line: index(line["step"]))
-        except UNREADABLE as error:
+        except (ValueError, *UNREADABLE) as error:
             raise self._damaged(
                 "steering.jsonl", error, "mend that line, or delete the file and what it tells of"
             ) from error

@@ -213,11 +213,6 @@ class Settings:
         for name, example in examples.items():
             if not getattr(self, name):
                 raise ValueError(f"{name} is 0; give {example}")
-        if self.precision == "float16" and self.normalize_gradients:
-            raise ValueError(
-                "normalize_gradients is on, but float16 knows no numbers as small as large pictures then have; "
-                "use bfloat16 or float32"
-            )
         if self.seed >= 2**63:
             raise ValueError(f"seed is {self.seed}; give a number below 2**63")
         if self.roll and self.optimizer == "lbfgs":

@@ -369,10 +369,11 @@ def test_what_a_run_refuses_to_go_on_with_is_not_written_into_its_record(run, re
 
 def test_a_run_with_another_content_than_it_began_with_does_not_go_on(run, style, capfd):
     (run.folder / "inputs" / "content.png").write_bytes(Path(style).read_bytes())
-    for words in (["resume", str(run.folder), "--steps", "9"], ["rerun", str(run.folder)]):
+    picture, folder = run.result.read_bytes(), str(run.folder)
+    for words in (["resume", folder, "--steps", "9"], ["rerun", folder], ["fork", folder]):
         assert main(words) == 2
         assert "put 'content.png' back in its place" in capfd.readouterr().err
-    assert run.made == 6
+    assert run.made == 6 and run.status == "failed" and run.result.read_bytes() == picture
 
 
 def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, refused, tmp_path):
@@ -380,6 +381,9 @@ def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, ref
         "fork", run.folder, "--tv-weight", "1", "--out", tmp_path / "two"
     )
     assert not (tmp_path / "two").exists()
+    words = ["fork", str(run.folder), "--original-colors", "1", "--out", str(tmp_path / "two")]
+    assert main(words) == 0
+    assert Run(tmp_path / "two").result.read_bytes() != run.result.read_bytes()
 
 
 def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):

@@ -369,6 +369,12 @@ def test_what_no_run_can_be_steered_to_is_refused_and_the_run_goes_on(player, as
     assert player.status == "done" and player.run.steering == []
 
 
+def test_lengths_that_float16_does_not_know_are_refused(settings, encoder, tmp_path):
+    asked = replace(settings, precision="float16", normalize_gradients=True)
+    with pytest.raises(ValueError, match="normalize_gradients"):
+        list(Player(Run.create(tmp_path / "run", asked), encoder))
+
+
 def test_a_pause_in_the_last_step_holds_nothing(player):
     player.listeners.append(lambda p: p.status == "playing" and p.step.number == 12 and p.pause())
     player.start()

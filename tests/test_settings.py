@@ -102,8 +102,3 @@ def test_coarse_scales_take_most_steps_and_few_steps_reach_the_last():
     assert vary(Settings("a.png", "b.png"), steps=[55])[0].scale_steps == (20, 12, 10)
     chosen = Settings("a.png", "b.png", scale_steps=(9,))
     assert vary(chosen, steps=[55])[0].scale_steps == (9,)
-
-
-def test_lengths_that_float16_does_not_know_are_refused():
-    with pytest.raises(ValueError, match="float16"):
-        Settings("c", "s", precision="float16", normalize_gradients=True)

@@ -83,7 +83,7 @@ class Picker(widgets.VBox):
 
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
-            data, name = bytes(file["content"]), Path(file["name"]).name
+            data, name = bytes(file["content"]), Path(file["name"]).name.strip(".") or "picture"
             kept = (
                 self.uploads / pictures.sha256(data)[:8] / name
             )  # by which runs and reports know it
