@@ -401,8 +401,8 @@ class Player:
         torch.set_num_threads(min(threads, os.cpu_count() or threads))
         check_possible(self.settings, encoder)
         cost = Cost(self.settings, encoder)
-        begun, ladders = "forecast" in meta, map(scales_of, (self._recorded, self.settings))
-        if not begun or len({*map(tuple, ladders)}) > 1:  # before what is asked is written down
+        begun = "forecast" in meta
+        if not begun or scales_of(self.settings) != scales_of(self._recorded):
             forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not forecast.fits:
                 raise ValueError(f"this run takes {forecast}")

@@ -12,7 +12,6 @@ import numpy as np
 from nsutils.encoders import Encoder
 from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, encoder_of
-from nsutils.recipe import named
 from nsutils.run import Run, alone, begun_with, new_folder, vacant, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
@@ -44,10 +43,9 @@ def fork(
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
     with alone(run.folder.parent):
-        place = Path(folder) if folder else new_folder(run.folder.parent, named(run))
+        place = Path(folder) if folder else new_folder(run.folder.parent, run.settings)
         new = Run.create(place, run.settings, parent=origin, **begun_with(meta))
     with whole_or_gone(new):
-        new.note(inputs={role: meta["inputs"][role] for role in new.meta["inputs"]})
         for line in run.steering:
             if line["step"] < step:
                 new.steered(line["step"], renamed(line, new.add_mask))

@@ -132,7 +132,7 @@ class Run:
         """ValueError if a picture is not the one that the run began with."""
         for facts in self.meta["inputs"].values():
             file = self.folder / facts["file"]
-            if file.exists() and copied(self.folder, file, "")["sha256"] != facts["sha256"]:
+            if file.exists() and pictures.sha256(file.read_bytes()) != facts["sha256"]:
                 raise ValueError(
                     f"{str(file)!r} is not what the run began with; put {facts['name']!r} back in its place"
                 )

@@ -276,14 +276,20 @@ def test_a_run_killed_at_random_moments_comes_to_the_same_picture(settings, tmp_
         assert same.read_bytes() == file.read_bytes()
 
 
-def test_steering_after_the_last_checkpoint_is_not_lost(player, encoder):
+def steered_beyond_its_checkpoint(player, **asked):
+    """The player's run, steered after step 6, as a crash leaves it whose last checkpoint is of step 4."""
     run = player.run
     for step in player:
         if step.number == 4:
             early = (run.folder / "checkpoint.pt").read_bytes()
         if step.number == 6:
-            player.steer(style_weight=5.0)
+            player.steer(**asked)
     (run.folder / "checkpoint.pt").write_bytes(early)
+    return run
+
+
+def test_steering_after_the_last_checkpoint_is_not_lost(player, encoder):
+    run = steered_beyond_its_checkpoint(player, style_weight=5.0)
     whole = rows_of(run)
     again = Player(Run(run.folder), encoder)
     assert again.settings.style_weight == 1
@@ -292,13 +298,7 @@ def test_steering_after_the_last_checkpoint_is_not_lost(player, encoder):
 
 
 def test_what_is_asked_of_a_run_that_goes_on_holds_where_its_record_says_otherwise(player, encoder):
-    run = player.run
-    for step in player:
-        if step.number == 4:
-            early = (run.folder / "checkpoint.pt").read_bytes()
-        if step.number == 6:
-            player.steer(style_weight=5.0, tv_weight=0.5)
-    (run.folder / "checkpoint.pt").write_bytes(early)
+    run = steered_beyond_its_checkpoint(player, style_weight=5.0, tv_weight=0.5)
     again = Player(Run(run.folder), encoder)
     again.steer(style_weight=7.0)
     list(again)

@@ -84,9 +84,8 @@ class Picker(widgets.VBox):
     def _sent(self, files: tuple[dict, ...]) -> None:
         for file in files:
             data, name = bytes(file["content"]), Path(file["name"]).name.strip(".") or "picture"
-            kept = (
-                self.uploads / pictures.sha256(data)[:8] / name
-            )  # by which runs and reports know it
+            # in a folder of its own: runs and reports know it by its name
+            kept = self.uploads / pictures.sha256(data)[:8] / name
             try:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 pictures.write(kept, data)
