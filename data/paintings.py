@@ -104,14 +104,14 @@ def brush(
     side *= width * np.sin(np.linspace(0.5, 2.75, 2 * half + 1))[:, None]
     colours = scene[pixels(angle, places)] + rng.normal(0, 11, (len(places), 1))
     colours += rng.normal(0, 8, colours.shape)
-    draw = ImageDraw.Draw(canvas)
+    draw, across = ImageDraw.Draw(canvas), np.linspace(-0.5, 0.5, bristles)[:, None]
     for line, normal, colour in zip(paths, side, colours, strict=True):
-        tint = colour + rng.normal(0, 9, (bristles, 1)) + np.linspace(-6, 6, bristles)[:, None]
+        tint = colour + rng.normal(0, 9, (bristles, 1)) + 12 * across
         inks = np.column_stack([tint, rng.uniform(60, 255, bristles)]).clip(0, 255).astype(int)
-        for ink, offset in zip(inks.tolist(), np.linspace(-0.5, 0.5, bristles), strict=True):
-            start, end = rng.integers(0, 4, 2)
-            hair = (line + normal * offset)[start : len(line) - end]
-            draw.line(hair.ravel().tolist(), tuple(ink), 4)
+        hairs = (line + normal * across[..., None]).reshape(bristles, -1).tolist()
+        shorter = rng.integers(0, 4, (bristles, 2)).tolist()
+        for ink, hair, (start, end) in zip(inks.tolist(), hairs, shorter, strict=True):
+            draw.line(hair[2 * start : len(hair) - 2 * end], tuple(ink), 4)
 
 
 def relief(canvas: Image.Image, strength: float) -> Array:
@@ -433,7 +433,7 @@ def marbled() -> Image.Image:
     rng = np.random.default_rng(0)
     x, y = plane()
     left, top = x + 0.004 * noise(y, 5, 4, rng), y + 0.004 * noise(y, 5, 4, rng)
-    curls = scattered(np.empty((90, 130)), 42, rng)[:14] / 100
+    curls = (scattered(np.empty((90, 130)), 42, rng)[:14] / 100).tolist()
     for number, (column, row) in enumerate(curls):  # what was done to the bath last is undone first
         across, down = left - column, top - row
         away = np.hypot(across, down) / rng.uniform(0.05, 0.085)
@@ -445,7 +445,7 @@ def marbled() -> Image.Image:
     top = top + 0.12 * np.sin(2 * np.pi * left / 0.41 + 1)
     wet, colour = np.arange(x.size), np.zeros(x.size, np.float32)
     left, top = left.ravel(), top.ravel()
-    for column, row in scattered(np.empty((120, 140)), 14, rng) / 100:
+    for column, row in (scattered(np.empty((120, 140)), 14, rng) / 100).tolist():
         radius, first = rng.uniform(0.055, 0.09), rng.integers(0, 8)
         for ring in range(4):
             radius *= 0.82

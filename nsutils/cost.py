@@ -1,5 +1,6 @@
 """What a run will cost, before it begins: seconds, memory, and the largest size that fits here."""
 
+import bisect
 import itertools
 import json
 import math
@@ -250,9 +251,9 @@ class Cost:
             self.probed()
         seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
         last = SIDES[self.settings.side](shapes[-1][0])
-        edges = range(16384, 32, -32)
-        largest = next((e for e in edges if most(choices[-1], e / last) <= free), 32)
-        return Forecast(seconds, most(whole), free, whole, largest)
+        edges = range(32, 16384 + 1, 32)
+        fitting = bisect.bisect(edges, free, key=lambda edge: most(choices[-1], edge / last))
+        return Forecast(seconds, most(whole), free, whole, edges[max(1, fitting) - 1])
 
 
 def forecast(settings: Settings, encoder: Encoder | None = None) -> Forecast:

@@ -324,8 +324,9 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+@lru_cache
 def quickest(device: torch.device) -> str:
-    """bfloat16 where it is computed with: a processor is tried, for those that only pretend to are far slower."""
+    """bfloat16 where it is computed with: a processor is tried, once, for those that only pretend to are far slower."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     if device.type != "cpu":

@@ -128,6 +128,7 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     minutes_between_saves: float = 3,
+    steps_between_lines: int = 200,
 ) -> None:
     """Trains, or goes on where it stopped, and writes the encoder to `out` and its own state beside it.
 
@@ -150,7 +151,9 @@ def train(
         descent.step()
         last = step + 1 == steps
         rows.append(torch.stack((loss.detach(), share)))
-        if last or len(rows) == 200:  # not looked at before: an accelerator need not be waited for
+        if (
+            last or len(rows) == steps_between_lines
+        ):  # not looked at before: an accelerator need not be waited for
             mean, right = torch.stack(rows).mean(0).tolist()
             many, seen = (step + 1) * batch, (step + 1 - first) * batch
             speed = seen / (time.monotonic() - begun)

@@ -12,10 +12,11 @@ from nsutils.pretrain import MISLED, School, Student, folded, rate, train
 from nsutils.settings import ENCODERS
 
 TINY = {"width": 4, "classes": 6, "pictures": 96, "batch": 8}
+FEW = TINY | {"batch": 4, "pictures": 4 * 400, "steps_between_lines": 100}
 
 
 def test_training_lowers_the_loss_and_writes_an_encoder(tmp_path, capsys):
-    train(tmp_path / "slim.safetensors", **TINY | {"batch": 4, "pictures": 4 * 800})
+    train(tmp_path / "slim.safetensors", **FEW)
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     losses = [float(words[words.index("loss") + 1]) for words in said]
     assert len(losses) == 4
