@@ -45,10 +45,16 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(reason)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """For all tests, so that the machine's speed is tried once for each kind of run."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache(cache, monkeypatch):
     """No test reads or fills the user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 @pytest.fixture

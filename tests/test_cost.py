@@ -16,6 +16,12 @@ CPU = torch.device("cpu")
 GB = 1_000_000_000
 
 
+@pytest.fixture
+def cache(tmp_path):
+    """For each test, so that nothing is known yet."""
+    return tmp_path / "cache"
+
+
 def free(monkeypatch, *amounts):
     """As if so much memory were free, at one question after the other."""
     answers = [*amounts]

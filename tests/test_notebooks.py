@@ -14,33 +14,33 @@ from nsutils.notebook import WIDGET, executed, presentable, tagged
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 SMALL = {
-    "01_first_picture": {"size": 64, "steps": 210, "folder": "run"},
-    "02_what_the_encoder_sees": {"size": 64, "steps": 6},
-    "03_the_programs_side_by_side": {"size": 64, "steps": 6, "kept_in": "runs"},
+    "01_first_picture": {"size": 48, "steps": 40, "folder": "run"},
+    "02_what_the_encoder_sees": {"size": 48, "steps": 3},
+    "03_the_programs_side_by_side": {"size": 48, "steps": 3, "kept_in": "runs"},
     "04_what_does_it_cost": {
-        "sizes": (64, 96),
-        "ran": (64, 64, 96),
-        "steps": 12,
+        "sizes": (48, 64),
+        "ran": (48, 48, 64),
+        "steps": 6,
         "kept_in": "runs",
     },
     "05_one_experiment": {"size": 64, "steps": 10, "folder": "run"},
-    "06_what_have_i_done": {"size": 64, "steps": 10, "kept_in": "runs"},
-    "07_can_it_keep_a_face": {"size": 64, "steps": 4, "kept_in": "runs"},
+    "06_what_have_i_done": {"size": 48, "steps": 5, "kept_in": "runs"},
+    "07_can_it_keep_a_face": {"size": 48, "steps": 2, "kept_in": "runs"},
     "08_which_layers_make_the_style": {
-        "size": 64,
+        "size": 48,
         "steps": 2,
         "style_weights": (1, 10),
         "kept_in": "runs",
     },
     "09_how_does_the_picture_get_there": {"size": 64, "steps": 8, "every": 4, "kept_in": "runs"},
     "10_how_do_the_weights_trade": {
-        "size": 64,
+        "size": 48,
         "steps": 2,
         "content_weights": (0.1, 0.5),
         "style_weights": (0.2, 1.0),
         "kept_in": "runs",
     },
-    "11_two_styles_scales_colours": {"size": 64, "steps": 2, "kept_in": "runs"},
+    "11_two_styles_scales_colours": {"size": 48, "steps": 2, "kept_in": "runs"},
 }
 
 
