@@ -147,10 +147,16 @@ def resume(asked: Namespace) -> int:
             f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
         )
     player.encoder = encoder_of(player.run, asked.device)
-    print(
-        f"{player.run.folder.name} goes on: {player.steps_left} steps left of {player.settings.steps}"
-    )
+    print(f"{player.run.folder.name} goes on: {to_come(player)}")
     return ended(player.play())
+
+
+def to_come(player: Player) -> str:
+    """How many steps a player has still to make, and how long they will take."""
+    settings, known = player.settings, cost.Cost(player.settings, player.encoder).probed()
+    ahead = known.ahead(settings, player.step, player.run.meta.get("whole"))
+    words = cost.duration(sum(seconds for _, seconds in ahead))
+    return f"{player.steps_left} steps left of {settings.steps}, about {words}"
 
 
 def fork(asked: Namespace) -> int:
@@ -167,6 +173,8 @@ def fork(asked: Namespace) -> int:
         )
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
     print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
+    if player.steps_left:
+        print(to_come(player))
     return ended(player.play())
 
 
@@ -221,6 +229,8 @@ def compare(asked: Namespace) -> None:
 def film(asked: Namespace) -> None:
     from nsutils import figures
 
+    if Path(asked.out).suffix.lower() != ".gif":
+        raise ValueError(f"{asked.out!r} does not end in .gif; a film is one")
     write_file(asked.out, figures.film(found(asked.run), asked.edge, asked.seconds))
 
 

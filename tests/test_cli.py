@@ -353,7 +353,7 @@ def run(content, style, tmp_path):
 
 def test_resume_goes_on_to_more_steps_and_refuses_a_run_that_has_made_them(run, refused, capfd):
     assert main(["resume", str(run.folder), "--steps", "9", "--style-weight", "3"]) == 0
-    assert "one goes on: 3 steps left of 9" in capfd.readouterr().out
+    assert re.search(r"one goes on: 3 steps left of 9, about \d+ s\n", capfd.readouterr().out)
     assert len(run.metrics) == 9
     assert run.steering == [{"step": 6, "style_weight": 3.0, "steps": 9}]
     assert "has made all its 9 steps; give more with --steps" in refused("resume", run.folder)
@@ -388,7 +388,10 @@ def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, ref
 
 def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):
     words = ["fork", str(run.folder), "--step", "4", "--tv-weight", "1"]
+    capfd.readouterr()
     assert main([*words, "--out", str(tmp_path / "runs" / "two")]) == 0
+    said = capfd.readouterr().out
+    assert re.search(r"two leaves one after step 4.*\n\d steps left of 6, about \d+ s\n", said)
     new = Run(tmp_path / "runs" / "two")
     assert new.meta["parent"]["name"] == "one" and new.steering == [{"step": 4, "tv_weight": 1.0}]
     assert new.metrics[:3] == run.metrics[:3] and new.status == "done"
@@ -430,7 +433,8 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
     assert main(["film", str(folder), "-o", str(tmp_path / "film.gif")]) == 0
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames >= len(run.images)
-    capfd.readouterr()
+    assert main(["film", str(folder), "-o", str(tmp_path / "film.txt")]) == 2
+    assert "does not end in .gif" in capfd.readouterr().err
     asked = subprocess.run(
         [sys.executable, "-m", "nsutils.cli", "delete", str(folder)],
         input="n\n",
