@@ -147,16 +147,18 @@ def resume(asked: Namespace) -> int:
             f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
         )
     player.encoder = encoder_of(player.run, asked.device)
-    print(f"{player.run.folder.name} goes on: {to_come(player)}")
+    return go_on(player, f"{player.run.folder.name} goes on")
+
+
+def go_on(player: Player, words: str) -> int:
+    """Makes the steps that are left, having said how many they are and how long they will take; the exit status."""
+    if player.steps_left:
+        settings, known = player.settings, cost.Cost(player.settings, player.encoder).probed()
+        ahead = known.ahead(settings, player.step, player.run.meta.get("whole"))
+        long = cost.duration(sum(seconds for _, seconds in ahead))
+        words += f": {player.steps_left} steps left of {settings.steps}, about {long}"
+    print(words)
     return ended(player.play())
-
-
-def to_come(player: Player) -> str:
-    """How many steps a player has still to make, and how long they will take."""
-    settings, known = player.settings, cost.Cost(player.settings, player.encoder).probed()
-    ahead = known.ahead(settings, player.step, player.run.meta.get("whole"))
-    words = cost.duration(sum(seconds for _, seconds in ahead))
-    return f"{player.steps_left} steps left of {settings.steps}, about {words}"
 
 
 def fork(asked: Namespace) -> int:
@@ -172,10 +174,8 @@ def fork(asked: Namespace) -> int:
             f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"
         )
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
-    print(f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}")
-    if player.steps_left:
-        print(to_come(player))
-    return ended(player.play())
+    words = f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}"
+    return go_on(player, words)
 
 
 def rerun(asked: Namespace) -> int:

@@ -151,9 +151,8 @@ def train(
         descent.step()
         last = step + 1 == steps
         rows.append(torch.stack((loss.detach(), share)))
-        if (
-            last or len(rows) == steps_between_lines
-        ):  # not looked at before: an accelerator need not be waited for
+        # not looked at before: an accelerator need not be waited for
+        if last or len(rows) == steps_between_lines:
             mean, right = torch.stack(rows).mean(0).tolist()
             many, seen = (step + 1) * batch, (step + 1 - first) * batch
             speed = seen / (time.monotonic() - begun)

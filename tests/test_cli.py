@@ -391,7 +391,7 @@ def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):
     capfd.readouterr()
     assert main([*words, "--out", str(tmp_path / "runs" / "two")]) == 0
     said = capfd.readouterr().out
-    assert re.search(r"two leaves one after step 4.*\n\d steps left of 6, about \d+ s\n", said)
+    assert re.search(r"two leaves one after step 4.*: \d steps left of 6, about \d+ s\n", said)
     new = Run(tmp_path / "runs" / "two")
     assert new.meta["parent"]["name"] == "one" and new.steering == [{"step": 4, "tv_weight": 1.0}]
     assert new.metrics[:3] == run.metrics[:3] and new.status == "done"

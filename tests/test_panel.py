@@ -1003,9 +1003,8 @@ def test_iterations_that_are_refused_are_not_left_on_the_slider(playing):
 
 
 def test_a_run_whose_folder_is_gone_is_said_to_be_so(playing):
-    playing.run.folder.rename(
-        playing.run.folder.parent / "elsewhere"
-    )  # in one move, as it is being written to
+    folder = playing.run.folder
+    folder.rename(folder.with_name("elsewhere"))  # in one move, as it is being written to
     with pytest.raises(OSError, match="folder is gone"):
         playing.wait()
     assert "begin a new run" in playing.problem.value
