@@ -111,6 +111,7 @@ def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser)
     run.add_argument(
         "--save",
         metavar="FILE",
+        type=place,
         help="picture file to write as well: PNG, JPEG or TIFF by its ending",
     )
     sweep.add_argument(
@@ -125,6 +126,7 @@ def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser)
     sweep.add_argument(
         "--out",
         metavar="DIR",
+        type=place,
         help="folder for the runs, by default a new one in data/runs; a sweep that is there goes on",
     )
     sweep.add_argument(
@@ -134,16 +136,18 @@ def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser)
         help="runs that are painted at the same time, each in a process of its own (1)",
     )
     sweep.add_argument(
-        "--save", metavar="FILE", help="all pictures in one, in rows and columns: PNG, JPEG or TIFF"
+        "--save",
+        metavar="FILE",
+        type=place,
+        help="all pictures in one, in rows and columns: PNG, JPEG or TIFF",
     )
     for parser in (run, forecast, sweep):
         add_recipe(parser)
 
 
 def add_out(parser: Parser) -> None:
-    parser.add_argument(
-        "--out", metavar="DIR", help="folder for the run; by default a new one in data/runs"
-    )
+    words = "folder for the run; by default a new one in data/runs"
+    parser.add_argument("--out", metavar="DIR", type=place, help=words)
 
 
 def add_run(parser: Parser) -> None:
@@ -152,7 +156,7 @@ def add_run(parser: Parser) -> None:
 
 
 def add_file(parser: Parser, words: str, required: bool = True) -> None:
-    parser.add_argument("-o", "--out", metavar="FILE", required=required, help=words)
+    parser.add_argument("-o", "--out", metavar="FILE", type=place, required=required, help=words)
 
 
 def add_going_on(resume: Parser, fork: Parser, rerun: Parser, **others: Parser) -> None:
@@ -282,6 +286,13 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
         else:
             read = READERS[field.type]
             group.add_argument(flag, metavar=read.__name__.upper(), type=read, help=about)
+
+
+def place(text: str) -> str:
+    """A file or folder to write, which an unset variable of the shell does not name."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a place")
+    return text
 
 
 def number(text: str) -> float:

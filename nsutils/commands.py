@@ -153,7 +153,7 @@ def resume(asked: Namespace) -> int:
 def go_on(player: Player, words: str) -> int:
     """Makes the steps that are left, having said how many they are and how long they will take; the exit status."""
     if player.steps_left:
-        settings, known = player.settings, cost.Cost(player.settings, player.encoder).probed()
+        settings, known = player.aim, cost.Cost(player.aim, player.encoder).probed()
         ahead = known.ahead(settings, player.step, player.run.meta.get("whole"))
         long = cost.duration(sum(seconds for _, seconds in ahead))
         words += f": {player.steps_left} steps left of {settings.steps}, about {long}"
@@ -263,11 +263,8 @@ def delete(asked: Namespace) -> int:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Writes the file and says how large it is; ValueError if it cannot be."""
-    try:
-        pictures.write(Path(path), data)
-    except OSError as error:
-        raise ValueError(f"{path!r} cannot be written: {error.strerror or error}") from error
+    """Writes the file and says how large it is."""
+    pictures.hand_over(path, data)
     print(f"{path} ({len(data) / 1e6:.1f} MB)")
 
 

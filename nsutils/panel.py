@@ -546,7 +546,7 @@ def pace(player: Player) -> str:
 
 def recipe_line(player: Player) -> str:
     """What the run is called, where it stands, and the settings in force, in one line of HTML."""
-    made = f"{player.settings.steps - player.steps_left} of {player.settings.steps} steps"
+    made = f"{player.aim.steps - player.steps_left} of {player.aim.steps} steps"
     settings = player.settings
     changed = Settings(settings.content, settings.styles).differences(settings)
     recipe = "; ".join(

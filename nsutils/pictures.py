@@ -230,6 +230,14 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
+def hand_over(path: str | Path, data: bytes) -> None:
+    """Writes a file that somebody has named; ValueError, in one line, if it cannot be."""
+    try:
+        write(Path(path), data)
+    except OSError as error:
+        raise ValueError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

@@ -1,6 +1,7 @@
 """Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
 
 import atexit
+import functools
 import os
 import re
 import statistics
@@ -72,7 +73,14 @@ class Player:
     @property
     def steps_left(self) -> int:
         """How many are still to make."""
-        return max(0, self.settings.steps - self._number)
+        return max(0, self.aim.steps - self._number)
+
+    @property
+    def aim(self) -> Settings:
+        """The settings in force now, with what the record has for later steps."""
+        mine = self._own | self._recorded.differences(self.settings).keys()
+        lines = ({name: line[name] for name in {*line} - mine} for line in self._to_come)
+        return functools.reduce(steered, lines, self.settings)
 
     @property
     def seconds_left(self) -> float | None:
@@ -82,7 +90,7 @@ class Player:
         """
         if not self.cost or not self.step:
             return None
-        slower, ahead = 1.0, self.cost.ahead(self.settings, self.step, self.whole)
+        slower, ahead = 1.0, self.cost.ahead(self.aim, self.step, self.whole)
         if len(self._moments) > 1:
             (since, foreseen), (now, all_foreseen) = self._moments[0], self._moments[-1]
             slower = (now - since) / (all_foreseen - foreseen)
@@ -268,7 +276,7 @@ class Player:
         `progress` draws a bar with speed and time left.
         """
         bar = tqdm(
-            total=self.settings.steps,
+            total=self.aim.steps,
             initial=self._number,
             unit="step",
             bar_format=BAR,
@@ -306,7 +314,7 @@ class Player:
             height, width = self.step.image.shape[-2:]
             words = f"{width} x {height} px, {clock(self.seconds_left)} left"
             bar.set_postfix_str(words, refresh=False)
-            bar.total = self.settings.steps
+            bar.total = self.aim.steps
             bar.update(self.step.number - bar.n)
         kind = re.sub(r"\d+", "", self.word)
         if kind not in self._told | {""}:
@@ -535,7 +543,8 @@ class Player:
         self.step = self.run.state(good)
         self.run.rewind(good, steering=True)
         self._read_the_record()
-        return FloatingPointError(f"{error}; it was taken back from step {reached} to step {good}")
+        back = f"; it was taken back from step {reached} to step {good}" if reached else ""
+        return FloatingPointError(f"{error}{back}")
 
     def _held(self) -> float:
         """Waits while paused, or with a preview that is done; for how many seconds."""

@@ -406,10 +406,7 @@ class Run:
         """
         format = pictures.check_writable(path)
         image = self.picture(original_colors, color_method)
-        try:
-            pictures.write(Path(path), pictures.encoded(image, format))
-        except OSError as error:
-            raise ValueError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        pictures.hand_over(path, pictures.encoded(image, format))
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"

@@ -66,7 +66,8 @@ NEWER = dict(
     preconditioned=False, places_per_channel=0.0, layout_weight=0.0, sparing=0.0, freeing=0.0
 )
 LEAST = dict(size=32, steps=1, smallest=32, octaves=1, lbfgs_history=1, seed=0, every=1)
-MOST = dict(size=2**16, octaves=16, lbfgs_history=10_000)
+MOST = dict(size=2**16, steps=10**6, octaves=16, lbfgs_history=10_000, pixel_range=2**16)
+TINY, HUGE = 1e-38, 1e38  # float32 has few numbers beyond
 
 
 @dataclass(frozen=True)
@@ -438,8 +439,11 @@ def _items(value: Any) -> tuple:
 
 def _number(name: str, value: Any) -> float:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not 0 <= value < math.inf:
+    if not real or not value >= 0:
         raise ValueError(f"{name} is {value!r}; give a number of 0 or more")
+    most = MOST.get(name, HUGE)
+    if value and not TINY <= value <= most:
+        raise ValueError(f"{name} is {value:g}; give a number from {TINY:g} to {most:g}")
     return float(value)
 
 

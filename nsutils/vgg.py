@@ -195,8 +195,8 @@ def fetched(url: str, folder: Path) -> Path:
     name = url.rsplit("/", 1)[1]
     digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
     way_out = (
-        f"Fetch {name} from {url} by other means and put it into {folder}, or name it with --weights or "
-        f"{VARIABLE}; encoder='slim' needs no download."
+        f"Fetch {name} from {url} by other means and put it into {folder}, or give it as weights (--weights FILE) or "
+        f"in {VARIABLE}; encoder='slim' needs no download."
     )
     folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
@@ -233,7 +233,7 @@ def torchvision_url(name: str) -> str:
     except (ImportError, RuntimeError) as error:
         raise ValueError(
             f"torchvision does not go with this torch ({error}): install both from one place, "
-            "or use --weights FILE, or encoder='slim'"
+            "or give weights (--weights FILE), or use encoder='slim'"
         ) from error
     return {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[name].IMAGENET1K_V1.url
 

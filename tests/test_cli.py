@@ -201,6 +201,8 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
         (("--preset", "picasso"), ("picasso", "gatys")),
         (("--preset", "gatys"), ("vgg19-caffe", "weights", "slim")),
         (("--save", "a.gif"), ("a.gif", ".tiff")),
+        (("--save", ""), ("--save", "empty")),
+        (("--out", ""), ("--out", "empty")),
         (("--betas", "0.9"), ("betas", "0.9")),
         (("--original-colors", "1.5"), ("original_colors", "1.5")),
         (("--device", "abacus"), ("abacus", "cpu")),
@@ -387,13 +389,14 @@ def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, ref
 
 
 def test_fork_leaves_the_run_after_a_step(run, tmp_path, capfd):
-    words = ["fork", str(run.folder), "--step", "4", "--tv-weight", "1"]
+    words = ["fork", str(run.folder), "--step", "4", "--tv-weight", "1", "--steps", "9"]
     capfd.readouterr()
     assert main([*words, "--out", str(tmp_path / "runs" / "two")]) == 0
     said = capfd.readouterr().out
-    assert re.search(r"two leaves one after step 4.*: \d steps left of 6, about \d+ s\n", said)
+    assert re.search(r"two leaves one after step 4.*: (5|9) steps left of 9, about \d+ s\n", said)
     new = Run(tmp_path / "runs" / "two")
-    assert new.meta["parent"]["name"] == "one" and new.steering == [{"step": 4, "tv_weight": 1.0}]
+    assert new.meta["parent"]["name"] == "one" and new.made == 9
+    assert {"step": 4, "tv_weight": 1.0, "steps": 9}.items() <= new.steering[0].items()
     assert new.metrics[:3] == run.metrics[:3] and new.status == "done"
 
 

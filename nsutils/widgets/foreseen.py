@@ -31,7 +31,8 @@ class Foreseen(widgets.HTML):
             if not self.ready.is_set():
                 return
             self.ready.clear()
-        threading.Thread(target=self._think, name="nsutils forecast", daemon=True).start()
+        # Not a daemon: Python would end under it, in the middle of PyTorch, by an abort.
+        threading.Thread(target=self._think, name="nsutils forecast").start()
 
     def _think(self) -> None:
         while True:

@@ -36,9 +36,7 @@ class Protect(widgets.VBox):
             return  # the picker says so
         self._shown = image
         self.brush.show(image)
-        threading.Thread(
-            target=self._look, args=(image,), name="nsutils faces", daemon=True
-        ).start()
+        threading.Thread(target=self._look, args=(image,), name="nsutils faces").start()
 
     def _look(self, image: Image.Image) -> None:
         found = faces.portrait(image)
