@@ -4,6 +4,7 @@ import bisect
 import itertools
 import json
 import math
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from nsutils.measures import divisible
 from nsutils.objective import Objective
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
-from nsutils.sources import SIDES, Shape, larger, scales
+from nsutils.sources import SIDES, Shape, larger, scales_of
 from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
@@ -90,7 +91,13 @@ class Cost:
     def _key(self) -> str:
         encoder = self.encoder
         widths = [len(convolution.bias) for convolution in encoder.convolutions.values()]
-        here = [encoder.device.type, torch.get_num_threads(), torch.__version__, __version__]
+        here = [
+            platform.node(),
+            encoder.device.type,
+            torch.get_num_threads(),
+            torch.__version__,
+            __version__,
+        ]
         asked = [getattr(self.settings, name) for name in RELEVANT]
         asked += [bool(getattr(self.settings, name)) for name in OPTIONAL]
         return json.dumps([encoder.name, widths, encoder.precision, *here, *asked])
@@ -109,6 +116,11 @@ class Cost:
 
     def probed(self) -> "Cost":
         """Itself, having tried a square as large as the smallest scale, and as the largest for which there is time."""
+        with TRYING:
+            self._probe()
+        return self
+
+    def _probe(self) -> None:
         begun, tried = time.monotonic(), len(self.points)
         sizes = [math.prod(shape) for shape, begin, end in ladder(self.settings) if end > begin]
         if not self.points:
@@ -122,12 +134,22 @@ class Cost:
                 self._try(edge, min(TRIED[1], int(room - 1)))
         if len(self.points) > tried:
             self._keep()
-        return self
 
     def _try(self, edge: int, steps: int) -> None:
-        self.points[edge**2], begins = tried_at(self.settings, self.encoder, edge, steps)
-        if self.encoder.device.type == "cuda":
-            self.begins = begins
+        """Takes in what a step takes on a square of noise, and on a CUDA card what it takes, beside that, to begin."""
+        chance, device = torch.Generator().manual_seed(0), self.encoder.device
+        content, style = (
+            torch.rand(1, 3, edge, edge, generator=chance).to(device) for _ in range(2)
+        )
+        settings = replace(self.settings, styles=self.settings.styles[:1])
+        moments = [time.perf_counter()]
+        descent = Descent(Objective(settings, self.encoder, content, [style]), content, {})
+        for number in range(1, steps + 1):
+            descent.step(number)
+            moments.append(time.perf_counter())
+        usual = self.points[edge**2] = (moments[-1] - moments[1]) / (steps - 1)
+        if device.type == "cuda":
+            self.begins = moments[1] - moments[0] - usual
 
     def _share(self, step: float) -> float:
         """What a scale takes to begin: about a step if there is one style; on a CUDA card as long for any size."""
@@ -247,9 +269,7 @@ class Cost:
 
         choices = choices or ([None, *PIECES] if divisible(self.settings) else [None])
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
-        with TRYING:
-            self.probed()
-        seconds = sum(seconds for _, seconds in self.ahead(self.settings, None, whole))
+        seconds = sum(seconds for _, seconds in self.probed().ahead(self.settings, None, whole))
         last = SIDES[self.settings.side](shapes[-1][0])
         edges = range(32, 16384 + 1, 32)
         fitting = bisect.bisect(edges, free, key=lambda edge: most(choices[-1], edge / last))
@@ -265,24 +285,8 @@ def ladder(settings: Settings) -> Iterator[tuple[Shape, int, int]]:
     """Each scale's shape, the step after which it begins, and its last."""
     counts = itertools.accumulate(settings.scale_steps, initial=0)
     ends = [*(min(count, settings.steps) for count in counts), settings.steps]
-    shapes = scales(settings, pictures.shape(settings.content))
-    for shape, (begin, end) in zip(shapes, itertools.pairwise(ends), strict=True):
+    for shape, (begin, end) in zip(scales_of(settings), itertools.pairwise(ends), strict=True):
         yield shape, begin, end
-
-
-@torch.enable_grad()
-def tried_at(settings: Settings, encoder: Encoder, edge: int, steps: int) -> tuple[float, float]:
-    """Seconds for a step on a square of noise after the first, and, beside them, to begin."""
-    chance, size = torch.Generator().manual_seed(0), (1, 3, edge, edge)
-    content, style = (torch.rand(size, generator=chance).to(encoder.device) for _ in range(2))
-    settings = replace(settings, styles=settings.styles[:1])
-    moments = [time.perf_counter()]
-    descent = Descent(Objective(settings, encoder, content, [style]), content, {})
-    for number in range(1, steps + 1):
-        descent.step(number)
-        moments.append(time.perf_counter())
-    usual = (moments[-1] - moments[1]) / (steps - 1)
-    return usual, moments[1] - moments[0] - usual
 
 
 def duration(seconds: float) -> str:

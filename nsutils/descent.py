@@ -64,10 +64,7 @@ class Descent:
         if not self.settings.roll:
             return 0, 0
         chance = torch.Generator().manual_seed((self.settings.seed * 1_000_003 + number) % 2**63)
-        height, width = (
-            int(torch.randint(side, (), generator=chance)) for side in self.image.shape[-2:]
-        )
-        return height, width
+        return tuple(int(torch.randint(n, (), generator=chance)) for n in self.image.shape[-2:])
 
     def bound(self, move: Tensor) -> None:
         """Gives L-BFGS's first move the length FIRST, and shortens a later one that is longer than LONGEST, if asked.

@@ -99,7 +99,7 @@ class Encoder(nn.Module):
         """The features of `image` (N, 3, H, W), as `inward` makes it, at `layers`, each (N, C, h, w), not negative.
 
         They are in the encoder's precision. Computes no further than the deepest layer asked for. A layer in block
-        b has h = H // 2**(b-1).
+        b has h = H // 2**(b-1), with `ceil_mode` rounded up.
         """
         return dict(self.along(image, layers))
 
@@ -128,12 +128,6 @@ class Encoder(nn.Module):
         stride = stride_of(layer)
         up = stride - 1 if self.ceil_mode else 0
         return (size[0] + up) // stride, (size[1] + up) // stride
-
-    def blank(self, layer: str, size: tuple[int, int]) -> Tensor:
-        """Room for a layer's features of an image of that size."""
-        bias = self.convolutions[layer].bias
-        room = bias.new_empty((1, len(bias), *self.size_at(layer, size)))
-        return room.to(memory_format=torch.channels_last)
 
     def reach(self, layers: Iterable[str]) -> int:
         """How many pixels away the deepest of the layers sees, at most."""

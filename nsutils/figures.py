@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
+from nsutils.objective import TERMS
 from nsutils.parcel import outcome
 from nsutils.run import Run
 from nsutils.settings import Settings
@@ -27,7 +28,6 @@ LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
 INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
-TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
 
 

@@ -19,7 +19,7 @@ from nsutils.pieces import Piece, pieces, summed
 from nsutils.regions import Regions
 from nsutils.settings import PIXELS, Settings
 from nsutils.statistics import centred, raw_moments, statistic_of
-from nsutils.targets import PALETTE, Octaves, Target, told_by
+from nsutils.targets import PALETTE, Octaves, Target
 
 EVERYWHERE = Regions()
 NEAR = 2  # pixels: how far the neighbourhoods of a `palette` reach
@@ -46,9 +46,9 @@ def measured(
     content, likeness, size = content or {}, likeness or {}, octave.shape[-2:]
     names = dict.fromkeys(name for name in (*content, *settings.style_layers) if name != PIXELS)
 
-    def at(whole: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
+    def at(known: Tensor | None, layer: str, piece: Piece | None) -> Tensor | None:
         """What the whole image has, features or weights, where a layer sees a piece."""
-        return whole if whole is None or not piece else piece.place(whole, stride_of(layer))
+        return known if known is None or not piece else piece.place(known, stride_of(layer))
 
     def seen_along(pixels: Tensor) -> Iterator[tuple[str, Tensor]]:
         if PIXELS in settings.style_layers:
@@ -64,7 +64,7 @@ def measured(
                 features = piece.core(features, stride_of(layer))
             if layer in content:
                 name, wanted = f"content/{layer}", content[layer]
-                mine, held = (at(whole, layer, piece) for whole in (wanted, here.held))
+                mine, held = (at(full_sized, layer, piece) for full_sized in (wanted, here.held))
                 found[name] = squared_distance(pulled(name, features), mine, wanted.numel(), held)
             if layer in likeness:
                 found[f"similarity/{layer}"] = unlike(self_similarity(features), likeness[layer])
@@ -99,10 +99,14 @@ def seen(
     size = image.shape[-2:]
     if not whole or math.prod(size) <= whole:
         return encoder(image, layers)
-    found = {layer: encoder.blank(layer, size) for layer in layers}
+    found: dict[str, Tensor] = {}
     for piece in pieces(size, whole, encoder.reach(layers)):
         for layer, features in encoder(piece.of(image), layers).items():
             stride = stride_of(layer)
+            if layer not in found:
+                how = {"dtype": features.dtype, "device": features.device}
+                shape = *features.shape[:2], *encoder.size_at(layer, size)
+                found[layer] = torch.empty(shape, **how, memory_format=torch.channels_last)
             piece.place(found[layer], stride).copy_(piece.core(features, stride))
     return found
 
@@ -131,10 +135,8 @@ def style_statistics(
     key = (*asked, *picture, str(style.device), count, whole)
     found = encoder.statistics.octaves(key, settings.style_layers, made)
     found = {layer: statistics.to(style.device) for layer, statistics in found.items()}
-    if not told_by(found.get(PIXELS)):
-        octaves = halved(encoder.inward(style), count)
-        return found | {PALETTE: torch.cat([raw_moments(palette(octave)) for octave in octaves])}
-    return found | {PALETTE: found[PIXELS].clone()}  # a file holds each of them
+    octaves = halved(encoder.inward(style), count)
+    return found | {PALETTE: torch.cat([raw_moments(palette(octave)) for octave in octaves])}
 
 
 def halved(image: Tensor, count: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
 from nsutils.losses import TOTAL_VARIATIONS, Pull, displaced, evenness, laplacian, self_similarity
 from nsutils.measures import (
+    divisible,
     grain,
     halved,
     in_palette,
@@ -111,7 +112,9 @@ class Objective:
             if settings.by_shapes:
                 self.regions, self.hold = self.shaped(content)
             self.layout = self.layout_of(self.picture)
-            self.contours = {pool: laplacian(self.picture, pool) for pool in self.pools}
+            fits = min(self.picture.shape[-2:]) // 3  # pools that leave enough of the picture
+            pools = settings.laplacian_pools if settings.laplacian_weight else ()
+            self.contours = {n: laplacian(self.picture, n) for n in pools if n <= fits}
             self.likeness = self.likeness_of(self.content)
             self.style = self.targets(statistics)
             self.octaves = {}
@@ -178,14 +181,6 @@ class Objective:
         if not self.settings.similarity_weight:
             return {}
         return {layer: self_similarity(features) for layer, features in content.items()}
-
-    @property
-    def pools(self) -> list[int]:
-        """Those of `laplacian_pools` that leave enough of the picture, if they count."""
-        if not self.settings.laplacian_weight:
-            return []
-        fits = min(self.picture.shape[-2:]) // 3
-        return [pool for pool in self.settings.laplacian_pools if pool <= fits]
 
     def statistics_of(self, style: Tensor | Target) -> Octaves:
         """A style's statistics in each octave; a target's are there already."""
@@ -344,7 +339,8 @@ class Objective:
 
     def divided(self, image: Tensor) -> bool:
         """Whether the image is seen piece by piece."""
-        return bool(self.whole) and math.prod(image.shape[-2:]) > self.whole
+        large = bool(self.whole) and math.prod(image.shape[-2:]) > self.whole
+        return large and divisible(self.settings)
 
     def shares(
         self, image: Tensor, losses: dict[str, Tensor], lift: Tensor | float

@@ -532,7 +532,7 @@ def laid_out(panel: Panel) -> widgets.VBox:
 
 
 def pace(player: Player) -> str:
-    """Where the run is, in words: step, speed, time left."""
+    """Where the run is, in words: step, speed, time left or taken."""
     height, width = player.step.image.shape[-2:]
     words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
     if player.status == "playing":
@@ -541,7 +541,8 @@ def pace(player: Player) -> str:
     if player.status == "paused" and player.previewing:
         return f"Preview: {words}. Move sliders and see; Resume goes on to the full size"
     status = player.run.status if player.status == "ready" else player.status
-    return f"{status.capitalize()}: {words}"
+    took = clock(player.run.last_row.get("seconds"))
+    return f"{status.capitalize()}: {words}, after {took}"
 
 
 def recipe_line(player: Player) -> str:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from nsutils import pictures
 from nsutils.run import Run, begun_with, whole_or_gone, with_pictures
 from nsutils.settings import Settings
-from nsutils.sources import content_of, reduced, scales, style_of
+from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed
 from nsutils.targets import is_target
 
@@ -104,7 +104,7 @@ def used(settings: Settings, role: str, file: Path) -> Image.Image:
     """A picture as large as a run of these settings uses it."""
     if role == "content":
         return content_of(settings)
-    ladder = scales(settings, pictures.shape(settings.content))
+    ladder = scales_of(settings)
     if role == "init":
         return reduced(settings, pictures.opened(file), ladder[0])
     return style_of(settings, settings.styles[int(role.removeprefix("style_")) - 1], ladder[-1])

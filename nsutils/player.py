@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from nsutils import encoders, machine, pictures
+from nsutils import encoders, machine
 from nsutils.cost import Cost, gigabytes
 from nsutils.encoders import Encoder
 from nsutils.origin import now
 from nsutils.run import Run, begun_with
 from nsutils.settings import PIXELS, Settings, changed
-from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales
+from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales_of
 from nsutils.steering import check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
@@ -621,10 +621,6 @@ def check_possible(settings: Settings, encoder: Encoder | None) -> None:
         layers = (*settings.content_layers, *settings.style_layers)
         encoder.check(layer for layer in layers if layer != PIXELS)
         check_targets(settings, encoder)
-
-
-def scales_of(settings: Settings) -> list[Shape]:
-    return scales(settings, pictures.shape(settings.content))
 
 
 def encoder_of(run: Run, device: str | None = None) -> Encoder:

@@ -37,7 +37,7 @@ class Sources:
     def __init__(self, settings: Settings, known: Sequence[Box] | None = None):
         self.settings, self._known = settings, known
         self.content = content_of(settings)
-        self.scales = scales(settings, pictures.shape(settings.content))
+        self.scales = scales_of(settings)
         self.styles = [self.style(style) for style in settings.styles]
         self.mask = mask_of(settings)
         self.where = [style.where and opened_mask(style.where) for style in settings.styles]
@@ -94,7 +94,6 @@ class Sources:
         pictured = {
             *("content", "styles", "size", "side", "enlarge", "rounding", "resampling"),
             *("smallest", "scale_steps", "init", "original_colors", "color_method", "mask"),
-            "protection",
         }
         if pictured & set(self.settings.differences(settings)):
             return Sources(settings, self.faces)
@@ -158,7 +157,7 @@ def beside(settings: Settings, shape: Shape, scale: float) -> int:
 def check_targets(settings: Settings, encoder: Encoder) -> None:
     """ValueError if a style's target was not made for what is asked."""
     wanted = made_with(settings, encoder)
-    ladder = scales(settings, pictures.shape(settings.content))
+    ladder = scales_of(settings)
     for style in settings.styles:
         if is_target(style.picture):
             target = Target.read(style.picture)
@@ -192,7 +191,7 @@ def size_in_words(settings: Settings) -> str:
         words += f", painted at {reached[1]} x {reached[0]}: the steps end before the last scale"
     if height * width > own[0] * own[1]:
         words += f", enlarged from {own[1]} x {own[0]}"
-    elif settings.size and max(height, width) < settings.size:
+    elif settings.size and SIDES[settings.side]((height, width)) < settings.size:
         words += ", the content picture's own size"
     for style in settings.styles:
         if not is_target(style.picture):
@@ -209,6 +208,11 @@ def larger(one: Shape, other: Shape) -> Shape:
 def scale_of(settings: Settings, number: int) -> int:
     """The number of the scale at which the step after step `number` is made."""
     return bisect_right([*accumulate(settings.scale_steps)], number)
+
+
+def scales_of(settings: Settings) -> list[Shape]:
+    """The `scales` of the settings' own content."""
+    return scales(settings, pictures.shape(settings.content))
 
 
 def scales(settings: Settings, shape: Shape) -> list[Shape]:

@@ -15,7 +15,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nsutils import pictures
-from nsutils.settings import PIXELS
 
 SUFFIX = ".safetensors"
 # Beside the layers in a style's statistics: the raw moments of `measures.palette`.
@@ -50,10 +49,6 @@ class Target:
                 for key in sorted(file.keys()):
                     edge, layer = key.split("/")
                     sizes.setdefault(int(edge), {})[layer] = file.get_tensor(key)
-            # in older files it is the layer pixels alone, or not known
-            for octaves in sizes.values():
-                if PALETTE not in octaves and told_by(octaves.get(PIXELS)):
-                    octaves[PALETTE] = octaves[PIXELS]
             made_with = dict(json.loads(facts["made_with"]))
             picture = small_picture(facts["picture"])
             layers = {(*octaves,) for octaves in sizes.values()}
@@ -152,11 +147,6 @@ class Known:
 
     def _file(self, key: tuple) -> Path:
         return self.folder / pictures.sha256(repr((self.maker, key)).encode())[:16]
-
-
-def told_by(pixels: Tensor | None) -> bool:
-    """Whether the statistics of the layer pixels, if there are any, are the raw moments of a palette, (n, 6, 7)."""
-    return pixels is not None and pixels.shape[-1] == 1 + pixels.shape[-2]
 
 
 def is_target(path: str | Path) -> bool:

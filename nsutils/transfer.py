@@ -15,7 +15,7 @@ from nsutils.encoders import Encoder
 from nsutils.faces import Box
 from nsutils.objective import Objective
 from nsutils.settings import Settings
-from nsutils.sources import Shape, Sources, larger, scale_of, scaled, scales
+from nsutils.sources import Shape, Sources, larger, scale_of, scaled, scales_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,7 +127,7 @@ def start(
     return Step(0, 0, settings, {}, image)
 
 
-def noise(settings: Settings, encoder: Encoder, sources: Sources, shape: Shape) -> Tensor:
+def noise(settings: Settings, encoder: Encoder | None, sources: Sources, shape: Shape) -> Tensor:
     """Random pixels of the form asked for, the same for the same seed."""
     chance, image = torch.Generator().manual_seed(settings.seed), torch.empty(1, 3, *shape)
     if settings.noise == "uniform":
@@ -162,5 +162,5 @@ def resized(image: Tensor, shape: Shape) -> Tensor:
 
 def full_size(step: Step) -> Tensor:
     """The step's image at the size asked for, even if its own scale is coarser."""
-    last = scales(step.settings, pictures.shape(step.settings.content))[-1]
+    last = scales_of(step.settings)[-1]
     return resized(step.image, larger(last, step.shape))

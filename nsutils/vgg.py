@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from platformdirs import user_cache_path
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from nsutils import pictures
 from nsutils.settings import ENCODERS, VGG
 
 VARIABLE = "NSUTILS_VGG19"  # names a weight file of a VGG-19, as `weights` does
@@ -178,9 +179,7 @@ def cached(name: str) -> Network:
     """torchvision's VGG-19 or VGG-16 from the user's cache folder; fetched once, kept without the classifier."""
     if not (own := kept(name)).exists():
         file = fetched(torchvision_url(name), own.parent)
-        arrays = read(file, name).arrays
-        save_file(arrays, aside := own.with_suffix(".aside"), {"encoder": name})
-        os.replace(aside, own)
+        pictures.write(own, save(read(file, name).arrays, {"encoder": name}))
         file.unlink()
     return read(own, name)
 
@@ -191,7 +190,10 @@ def kept(name: str) -> Path:
 
 
 def fetched(url: str, folder: Path) -> Path:
-    """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256."""
+    """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256.
+
+    One that lies there already, or one of this process's own: several may fetch it at the same time.
+    """
     name = url.rsplit("/", 1)[1]
     digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
     way_out = (
@@ -200,14 +202,13 @@ def fetched(url: str, folder: Path) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        arriving = file.with_suffix(".part")
+        file = folder / f"{os.getpid()}-{name}"
         try:
-            download(url, arriving)
+            download(url, file)
         except OSError as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds the connection
             raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
-        os.replace(arriving, file)
     if not sha256(file).startswith(digits):
         file.unlink()
         raise ValueError(
@@ -219,11 +220,15 @@ def fetched(url: str, folder: Path) -> Path:
 def download(url: str, file: Path) -> None:
     """Writes what is at `url` to the file, with a progress bar."""
     print(f"Fetching {url} to {file.parent}")
-    with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
-        length = int(answer.headers.get("Content-Length", 0)) or None
-        how = {"bytes": False, "unit": "B", "unit_scale": True}
-        with tqdm.wrapattr(stream, "write", length, **how) as counted:
-            shutil.copyfileobj(answer, counted)
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
+            length = int(answer.headers.get("Content-Length", 0)) or None
+            how = {"bytes": False, "unit": "B", "unit_scale": True}
+            with tqdm.wrapattr(stream, "write", length, **how) as counted:
+                shutil.copyfileobj(answer, counted)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def torchvision_url(name: str) -> str:

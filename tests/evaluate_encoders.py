@@ -18,13 +18,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from nsutils import Settings, encoders, pictures, sample, stylize
 from nsutils.drawings import Textures
 from nsutils.encoders import DRAWINGS, Encoder
+from nsutils.figures import sheet
 from nsutils.pretrain import Student, folded
 
 PAIRS = [
@@ -37,6 +38,10 @@ PAIRS = [
     ("cup", "glass"),
     ("rocket", "woodcut"),
 ]
+
+
+# Wang et al. 2004, with a box window.
+SIMILARITY = {"win_size": 11, "data_range": 1, "use_sample_covariance": False}
 
 
 def main() -> None:
@@ -69,12 +74,13 @@ def main() -> None:
                 ),
                 flush=True,
             )
-        grid.append([*ends, *results.values()])
+        shown = dict(zip((content, style), ends, strict=True)) | results
+        grid += [(name, pictures.to_image(picture)) for name, picture in shown.items()]
     with (asked.out / "scores.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()
         table.writerows(rows)
-    side_by_side(grid).save(asked.out / "pairs.jpg", quality=90)
+    sheet(grid, asked.size, 2 + len(candidates)).save(asked.out / "pairs.jpg", quality=90)
     for name in candidates:
         own = [row for row in rows if row["encoder"] == name]
         print(
@@ -101,16 +107,17 @@ def named_encoders(files: list[str]) -> dict[str, Encoder]:
 
 def painted(settings: Settings, encoder: Encoder) -> Tensor:
     *_, last = stylize(settings, encoder)
-    return last.image.clamp(0, 1)
+    return last.image.clamp(0, 1).cpu()
 
 
 def scores(result: Tensor, content: Tensor, style: Tensor) -> dict[str, float]:
+    planes = [grey(picture)[0, 0].numpy() for picture in (result, content)]
     return {
         "patches": patch_distance(result, style),
         "bands": (bands(result) - bands(style)).square().mean().sqrt().item(),
         "fringes": grain_colour(result) / grain_colour(style),
         "gradients": gradient_correlation(result, content),
-        "structure": structural_similarity(grey(result), grey(content)),
+        "structure": float(structural_similarity(*planes, **SIMILARITY)),
     }
 
 
@@ -161,44 +168,6 @@ def gradient_correlation(one: Tensor, other: Tensor) -> float:
     """Of the gradients' strengths after halving the pictures, over pixels."""
     slopes = [F.conv2d(F.avg_pool2d(grey(p), 2), SOBEL).norm(dim=1).flatten() for p in (one, other)]
     return torch.corrcoef(torch.stack(slopes))[0, 1].item()
-
-
-def structural_similarity(one: Tensor, other: Tensor, window: int = 11) -> float:
-    """Wang et al. 2004, with a box window."""
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, 1)
-
-    a, b = mean(one), mean(other)
-    variances = mean(one * one) - a * a, mean(other * other) - b * b
-    shared = mean(one * other) - a * b
-    likeness = (
-        (2 * a * b + 1e-4)
-        * (2 * shared + 9e-4)
-        / ((a * a + b * b + 1e-4) * (sum(variances) + 9e-4))
-    )
-    return likeness.mean().item()
-
-
-def side_by_side(grid: list[list[Tensor]], height: int = 240) -> Image.Image:
-    rows = []
-    for line in grid:
-        images = [pictures.to_image(picture) for picture in line]
-        images = [
-            image.resize((round(image.width * height / image.height), height)) for image in images
-        ]
-        rows.append(images)
-    sheet = Image.new(
-        "RGB",
-        (max(sum(i.width + 4 for i in row) for row in rows), (height + 4) * len(rows)),
-        "white",
-    )
-    for number, row in enumerate(rows):
-        left = 0
-        for image in row:
-            sheet.paste(image, (left, number * (height + 4)))
-            left += image.width + 4
-    return sheet
 
 
 if __name__ == "__main__":

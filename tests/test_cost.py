@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nsutils import Player, Run, cost, machine, stylize
+from nsutils import Player, Run, machine, stylize
 from nsutils.cost import PIECES, Cost, duration, forecast
 from nsutils.encoders import load
 from nsutils.settings import Settings
@@ -41,7 +41,7 @@ def test_a_run_keeps_its_forecast_and_what_it_took(settings, encoder, tmp_path):
 
 def test_what_was_tried_once_is_not_tried_again(settings, encoder, monkeypatch):
     first = forecast(settings, encoder)
-    monkeypatch.delattr(cost, "tried_at")
+    monkeypatch.delattr(Cost, "_try")
     assert forecast(settings, encoder).seconds == first.seconds
     assert forecast(replace(settings, steps=112), encoder).seconds > first.seconds
 
