@@ -108,12 +108,14 @@ def parser() -> argparse.ArgumentParser:
 def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser) -> None:
     """Commands that paint CONTENT anew, or say what that costs."""
     add_out(run)
-    run.add_argument(
-        "--save",
-        metavar="FILE",
-        type=place,
-        help="picture file to write as well: PNG, JPEG or TIFF by its ending",
+    add_out(
+        sweep, "folder for the runs, by default a new one in data/runs; one that is there goes on"
     )
+    for parser, words in (
+        (run, "picture file to write as well: PNG, JPEG or TIFF by its ending"),
+        (sweep, "all pictures in one, in rows and columns: PNG, JPEG or TIFF"),
+    ):
+        parser.add_argument("--save", metavar="FILE", type=place, help=words)
     sweep.add_argument(
         "--vary",
         metavar="NAME=VALUES",
@@ -124,29 +126,18 @@ def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser)
         "'style_layers=relu1_1;relu1_1,relu2_1'",
     )
     sweep.add_argument(
-        "--out",
-        metavar="DIR",
-        type=place,
-        help="folder for the runs, by default a new one in data/runs; a sweep that is there goes on",
-    )
-    sweep.add_argument(
         "--workers",
         type=whole,
         default=1,
         help="runs that are painted at the same time, each in a process of its own (1)",
     )
-    sweep.add_argument(
-        "--save",
-        metavar="FILE",
-        type=place,
-        help="all pictures in one, in rows and columns: PNG, JPEG or TIFF",
-    )
     for parser in (run, forecast, sweep):
         add_recipe(parser)
 
 
-def add_out(parser: Parser) -> None:
-    words = "folder for the run; by default a new one in data/runs"
+def add_out(
+    parser: Parser, words: str = "folder for the run; by default a new one in data/runs"
+) -> None:
     parser.add_argument("--out", metavar="DIR", type=place, help=words)
 
 

@@ -254,7 +254,8 @@ def delete(asked: Namespace) -> int:
         words = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
         if not sys.stdin.isatty():
             raise ValueError(f"nobody is there to say yes to deleting {words}; add --yes")
-        if input(f"Delete {words} for ever? [y/N] ").strip().lower() not in ("y", "yes"):
+        print(f"Delete {words} for ever? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("Nothing was deleted.")
             return 1
     for run in doomed:

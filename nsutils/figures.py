@@ -23,7 +23,8 @@ from nsutils.settings import Settings
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
-BESIDE, LINKED = 130, 160  # pixels of the words beside a row; of a picture that is a link
+# Pixels: of the words beside a row; of a picture that is a link; of two that a divider parts.
+BESIDE, LINKED, DIVIDED = 130, 160, 560
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
@@ -80,15 +81,9 @@ def sheet(
 class Divided:
     """Two pictures, the second resized to the first, in a notebook with a divider between them that a slider moves."""
 
-    def __init__(
-        self,
-        before: Image.Image,
-        after: Image.Image,
-        names: tuple[str, str] = ("before", "after"),
-        edge: int = 560,
-    ):
+    def __init__(self, before: Image.Image, after: Image.Image, names: tuple[str, str]):
         self.names = names
-        self.before = pictures.thumbnail(before.convert("RGB"), edge)
+        self.before = pictures.thumbnail(before.convert("RGB"), DIVIDED)
         self.after = after.convert("RGB").resize(self.before.size)
 
     def _repr_html_(self) -> str:
@@ -293,8 +288,13 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
 class Plot(Figure):
     """A figure that a notebook shows by itself: pyplot, which would, keeps a state that no thread may share."""
 
-    def _repr_png_(self) -> bytes:
-        return figure_png(self)
+    def png(self, dpi: int = 110) -> bytes:
+        """A PNG file's bytes."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=dpi)
+        return buffer.getvalue()
+
+    _repr_png_ = png
 
 
 def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
@@ -354,9 +354,3 @@ def totals(runs: Mapping[str, Run]) -> Plot:
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def figure_png(figure: Figure, dpi: int = 110) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()

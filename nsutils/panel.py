@@ -16,7 +16,7 @@ from IPython.display import display
 from PIL import Image
 
 from nsutils import colours, pictures
-from nsutils.figures import TERMS, contact_sheet, figure_png, loss_curves, originals
+from nsutils.figures import TERMS, contact_sheet, loss_curves, originals
 from nsutils.player import PREVIEW, Player, clock
 from nsutils.presets import RECIPES
 from nsutils.recipe import plain
@@ -183,7 +183,7 @@ class Panel:
             told for told in player.listeners if getattr(told, "__func__", 0) is not Panel._follow
         ]
         with self._unheard():
-            self.asked.take(player.settings, player.run.meta["inputs"])
+            self.asked.take(player.settings)
             self.protect.show(player.settings.content)
         self._begin(player, self._picks)
         self._lay_mask()
@@ -353,8 +353,6 @@ class Panel:
 
     def _fork(self, step: int) -> None:
         """Begins a new run that goes on from a kept step, with what the controls say."""
-        if self.player is None:
-            return
         with self._complaining():
             run, before = self.run, settings_at(self.run, step)
             changes = self.asked.steered(before, self._picked[1:])
@@ -369,9 +367,9 @@ class Panel:
         self.views.selected_index = 0
         if name in self._images:
             self.seen.look(self._images[name], name)
-        else:
-            self.seen.viewer.step = LIVE if name == "result" else name
-        self.tiles.mark(name)
+            self.tiles.mark(name)
+        else:  # what is not kept yet, as the result, is the newest
+            self.seen.viewer.step = name if name in self.seen.viewer.steps else LIVE
 
     def _image(self, step: Step) -> Image.Image:
         settings = self.player.settings  # the latest: colours need no step
@@ -477,7 +475,7 @@ class Panel:
 
     def _draw_curves(self) -> None:
         if self.run and self.run.metrics:
-            self.curves.value = figure_png(loss_curves(self.run, self.watched.value))
+            self.curves.value = loss_curves(self.run, self.watched.value).png()
 
     def _enable(self, status: str) -> None:
         self.stop_button.disabled = ended = status in ENDED

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.run import Run, begun_with, whole_or_gone, with_pictures
+from nsutils.run import UNREADABLE, Run, begun_with, whole_or_gone, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed
@@ -43,7 +43,7 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
         "meta": meta,
         "result": result(run),
         "inputs": {
-            role: facts | content(run, role, small, original)
+            role: facts | carried(run, role, small, original)
             for role, facts in sorted(meta["inputs"].items())
         },
     }
@@ -59,7 +59,7 @@ def outcome(run: Run) -> Path | None:
     return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
 
 
-def content(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
+def carried(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
     """An input's bytes, and whether they are what the run used of it; none if it is left out."""
     if small and not is_mask(role):
         return {"data": None, "as_used": False}
@@ -150,7 +150,7 @@ def intact() -> Iterator[None]:
     """What a parcel that was altered brings up is a ValueError of one line."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"the run in this report is damaged ({error!r}); ask for it anew"
         ) from error

@@ -337,9 +337,8 @@ class Player:
             encoder = self.encoder or encoder_of(run)
             told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
             faces = begun_with(run.meta).get("faces")
-            faces = faces_in(run.settings) if faces is None else faces
             seen = {"device": str(encoder.device), "precision": encoder.precision, "encoder": told}
-            seen |= {"faces": faces}
+            seen["faces"] = faces_in(run.settings) if faces is None else faces
             self._enter("playing", started=now(), **seen, ended_early=None, error=None)
             self._foresee(encoder)
             begun = True

@@ -14,8 +14,8 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import Grid, figure_png, latest, loss_curves, tiles
-from nsutils.parcel import Parcel, outcome, packed
+from nsutils.figures import Grid, latest, loss_curves, tiles
+from nsutils.parcel import Parcel, intact, outcome, packed
 from nsutils.run import Run
 from nsutils.targets import shown
 
@@ -55,12 +55,10 @@ def parcels(text: str) -> list[dict[str, Any]]:
     stock = {f"#{anchor}": data for anchor, data in re.findall(links, text)}
     if not packs:
         raise ValueError("no run in this page; give a report that `nsutils report` wrote")
-    try:
+    with intact():
         found = [json.loads(pack) for pack in packs]
         for facts in (facts for pack in found for facts in pack["inputs"].values()):
             facts["data"] = facts["data"] and stock[facts["data"]]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"the run in this page is damaged ({error}); ask for it anew") from error
     return found
 
 
@@ -214,7 +212,7 @@ def curves(run: Run) -> str:
     if not (rows := run.metrics):
         return ""
     ending = ", ".join(f"{name} {rows[-1][name]:.3g}" for name in ("content", "style", "tv"))
-    words, image = f"losses over the steps, at the end {ending}", figure_png(loss_curves(run), 130)
+    words, image = f"losses over the steps, at the end {ending}", loss_curves(run).png(130)
     return f'<div class="curves">{pictures.in_html(words, image, "png")}</div>'
 
 

@@ -67,6 +67,7 @@ class Run:
     steering.jsonl   what was changed while it ran, and after which step
     checkpoint.pt    the last step with all that the optimiser remembers, to go on from
     result.png       the picture, with what settings.json says inside
+    report.html      its report, if one was asked for
     notes.txt        what you write down about it
     favourite        an empty file, if it was marked as one
 
@@ -235,7 +236,7 @@ class Run:
 
     @property
     def last_row(self) -> dict[str, float]:
-        """The last whole row of `metrics`, found without reading the others; empty if there is none."""
+        """The last whole row of `metrics`, found without parsing the others; empty if there is none."""
         file = self.folder / "metrics.csv"
         data = file.read_bytes() if file.exists() else b""
         names = data.partition(b"\n")[0].decode(errors="replace").split(",")
@@ -338,7 +339,7 @@ class Run:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
         row = {"step": step.number, "seconds": round(seconds, 3), "scale": step.scale}
         row |= step.losses
-        header = next(csv.reader(self._lines("metrics.csv", 1)), [])
+        header = next(csv.reader(self._lines("metrics.csv", first=True)), [])
         if new := [name for name in row if name not in header]:
             self._widen(header := header + new)
         values = (f"{row.get(name, math.nan):.8g}" for name in header)
@@ -443,12 +444,12 @@ class Run:
             lines = [line for line in lines if json.loads(line)["step"] < number]
             pictures.write(self.folder / "steering.jsonl", "".join(lines).encode())
 
-    def _lines(self, name: str, count: int | None = None) -> list[str]:
+    def _lines(self, name: str, first: bool = False) -> list[str]:
         file = self.folder / name
         if not file.exists():
             return []
         with file.open(newline="", errors="replace") as stream:
-            lines = [stream.readline()] if count else stream.readlines()
+            lines = [stream.readline()] if first else stream.readlines()
         return [line for line in lines if line.endswith("\n")]
 
     def _append(self, name: str, line: str) -> None:

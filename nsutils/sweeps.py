@@ -93,7 +93,7 @@ def sweep(
     try:
         shown = Progress(runs, progress)
         with shown.bar:
-            done = [run for run in runs if run.status == "done"]
+            done = [run for run in runs if run not in shown.left]
             machine.dismiss_helpers()
             for run in runs:
                 if run not in done:
@@ -112,7 +112,7 @@ def sweep(
                     if reason:
                         reasons[run.folder.name], broken = reason, broken or died
                         continue
-                    shown.finished(run)
+                    shown.look(run)
                     yield run
                 shown.look()
     finally:
@@ -266,14 +266,10 @@ class Progress:
     def cost(self) -> int:
         return sum(sum(self.costs[run][:count]) for run, count in self.steps.items())
 
-    def finished(self, run: Run) -> None:
-        self.left.discard(run)
-        self.steps[run] = len(self.costs[run])
-        self.look()
-
-    def look(self) -> None:
-        """Counts the steps in the folders of the runs that are not done."""
+    def look(self, done: Run | None = None) -> None:
+        """Counts the steps in the folders of the runs that were not done, as one may be now."""
         self.steps |= {run: run.made for run in self.left}
+        self.left.discard(done)
         runs, done = len(self.costs), len(self.costs) - len(self.left)
         steps, of = sum(self.steps.values()), sum(map(len, self.costs.values()))
         self.bar.set_postfix_str(f"{done} of {runs} runs, {steps} of {of} steps", refresh=False)

@@ -91,12 +91,6 @@ def test_the_mask_stays_under_a_picture_of_the_same_shape():
     assert brush.image is None
 
 
-@pytest.mark.parametrize("wrong", [[0.5], [0.5, 0.5, 0, 0.2, 0], [0.5, 0.5, 0.2, -1, 0]])
-def test_what_is_no_ellipse_is_said(wrong):
-    with pytest.raises(ValueError, match=r"no ellipse .*half width"):
-        brush_over(picture()).ellipse = wrong
-
-
 def test_a_mask_without_its_picture_is_said():
     with pytest.raises(ValueError, match="show one first"):
         Brush().take(half(64, 40))

@@ -138,7 +138,7 @@ def test_a_page_without_a_run_is_refused_in_a_line(run):
     with pytest.raises(ValueError, match="no run in this page"):
         parcels("<p>nsutils</p>")
     for damaged in (report(run).replace('"inputs"', ""), report(run).replace("<a id=", "<a x=")):
-        with pytest.raises(ValueError, match=r"^the run in this page is damaged .*$"):
+        with pytest.raises(ValueError, match=r"^the run in this report is damaged .*$"):
             parcels(damaged)
 
 

@@ -32,7 +32,7 @@ OWN = "nsutils"  # among the presets
 
 class Asked(widgets.VBox):
     """`settings(mask)` are what the controls say. `moved(name)` is called when one has been moved, with the setting's
-    name, or with content, styles, preset. `marked()` hands over a mask that was painted, as the place of a style.
+    name, or with content, styles, preset. `marked(place)` hands over a mask that was painted, for the style there.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Asked(widgets.VBox):
         given: Settings,
         uploads: Path,
         moved: Callable[[str], None],
-        marked: Callable[[], str | None],
+        marked: Callable[[int], str | None],
     ):
         self.given, self.moved = given, moved
         self._made, self._weights = partial(changed, given), given.weights
@@ -96,14 +96,12 @@ class Asked(widgets.VBox):
             asked["styles"] = tuple(steered_style(*pair) for pair in pairs)
         return {name: v for name, v in asked.items() if not same(v, getattr(begun, name))}
 
-    def take(self, settings: Settings, inputs: dict[str, dict[str, str]]) -> None:
-        """Makes the controls anew for these settings; `inputs` are a run's, for the pictures' old names."""
+    def take(self, settings: Settings) -> None:
+        """Makes the controls anew for these settings."""
         self.given, self._weights = settings, settings.weights
         self._made = partial(changed, settings)
-        names = {role: facts["name"] for role, facts in inputs.items()}
-        self.content.choose(settings.content, names.get("content"))
-        roles = (f"style_{n}" for n, _ in enumerate(settings.styles, 1))
-        self.styles.take(settings.styles, map(names.get, roles))
+        self.content.choose(settings.content)
+        self.styles.take(settings.styles)
         encoder = self.controls["encoder"]
         encoder.options = tuple(dict.fromkeys((*encoder.options, settings.encoder)))
         encoder.value = settings.encoder

@@ -55,11 +55,3 @@ class Brush(anywidget.AnyWidget):
             )
         grey = pictures.eight_bits(mask).convert("L").resize(self.size)
         self.mask = pictures.png(grey, {})
-
-    @traitlets.validate("ellipse")
-    def _checked(self, proposal: dict) -> list[float]:
-        if (found := proposal["value"]) and (len(found) != 5 or min(found[2:4]) <= 0):
-            raise ValueError(
-                f"no ellipse {found}: give x, y, half width, half height and degrees, or []"
-            )
-        return found

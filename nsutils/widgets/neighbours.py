@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from nsutils import encoders
 from nsutils.cost import ladder
+from nsutils.player import PREVIEW
 from nsutils.run import in_colours
 from nsutils.settings import Settings, vary
 from nsutils.sources import content_of
@@ -18,12 +19,10 @@ from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
 FACTOR = 10**0.5  # between neighbours: ten of a slider's places
-PREVIEW, LARGEST = 128, 192  # pixels, the long edge
+LARGEST = 192  # pixels, the long edge
 FEWER = 0.6  # of the steps at such a size: nine pictures are waited for
 WEIGHTS = {words: f"{name}_weight" for name, (words, *_) in TERMS.items()}
-SMALLEST = {
-    name: 0.05 for name in ("tv_weight", "layout_weight", "laplacian_weight", "similarity_weight")
-}
+SMALLEST = {"style_weight": 0.1, "content_weight": 0.1}  # beside a weight of 0; others' is 0.05
 
 
 class Neighbours(widgets.VBox):
@@ -38,6 +37,7 @@ class Neighbours(widgets.VBox):
         self.button = button("Show me the neighbourhood", tip, "th")
         self.said = widgets.HTML().add_class("note")
         self.tiles = Tiles(self._take, "repeat(3, minmax(0, 1fr))")
+        self.names: list[str] = []
         self.around: dict[str, Settings] = {}
         row = widgets.HBox([self.down, self.across, self.button], layout={"flex_flow": "row wrap"})
         super().__init__([row, self.said, self.tiles])
@@ -47,21 +47,18 @@ class Neighbours(widgets.VBox):
     def show(self) -> None:
         """Paints them, in a thread; those being painted for an earlier call are given up."""
         self._turn += 1
+        names = [*dict.fromkeys((self.down.value, self.across.value))]
         try:
-            around = neighbours(self.asked(), self.names)
+            around = neighbours(self.asked(), names)
         except ValueError as error:
             self.said.value = complaint(error)
             return
-        self.around = {caption(settings, self.names): settings for settings in around}
+        self.names = names
+        self.around = {caption(settings, names): settings for settings in around}
         self.tiles.lay(self.around, content_of(around[0]).size)
         self.said.value = f"Painting {len(around)} small pictures …"
-        threading.Thread(
-            target=self._paint, args=(self._turn,), name="nsutils neighbours", daemon=True
-        ).start()
-
-    @property
-    def names(self) -> list[str]:
-        return [*dict.fromkeys((self.down.value, self.across.value))]
+        name = "nsutils neighbours"
+        threading.Thread(target=self._paint, args=(self._turn,), name=name).start()
 
     def _paint(self, turn: int) -> None:
         try:
@@ -70,10 +67,13 @@ class Neighbours(widgets.VBox):
             for number, (name, settings) in enumerate(around.items()):
                 self.said.value = f"Painting small pictures: {number} of {len(around)} done …"
                 for step in stylize(settings, encoder):
-                    if turn != self._turn:
+                    if turn != self._turn or not threading.main_thread().is_alive():
                         return
                     made = step.image
-                self.tiles.fill(name, in_colours(made, settings))
+                image = in_colours(made, settings)
+                if turn != self._turn:
+                    return
+                self.tiles.fill(name, image)
             self.said.value = "Each a third of what is asked, or three times as much. A click takes one's settings."
         except (ValueError, OSError, FloatingPointError) as error:
             self.said.value = complaint(error)
@@ -98,7 +98,7 @@ def neighbours(settings: Settings, names: list[str]) -> list[Settings]:
     )
 
     def around(name: str) -> list[float]:
-        middle = getattr(settings, name) or SMALLEST.get(name, 0.1) / FACTOR
+        middle = getattr(settings, name) or SMALLEST.get(name, 0.05) / FACTOR
         return [middle / FACTOR, middle, middle * FACTOR]
 
     return vary(small, **{name: around(name) for name in names})

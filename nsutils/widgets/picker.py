@@ -9,6 +9,7 @@ import ipywidgets as widgets
 import traitlets
 
 from nsutils import pictures
+from nsutils.run import own_name
 from nsutils.targets import shown
 
 PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
@@ -24,7 +25,7 @@ class Picker(widgets.VBox):
         self.uploads = uploads
         listed = {stem: str(path) for stem, path in known.items()}
         if chosen not in listed.values():
-            listed = {Path(chosen).name: chosen} | listed
+            listed = {own_name(chosen): chosen} | listed
         self.preview = widgets.Image(format="jpeg").add_class("preview")
         self.list = widgets.Dropdown(
             options=listed,
@@ -58,7 +59,7 @@ class Picker(widgets.VBox):
         self.path.observe(lambda change: self._typed(change["new"]), "value")
         self.upload.observe(lambda change: self._sent(change["new"]), "value")
 
-    def choose(self, path: str, label: str | None = None) -> None:
+    def choose(self, path: str) -> None:
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
         try:
             image = shown(path)
@@ -70,10 +71,9 @@ class Picker(widgets.VBox):
         self.preview.value = pictures.jpeg(pictures.thumbnail(image, PREVIEW_EDGE))
         self.value = path
         known = dict(self.list.options)
-        if path not in known.values() or (label and label not in known):
-            label = label or Path(path).name
-            others = {n: old for n, old in known.items() if n != label and old != path}
-            self.list.options = {label: path} | others  # new options choose the first
+        if path not in known.values():
+            known.pop(label := own_name(path), None)
+            self.list.options = {label: path} | known  # new options choose the first
         self.list.value = path
 
     def _typed(self, words: str) -> None:
@@ -89,7 +89,7 @@ class Picker(widgets.VBox):
             try:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 pictures.write(kept, data)
-                self.choose(str(kept), name)
+                self.choose(str(kept))
             except OSError as error:
                 self.problem.value = complaint(error)
             if self.value != str(kept):

@@ -17,7 +17,7 @@ class Protect(widgets.VBox):
     """`brush.mask` is the mask; `file` is where it is kept until a run takes it."""
 
     def __init__(self, uploads: Path):
-        self.uploads, self.brush, self._one = uploads, Brush(), threading.Lock()
+        self.uploads, self.brush = uploads, Brush()
         self.said, self.problem = widgets.HTML().add_class("note"), widgets.HTML()
         self.path = widgets.Text(
             placeholder="or the path of a mask, a grey picture",
@@ -75,10 +75,9 @@ class Protect(widgets.VBox):
             return None
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
-        with self._one:  # the forecast asks as well, in its thread
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                pictures.write(file, data)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(file, data)
         return str(file)
 
     def take(self) -> str | None:

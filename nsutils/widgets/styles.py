@@ -36,11 +36,9 @@ class Styles(widgets.VBox):
         super().__init__()
         self.take(styles)
 
-    def take(self, styles: Iterable[Style], names: Iterable[str] | None = None) -> None:
-        """Rows for these styles, under these names in their lists."""
+    def take(self, styles: Iterable[Style]) -> None:
+        """Rows for these styles."""
         self.rows = [Row(self, style) for style in styles]
-        for row, name in zip(self.rows, names or (), strict=False):
-            row.picker.choose(row.style.picture, name)
         several = len(self.rows) > 1
         for part in (part for row in self.rows for part in (row.weight, row.buttons)):
             part.layout.display = "" if several else "none"
