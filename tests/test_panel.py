@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -447,7 +448,11 @@ def test_a_kept_run_is_taken_up_with_its_settings_and_pictures(settings, tmp_pat
     run = left(Run.create(tmp_path / "runs" / "kept", asked), 6)
     panel = Panel(Run(run.folder), tmp_path / "runs")
     assert panel.settings == panel.player.settings
-    assert "Stopped: step 6 of 12" in panel.said.value
+    assert re.match(r"Stopped: step 6 of 12, .* after 0:\d\d$", panel.said.value)
+    panel.asked.styles.add.click()
+    pickers = panel.asked.content, panel.asked.styles.rows[0].picker
+    assert [picker.list.label for picker in pickers] == ["content.png", "style.png"]
+    panel.asked.styles.rows[1].remove.click()
     assert not flat(images(panel)[4]) and panel.tiles.awaited >= {8, 10}
     panel.pause_button.click()
     assert panel.wait().status == "done" and len(panel.run.metrics) == 12
@@ -625,9 +630,18 @@ def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
     tiles = list(around.tiles.tiles.values())
     assert len({shown(tile.children[0]).tobytes() for tile in tiles}) == 9
     before = panel.settings
+    around.down.value = "tv_weight"  # of the next nine, not of these
     tiles[0].children[1].click()
+    assert panel.settings.tv_weight == before.tv_weight
     assert panel.settings.style_weight == pytest.approx(before.style_weight / FACTOR)
     assert panel.settings.content_weight == pytest.approx(before.content_weight / FACTOR)
+
+
+def test_a_tile_that_is_empty_shows_the_newest_picture(panel):
+    panel.tiles.tiles[6].children[1].click()
+    assert panel.seen.fork.disabled and "looked-at" not in panel.tiles.tiles[6]._dom_classes
+    panel.seen.pin.click()
+    assert panel.seen.viewer.other_caption == "content"
 
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
