@@ -45,6 +45,7 @@ STYLE_LISTS = {
     "blend-weights": "each style's share among several, as 3,7 (equal)",
     "scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
 }
+FOLDER = "folder for the run; by default a new one in data/runs"
 STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
 
 
@@ -108,9 +109,8 @@ def parser() -> argparse.ArgumentParser:
 def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser) -> None:
     """Commands that paint CONTENT anew, or say what that costs."""
     add_out(run)
-    add_out(
-        sweep, "folder for the runs, by default a new one in data/runs; one that is there goes on"
-    )
+    words = "folder for the runs, by default a new one in data/runs; one that is there goes on"
+    add_out(sweep, words)
     for parser, words in (
         (run, "picture file to write as well: PNG, JPEG or TIFF by its ending"),
         (sweep, "all pictures in one, in rows and columns: PNG, JPEG or TIFF"),
@@ -135,9 +135,7 @@ def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser)
         add_recipe(parser)
 
 
-def add_out(
-    parser: Parser, words: str = "folder for the run; by default a new one in data/runs"
-) -> None:
+def add_out(parser: Parser, words: str = FOLDER) -> None:
     parser.add_argument("--out", metavar="DIR", type=place, help=words)
 
 

@@ -83,24 +83,23 @@ class Cost:
     def __init__(self, settings: Settings, encoder: Encoder):
         self.settings, self.encoder = settings, encoder
         self.file = user_cache_path("nsutils") / "speeds.json"
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """What is known already, of steps by their pixels and of beginning a scale, in parts of `_share`."""
         known = self._known().get(self._key, {})
         self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
-        self.begins: float = known.get("begins", 1.0)  # beginning a scale, in parts of `_share`
+        self.begins: float = known.get("begins", 1.0)
 
     @property
     def _key(self) -> str:
         encoder = self.encoder
         widths = [len(convolution.bias) for convolution in encoder.convolutions.values()]
-        here = [
-            platform.node(),
-            encoder.device.type,
-            torch.get_num_threads(),
-            torch.__version__,
-            __version__,
-        ]
+        network = [encoder.name, widths, encoder.precision, encoder.device.type]
+        here = [platform.node(), torch.get_num_threads(), torch.__version__, __version__]
         asked = [getattr(self.settings, name) for name in RELEVANT]
         asked += [bool(getattr(self.settings, name)) for name in OPTIONAL]
-        return json.dumps([encoder.name, widths, encoder.precision, *here, *asked])
+        return json.dumps([*network, *here, *asked])
 
     def _known(self) -> dict[str, Any]:
         try:
@@ -117,6 +116,8 @@ class Cost:
     def probed(self) -> "Cost":
         """Itself, having tried a square as large as the smallest scale, and as the largest for which there is time."""
         with TRYING:
+            if not self.points:  # another may have tried meanwhile
+                self._look_up()
             self._probe()
         return self
 
@@ -135,12 +136,12 @@ class Cost:
         if len(self.points) > tried:
             self._keep()
 
+    @torch.enable_grad()
     def _try(self, edge: int, steps: int) -> None:
         """Takes in what a step takes on a square of noise, and on a CUDA card what it takes, beside that, to begin."""
         chance, device = torch.Generator().manual_seed(0), self.encoder.device
-        content, style = (
-            torch.rand(1, 3, edge, edge, generator=chance).to(device) for _ in range(2)
-        )
+        size = (1, 3, edge, edge)
+        content, style = (torch.rand(size, generator=chance).to(device) for _ in range(2))
         settings = replace(self.settings, styles=self.settings.styles[:1])
         moments = [time.perf_counter()]
         descent = Descent(Objective(settings, self.encoder, content, [style]), content, {})

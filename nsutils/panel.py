@@ -293,7 +293,7 @@ class Panel:
             if name == "steps" and player.step and asked[name] <= player.step.number:
                 made = player.step.number
                 with self._unheard():
-                    put(self.controls, "steps", player.settings.steps)
+                    put(self.controls, "steps", player.aim.steps)
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             player.steer(**{name: asked[name]})
             self.undo_button.disabled = False
@@ -404,7 +404,7 @@ class Panel:
     def _begin(self, player: Player, picked: list[str]) -> None:
         """Shows a player of a run whose pictures were so picked, from here on."""
         self.player, self._picked = player, picked
-        settings, kept = player.settings, self.run.images
+        settings, kept = player.aim, self.run.images
         self._lay(settings)
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
@@ -445,7 +445,7 @@ class Panel:
             self.progress.value, self.said.value = step.number, pace(player)
             self.word.value = escape(player.word)
             self.asked.weigh(player.shares, player.shares_under)
-        if step and player.settings.steps != self.progress.max:
+        if step and player.aim.steps != self.progress.max:
             self._replan(player)
         if step and step.number in self.tiles.awaited:
             self.tiles.fill(step.number, self._image(step))
@@ -468,10 +468,11 @@ class Panel:
 
     def _replan(self, player: Player) -> None:
         """There are more steps to come, or fewer."""
-        self.progress.max = player.settings.steps
-        self._plan(player.settings, player.step.number - 1)
+        aim = player.aim
+        self.progress.max = aim.steps
+        self._plan(aim, player.step.number - 1)
         with self._unheard():
-            put(self.controls, "steps", player.settings.steps)
+            put(self.controls, "steps", aim.steps)
 
     def _draw_curves(self) -> None:
         if self.run and self.run.metrics:
@@ -532,14 +533,14 @@ def laid_out(panel: Panel) -> widgets.VBox:
 def pace(player: Player) -> str:
     """Where the run is, in words: step, speed, time left or taken."""
     height, width = player.step.image.shape[-2:]
-    words = f"step {player.step.number} of {player.settings.steps}, {width} × {height} px"
+    words = f"step {player.step.number} of {player.aim.steps}, {width} × {height} px"
     if player.status == "playing":
         speed = f", {player.speed:.1f} steps/s" if player.speed else ""
         return f"{words}{speed}, {clock(player.seconds_left)} left"
     if player.status == "paused" and player.previewing:
         return f"Preview: {words}. Move sliders and see; Resume goes on to the full size"
     status = player.run.status if player.status == "ready" else player.status
-    took = clock(player.run.last_row.get("seconds"))
+    took = clock(player.run.last_row.get("seconds", 0.0))
     return f"{status.capitalize()}: {words}, after {took}"
 
 

@@ -1,7 +1,7 @@
 """Where in the picture what counts: masks as weights of pixels, at the size of any layer."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch.nn.functional as F
@@ -26,7 +26,6 @@ class Regions:
     spared: Tensor | None = None
     freed: Tensor | None = None
     faces: Tensor | None = None
-    _changed: dict[Hashable, "Regions"] = field(default_factory=dict, init=False, repr=False)
 
     def rolled(self, shift: tuple[int, int]) -> "Regions":
         return self.each(lambda mask: mask.roll(shift, (-2, -1)))
@@ -52,6 +51,10 @@ class Regions:
         if what not in self._changed:
             self._changed[what] = self.each(change)
         return self._changed[what]
+
+    @cached_property
+    def _changed(self) -> dict[Hashable, "Regions"]:
+        return {}
 
     @cached_property
     def places(self) -> list[int]:

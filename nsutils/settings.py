@@ -95,7 +95,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Settings:
-    """A recipe for one picture. Each field's note in `NOTES` is what the command line says of it.
+    """A recipe for one picture. Each field's note in `NOTES` is what the command line, and in part the panel, says.
 
     With every loss relative to its target (see `nsutils.objective`), weights keep their meaning over sizes,
     layers and encoders: `style_weight=1` is a sensible start everywhere. The conventions by which published
@@ -290,7 +290,7 @@ class Settings:
         }
 
 
-# By subject. The command line's help is made of these.
+# By subject. The command line's help is made of these, and some of the panel's tooltips.
 SUBJECTS = {
     "pictures": {
         "size": "long edge of the picture in pixels; not above the content's, but for enlarge; none: its own",

@@ -19,7 +19,7 @@ from nsutils.faces import Box
 from nsutils.measures import THINNEST, made_with, octaves_of, style_statistics
 from nsutils.regions import Regions
 from nsutils.settings import STARTS, Settings, Style
-from nsutils.targets import Target, is_target
+from nsutils.targets import PALETTE, Target, is_target
 
 Shape = tuple[int, int]  # height, width in pixels
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -163,7 +163,7 @@ def check_targets(settings: Settings, encoder: Encoder) -> None:
             target = Target.read(style.picture)
             for shape in ladder:
                 near = target.at(beside(settings, shape, style.scale))
-                near.octaves(wanted, settings.style_layers)
+                near.octaves(wanted, (*settings.style_layers, PALETTE))
 
 
 def style_target(settings: Settings, encoder: Encoder) -> Target:

@@ -266,10 +266,10 @@ class Progress:
     def cost(self) -> int:
         return sum(sum(self.costs[run][:count]) for run, count in self.steps.items())
 
-    def look(self, done: Run | None = None) -> None:
-        """Counts the steps in the folders of the runs that were not done, as one may be now."""
+    def look(self, ended: Run | None = None) -> None:
+        """Counts the steps in the folders of the runs that were not done; `ended` is one that now is."""
         self.steps |= {run: run.made for run in self.left}
-        self.left.discard(done)
+        self.left.discard(ended)
         runs, done = len(self.costs), len(self.costs) - len(self.left)
         steps, of = sum(self.steps.values()), sum(map(len, self.costs.values()))
         self.bar.set_postfix_str(f"{done} of {runs} runs, {steps} of {of} steps", refresh=False)

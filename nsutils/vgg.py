@@ -1,10 +1,10 @@
 """Weight files of VGG-16 and VGG-19: told apart, read safely, fetched once."""
 
 import hashlib
-import os
 import shutil
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -180,7 +180,7 @@ def cached(name: str) -> Network:
     if not (own := kept(name)).exists():
         file = fetched(torchvision_url(name), own.parent)
         pictures.write(own, save(read(file, name).arrays, {"encoder": name}))
-        file.unlink()
+        file.unlink(missing_ok=True)
     return read(own, name)
 
 
@@ -192,7 +192,7 @@ def kept(name: str) -> Path:
 def fetched(url: str, folder: Path) -> Path:
     """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256.
 
-    One that lies there already, or one of this process's own: several may fetch it at the same time.
+    One that lies there already, or one of this caller's own: several may fetch it at the same time.
     """
     name = url.rsplit("/", 1)[1]
     digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
@@ -202,7 +202,7 @@ def fetched(url: str, folder: Path) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        file = folder / f"{os.getpid()}-{name}"
+        file = folder / f".{uuid.uuid4().hex[:8]}-{name}"
         try:
             download(url, file)
         except OSError as error:

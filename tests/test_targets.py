@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from nsutils import Run, Style, pictures, stylize
 from nsutils.figures import contact_sheet
 from nsutils.player import Player
-from nsutils.sources import style_target
-from nsutils.targets import Known, Target
+from nsutils.sources import check_targets, style_target
+from nsutils.targets import PALETTE, Known, Target
 
 
 @pytest.fixture
@@ -29,6 +30,16 @@ def test_a_style_from_its_file_paints_as_its_picture_does(settings, encoder, tmp
     assert [step.losses for step in stylize(known, encoder)] == [
         step.losses for step in stylize(settings, encoder)
     ]
+
+
+def test_a_file_that_lacks_the_palette_is_refused_before_a_run_begins(saved, encoder):
+    (style,) = saved.styles
+    with safe_open(style.picture, "pt") as file:
+        facts = file.metadata()
+    known = load_file(style.picture)
+    save_file({key: x for key, x in known.items() if PALETTE not in key}, style.picture, facts)
+    with pytest.raises(ValueError, match=r"no layer 'palette' in .*make it again"):
+        check_targets(saved, encoder)
 
 
 def test_a_run_keeps_the_file_and_shows_the_small_picture_in_it(saved, encoder, tmp_path):

@@ -26,6 +26,8 @@ class Foreseen(widgets.HTML):
 
     def follow(self, asked: Callable[[], Settings]) -> None:
         """Soon says what a run of these settings will cost."""
+        if not threading.main_thread().is_alive():
+            return  # Python is ending
         with self._lock:
             self._wanted = asked
             if not self.ready.is_set():

@@ -36,6 +36,7 @@ class Seen(widgets.VBox):
         )
         self.pin = button("Pin", "keep this picture, to compare others with it", "thumb-tack")
         self.fork = button("Fork", "a new run that goes on from this step otherwise", "code-fork")
+        self.fork.disabled = True
         self.differs = widgets.HTML().add_class("note")
         row = widgets.HBox([self.against, self.pin, self.fork], layout={"flex_flow": "row wrap"})
         super().__init__([self.viewer, row, self.differs])
