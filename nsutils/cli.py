@@ -141,7 +141,7 @@ def add_out(parser: Parser, words: str = FOLDER) -> None:
 
 def add_run(parser: Parser) -> None:
     words = "folder of a run, its name in data/runs, or last"
-    parser.add_argument("run", metavar="RUN", help=words)
+    parser.add_argument("run", metavar="RUN", type=place, help=words)
 
 
 def add_file(parser: Parser, words: str, required: bool = True) -> None:
@@ -158,7 +158,8 @@ def add_going_on(resume: Parser, fork: Parser, rerun: Parser, **others: Parser) 
         for subject, notes in SUBJECTS.items():
             steered = {name: notes[name] for name in notes if name not in FIXED}
             add_settings(parser.add_argument_group(subject), steered, default="as in RUN")
-    rerun.add_argument("source", metavar="REPORT_OR_RUN", help="HTML file, or folder of a run")
+    words = "HTML file, or folder of a run"
+    rerun.add_argument("source", metavar="REPORT_OR_RUN", type=place, help=words)
     rerun.add_argument("--content", metavar="FILE", help="the content, if the report leaves it out")
     rerun.add_argument(
         "--style", metavar="FILE", nargs="+", help="the styles, if it leaves them out"
@@ -190,21 +191,24 @@ def add_looking(
     )
     runs.add_argument("--sort", metavar="NAME", help="by seconds, style, created, a setting ...")
     runs.add_argument("--reverse", action="store_true", help="the other way round")
-    runs.add_argument("--tree", action="store_true", help="forks under the runs that they left")
-    report.add_argument(
-        "runs", metavar="RUN_OR_NOTEBOOK", nargs="+", help="folders of runs, or a .ipynb file"
+    runs.add_argument(
+        "--tree",
+        action="store_true",
+        help="only runs that were forked, with their forks under them",
     )
+    words = "folders of runs, or a .ipynb file"
+    report.add_argument("runs", metavar="RUN_OR_NOTEBOOK", type=place, nargs="+", help=words)
     add_file(report, "HTML file to write; by default report.html in the run", required=False)
     report.add_argument(
         "--small", action="store_true", help="without the pictures that the run was made from"
     )
-    compare.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
+    compare.add_argument("runs", metavar="RUN", type=place, nargs="+", help="folders of runs")
     add_file(compare, "PNG, JPEG or TIFF to write")
     add_run(mark)
     mark.add_argument("--off", action="store_true", help="make it one like others again")
     add_run(note)
     note.add_argument("words", metavar="WORD", nargs="*", help="in place of what was there")
-    delete.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
+    delete.add_argument("runs", metavar="RUN", type=place, nargs="+", help="folders of runs")
     delete.add_argument("--yes", action="store_true", help="without asking")
 
 
@@ -278,9 +282,9 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
 
 
 def place(text: str) -> str:
-    """A file or folder to write, which an unset variable of the shell does not name."""
+    """The name of a file or a folder, which an unset variable of the shell has not."""
     if not text:
-        raise argparse.ArgumentTypeError("it is empty; name a place")
+        raise argparse.ArgumentTypeError("it is empty; give a name")
     return text
 
 

@@ -138,16 +138,18 @@ def found(name: str) -> Run:
 
 
 def resume(asked: Namespace) -> int:
-    player = Player(found(asked.run))
-    player.run.check_idle()
+    run = found(asked.run)
+    run.check_idle()
+    run.check_files()
+    player = Player(run)
     player.steer(**given(asked))
     if not player.steps_left:
         made = player.step.number
         raise ValueError(
-            f"{player.run.folder.name!r} has made all its {made} steps; give more with --steps"
+            f"{run.folder.name!r} has made all its {made} steps; give more with --steps"
         )
-    player.encoder = encoder_of(player.run, asked.device)
-    return go_on(player, f"{player.run.folder.name} goes on")
+    player.encoder = encoder_of(run, asked.device)
+    return go_on(player, f"{run.folder.name} goes on")
 
 
 def go_on(player: Player, words: str) -> int:
@@ -247,7 +249,8 @@ def note(asked: Namespace) -> None:
 
 def delete(asked: Namespace) -> int:
     """After a yes, for there is no way back."""
-    doomed = [found(name) for name in asked.runs]
+    named = map(found, asked.runs)
+    doomed = [*{run.folder.resolve(): run for run in named}.values()]
     for run in doomed:
         print(f"{run.folder}: {run.made} steps{', a favourite' * run.favourite}")
     if not asked.yes:
@@ -322,8 +325,9 @@ def styles_of(asked: Namespace) -> tuple[Style, ...]:
     files = [file for name in asked.styles for file in folders.get(name) or [name]]
     lists = {}
     for name in ("style_blend_weights", "style_scale"):
-        given = getattr(asked, name) or (1.0,)
-        if len(given) not in (1, len(files)):
+        given = getattr(asked, name) or (1.0,) * len(files)
+        for_all = name == "style_scale" and len(given) == 1
+        if len(given) != len(files) and not for_all:
             raise ValueError(
                 f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
             )

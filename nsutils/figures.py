@@ -27,6 +27,7 @@ GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
 BESIDE, LINKED, DIVIDED = 130, 160, 560
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
+FILM = 32  # pixels: its long edge, at least
 MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
 INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
 COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
@@ -265,6 +266,8 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     """The kept steps as an animated GIF that ends on the result and stays there for a third of its time."""
     if not 0 < seconds <= LONGEST:
         raise ValueError(f"a film of {seconds:g} s; give seconds above 0, up to {LONGEST}")
+    if edge < FILM:
+        raise ValueError(f"a film of {edge} px; give an edge of {FILM} or more")
     files = [*run.images.values()]
     if ending := outcome(run):
         files[-1:] = [ending]  # the last step's picture

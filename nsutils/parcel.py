@@ -32,8 +32,7 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    if original:
-        run.check_inputs()
+    run.check_files()
     return {
         "format": FORMAT,
         "name": run.folder.name,

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import math
 import os
 import re
 import statistics
@@ -333,7 +334,7 @@ class Player:
         run, ending, threads = self.run, {}, torch.get_num_threads()
         begun = False
         try:
-            run.check_inputs()
+            run.check_files()
             encoder = self.encoder or encoder_of(run)
             told = run.meta.get("encoder") or {"name": encoder.name, "told_by": encoder.told_by}
             faces = begun_with(run.meta).get("faces")
@@ -469,7 +470,8 @@ class Player:
 
     def _made(self) -> Iterator[Step]:
         run, steps = self.run, self._steps(self._follow())
-        strangest = max((row["style"] for row in run.metrics), default=0.0)
+        known = (row["style"] for row in run.metrics)
+        strangest = max(known, default=math.inf if self._number else 0.0)
         watch = Watch(run.settings, self.face, strangest)
         before = run.last_row.get("seconds", 0.0)
         self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()

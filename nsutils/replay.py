@@ -28,7 +28,7 @@ def fork(
     Play it with `Player`. What the optimiser remembers is kept where the objective stays the same. Where the step
     itself was not kept, those before it are made again. By default in a new folder beside the run's.
     """
-    run.check_inputs()
+    run.check_files()
     last = run.last
     end = last.number if last else 0
     step = end if step is None else step

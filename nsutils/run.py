@@ -129,14 +129,17 @@ class Run:
         files = sorted((self.folder / "inputs").glob("[!.]*"))
         return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
 
-    def check_inputs(self) -> None:
-        """ValueError if a picture is not the one that the run began with."""
+    def check_files(self) -> None:
+        """ValueError if a picture is not the one that the run began with, or metrics.csv has no columns."""
+        if any(not line.startswith("step,") for line in self._lines("metrics.csv", first=True)):
+            way_out = "delete it: the run can go on without its losses so far"
+            raise self._damaged("metrics.csv", "no column step", way_out)
         for facts in self.meta["inputs"].values():
             file = self.folder / facts["file"]
-            if file.exists() and pictures.sha256(file.read_bytes()) != facts["sha256"]:
-                raise ValueError(
-                    f"{str(file)!r} is not what the run began with; put {facts['name']!r} back in its place"
-                )
+            there = file.exists()
+            if not there or pictures.sha256(file.read_bytes()) != facts["sha256"]:
+                what = "is not what the run began with" if there else "is gone"
+                raise ValueError(f"{str(file)!r} {what}; put {facts['name']!r} back in its place")
 
     @property
     def status(self) -> str:
@@ -469,7 +472,7 @@ class Run:
         except UNREADABLE as error:
             raise self._damaged(name, error, way_out) from error
 
-    def _damaged(self, name: str, error: Exception, way_out: str) -> Damaged:
+    def _damaged(self, name: str, error: Exception | str, way_out: str) -> Damaged:
         return Damaged(f"{str(self.folder / name)!r} is damaged ({error}); {way_out}")
 
     def _located(self, settings: Settings) -> Settings:

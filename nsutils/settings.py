@@ -205,7 +205,7 @@ class Settings:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
         for name in ("original_colors", "sparing", "freeing", "protection", "mask_colors"):
             if getattr(self, name) > 1:
-                raise ValueError(f"{name} is {getattr(self, name):g}; give a number to 1")
+                raise ValueError(f"{name} is {getattr(self, name):g}; give a number from 0 to 1")
         if self.mask is not None:
             _set(self, "mask", _text("mask", self.mask))
         if self.style_statistic == "sliced" and (self.mask or any(s.where for s in self.styles)):

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -194,7 +195,13 @@ def size_in_words(settings: Settings) -> str:
     elif settings.size and SIDES[settings.side]((height, width)) < settings.size:
         words += ", the content picture's own size"
     for style in settings.styles:
-        if not is_target(style.picture):
+        if is_target(style.picture):
+            with suppress(ValueError):  # which is told before a run begins
+                wanted = beside(settings, (height, width), style.scale)
+                (found,) = Target.read(style.picture).at(wanted).sizes
+                if found != wanted:
+                    words += f"; {Path(style.picture).name} was made for {found} px"
+        else:
             own = pictures.shape(style.picture)
             if math.prod(style_shape(settings, own, (height, width), style.scale)) > math.prod(own):
                 words += f"; {Path(style.picture).name} is enlarged, too"

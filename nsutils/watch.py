@@ -113,7 +113,7 @@ def remedy(settings: Settings, place: Image.Image | None) -> str:
     if place and settings.protection < 0.6:
         return "move Protection up"
     if settings.laplacian_weight < 0.3:
-        return "move Contours up"
+        return "move Contours (laplacian_weight) up"
     return "move Content weight up, or Style weight down"
 
 

@@ -75,6 +75,7 @@ def test_styles_have_shares_and_scales_and_may_be_a_folder(content, style, tmp_p
     words = ["run", content, str(tmp_path / "styles"), *SMALL, "--style-blend-weights", "3,7"]
     assert "3 numbers for 2 styles" in refused(*words[:-1], "1,2,3")
     assert "scale of a style is 0" in refused(*words, "--style-scale", "0")
+    assert "1 numbers for 2 styles" in refused(*words, "--style-blend-weights", "3")
     assert "style picture is empty" in refused("run", content, "", *SMALL)
     assert main([*words, "--style-scale", "0.7", "--out", str(tmp_path / "run")]) == 0
     assert [(s.weight, s.scale) for s in Run(tmp_path / "run").settings.styles] == [
@@ -144,7 +145,7 @@ def test_the_contents_colours_come_back_without_a_new_run(content, style, tmp_pa
     assert pictures.opened(tmp_path / "half.jpg").size == (64, 40)
     assert Run(tmp_path / "run").result.read_bytes() == before
     capfd.readouterr()
-    assert "give a number to 1" in refused(*words[:3], "2", *words[4:])
+    assert "give a number from 0 to 1" in refused(*words[:3], "2", *words[4:])
     assert "no picture yet" in refused(
         "colour", Run.create(tmp_path / "new", Settings(content, style)).folder, "-o", "a.png"
     )
@@ -375,7 +376,24 @@ def test_a_run_with_another_content_than_it_began_with_does_not_go_on(run, style
     for words in (["resume", folder, "--steps", "9"], ["rerun", folder], ["fork", folder]):
         assert main(words) == 2
         assert "put 'content.png' back in its place" in capfd.readouterr().err
-    assert run.made == 6 and run.status == "failed" and run.result.read_bytes() == picture
+    assert run.made == 6 and run.status == "done" and run.result.read_bytes() == picture
+
+
+def test_a_run_whose_files_are_gone_or_damaged_says_so_and_goes_on_when_mended(run, capfd):
+    metrics, folder = run.folder / "metrics.csv", str(run.folder)
+    picture, moved = run.folder / "inputs" / "content.png", run.folder / "moved.png"
+    more = ["resume", folder, "--steps", "9"]
+    metrics.write_bytes(b"garbage,,\n" + metrics.read_bytes())
+    for words in (more, ["fork", folder], ["report", folder], ["rerun", folder]):
+        assert main(words) == 2
+        assert "metrics.csv' is damaged (no column step); delete it" in capfd.readouterr().err
+    metrics.unlink()
+    picture.rename(moved)
+    assert main(more) == 2
+    assert "is gone; put 'content.png' back in its place" in capfd.readouterr().err
+    moved.rename(picture)
+    assert main(more) == 0
+    assert run.made == 9 and "style has hardly come" not in capfd.readouterr().out
 
 
 def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, refused, tmp_path):
@@ -451,7 +469,8 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
         timeout=120,
     )
     assert asked.returncode == 2 and "add --yes" in asked.stderr and folder.exists()
-    assert main(["delete", str(folder), "--yes"]) == 0 and not folder.exists()
+    assert "it is empty" in refused("delete", "", "--yes") and folder.exists()
+    assert main(["delete", str(folder), str(folder), "--yes"]) == 0 and not folder.exists()
 
 
 def test_a_disk_that_takes_no_more_is_said(run, capsys):

@@ -110,6 +110,11 @@ def test_a_film_of_a_time_that_no_gif_has_is_refused(run, seconds):
     assert film(run, seconds=900)
 
 
+def test_a_film_that_is_hardly_to_be_seen_is_refused(run):
+    with pytest.raises(ValueError, match="a film of 0 px; give an edge of 32 or more"):
+        film(run, edge=0)
+
+
 @pytest.fixture
 def trials(run, settings, tmp_path):
     """Seven runs that differ in three settings; the eighth was not made. Each shows a colour of its own."""

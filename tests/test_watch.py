@@ -58,7 +58,7 @@ def test_a_lost_face_is_said_and_which_slider_helps(settings, content, tmp_path)
 
     assert "The content is being lost" in word() and "Contours" in word()
     assert "Protection up" in word(mask=mask)
-    assert "Contours up" in word(mask=mask, protection=0.9)
+    assert "Contours (laplacian_weight) up" in word(mask=mask, protection=0.9)
     assert "Content weight up" in word(mask=mask, protection=0.9, laplacian_weight=1.0)
     assert "portrait" in word(face=Image.new("L", (8, 8), 255))
     assert word(init="noise") == "", "noise has no shapes to lose yet"
