@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -51,7 +52,9 @@ STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as 
 
 def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
-    asked = parser().parse_args(words)
+    asked, unknown = parser().parse_known_args(words)
+    if unknown:
+        asked.own.error(f"unrecognized arguments: {' '.join(unknown)}{likely(unknown[0])}")
     try:
         return getattr(commands(), asked.command)(asked) or 0
     except ValueError as error:
@@ -83,6 +86,13 @@ def commands() -> ModuleType:
     return commands
 
 
+def likely(word: str) -> str:
+    """The option of a setting that may have been meant, in words."""
+    flags = [flag(name) for name in NOTES]
+    near = get_close_matches(word.replace("_", "-"), flags, 1)
+    return f", perhaps {near[0]}" if near else ""
+
+
 class Parser(argparse.ArgumentParser):
     """One that says what is wrong in one line."""
 
@@ -99,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     for name, words in COMMANDS.items():
         usage = f"%(prog)s {USAGE[name]}" if name in USAGE else None
         made[name] = acts.add_parser(name, help=words, description=words, usage=usage)
+        made[name].set_defaults(own=made[name])
     add_painting(**made)
     add_going_on(**made)
     add_looking(**made)
@@ -271,14 +282,20 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
     group.argument_default = argparse.SUPPRESS  # what is not given is left out: none is a value
     known = {field.name: field for field in fields(Settings)}
     for name, words in notes.items():
-        field, flag = known[name], f"--{name.replace('_', '-')}"
+        field = known[name]
         own = field.default if field.default_factory is MISSING else field.default_factory()
         about = f"{words} ({default or in_a_word(own)})"
         if field.type is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about)
+            group.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
         else:
             read = READERS[field.type]
-            group.add_argument(flag, metavar=read.__name__.upper(), type=read, help=about)
+            metavar = read.__name__.upper()
+            group.add_argument(flag(name), metavar=metavar, type=read, help=about)
+
+
+def flag(setting: str) -> str:
+    """Its option's name."""
+    return f"--{setting.replace('_', '-')}"
 
 
 def place(text: str) -> str:

@@ -32,7 +32,9 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    run.check_files()
+    run.check_losses()
+    if original:
+        run.check_files()
     return {
         "format": FORMAT,
         "name": run.folder.name,

@@ -130,16 +130,20 @@ class Run:
         return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
 
     def check_files(self) -> None:
-        """ValueError if a picture is not the one that the run began with, or metrics.csv has no columns."""
-        if any(not line.startswith("step,") for line in self._lines("metrics.csv", first=True)):
-            way_out = "delete it: the run can go on without its losses so far"
-            raise self._damaged("metrics.csv", "no column step", way_out)
+        """ValueError if a picture is not the one that the run began with, or the losses are damaged."""
+        self.check_losses()
         for facts in self.meta["inputs"].values():
             file = self.folder / facts["file"]
             there = file.exists()
             if not there or pictures.sha256(file.read_bytes()) != facts["sha256"]:
                 what = "is not what the run began with" if there else "is gone"
                 raise ValueError(f"{str(file)!r} {what}; put {facts['name']!r} back in its place")
+
+    def check_losses(self) -> None:
+        """ValueError if metrics.csv does not begin with its columns."""
+        if any(not line.startswith("step,") for line in self._lines("metrics.csv", first=True)):
+            way_out = "delete it: the run can go on without its losses so far"
+            raise self._damaged("metrics.csv", "no column step", way_out)
 
     @property
     def status(self) -> str:

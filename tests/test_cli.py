@@ -221,6 +221,8 @@ def test_every_setting_is_an_option_with_a_note_and_its_default(capsys):
         (("--init", "nowhere.png"), ("nowhere.png",)),
         (("--encoder", "vgg19", "--weights", "nowhere.pth"), ("nowhere.pth", "slim")),
         (("--colour", "1"), ("--colour",)),
+        (("--style_weight", "3"), ("--style_weight", "perhaps --style-weight;", "run --help")),
+        (("--tv-wieght=3",), ("--tv-wieght", "perhaps --tv-weight;")),
     ],
 )
 def test_a_bad_option_ends_with_one_line_that_names_it(
