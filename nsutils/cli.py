@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -54,7 +55,8 @@ def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
     asked, unknown = parser().parse_known_args(words)
     if unknown:
-        asked.own.error(f"unrecognized arguments: {' '.join(unknown)}{likely(unknown[0])}")
+        perhaps = likely(unknown[0], asked.own)
+        asked.own.error(f"unrecognized arguments: {' '.join(unknown)}{perhaps}")
     try:
         return getattr(commands(), asked.command)(asked) or 0
     except ValueError as error:
@@ -86,10 +88,10 @@ def commands() -> ModuleType:
     return commands
 
 
-def likely(word: str) -> str:
-    """The option of a setting that may have been meant, in words."""
-    flags = [flag(name) for name in NOTES]
-    near = get_close_matches(word.replace("_", "-"), flags, 1)
+def likely(word: str, parser: argparse.ArgumentParser) -> str:
+    """The option of the parser that may have been meant, in words."""
+    known = re.findall(r"--[\w-]+", parser.format_help())
+    near = get_close_matches(word.replace("_", "-"), known, 1, 0.75)
     return f", perhaps {near[0]}" if near else ""
 
 
@@ -120,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
 def add_painting(run: Parser, forecast: Parser, sweep: Parser, **others: Parser) -> None:
     """Commands that paint CONTENT anew, or say what that costs."""
     add_out(run)
-    words = "folder for the runs, by default a new one in data/runs; one that is there goes on"
+    words = "folder for the runs, by default a new one in data/runs; a sweep that is there goes on"
     add_out(sweep, words)
     for parser, words in (
         (run, "picture file to write as well: PNG, JPEG or TIFF by its ending"),
@@ -282,20 +284,14 @@ def add_settings(group: Any, notes: Mapping[str, str], default: str | None = Non
     group.argument_default = argparse.SUPPRESS  # what is not given is left out: none is a value
     known = {field.name: field for field in fields(Settings)}
     for name, words in notes.items():
-        field = known[name]
+        field, flag = known[name], f"--{name.replace('_', '-')}"
         own = field.default if field.default_factory is MISSING else field.default_factory()
         about = f"{words} ({default or in_a_word(own)})"
         if field.type is bool:
-            group.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about)
         else:
             read = READERS[field.type]
-            metavar = read.__name__.upper()
-            group.add_argument(flag(name), metavar=metavar, type=read, help=about)
-
-
-def flag(setting: str) -> str:
-    """Its option's name."""
-    return f"--{setting.replace('_', '-')}"
+            group.add_argument(flag, metavar=read.__name__.upper(), type=read, help=about)
 
 
 def place(text: str) -> str:

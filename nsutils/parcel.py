@@ -32,9 +32,7 @@ def packed(run: Run, small: bool = False, original: bool = False) -> Parcel:
     their files as they are.
     """
     meta = run.meta
-    run.check_losses()
-    if original:
-        run.check_files()
+    run.check_files() if original else run.check_losses()
     return {
         "format": FORMAT,
         "name": run.folder.name,
