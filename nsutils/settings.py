@@ -200,6 +200,10 @@ class Settings:
         _set(self, "init", _text("init", self.init))
 
     def _check_numbers(self) -> None:
+        if not any(getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")):
+            raise ValueError(
+                "all weights are 0, so nothing is asked of the picture; give a style_weight above 0"
+            )
         _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
         if len(self.betas) != 2 or max(self.betas) >= 1:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")

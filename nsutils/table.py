@@ -70,11 +70,15 @@ class Table(Sequence[Run]):
         `where(status="done", content="cat.jpg", style_weight=lambda weight: weight > 1)`. The facts are favourite,
         name, status, made (steps), seconds, total_loss, content_loss, style_loss, created and host.
         """
-        rows = self._rows
+        rows, none = self._rows, self.NONE
         for name, wanted in conditions.items():
-            name = known(name)
-            rows = [row for row in rows if fits(row.get(name), wanted)]
-        return Table(rows)
+            name, before = known(name), rows
+            rows = [row for row in before if fits(row.get(name), wanted)]
+            if before and not rows:
+                none = f"no run with that {name}; there are {valued(before, name)}"
+        left = Table(rows)
+        left.NONE = none
+        return left
 
     def sorted(self, by: str, reverse: bool = False) -> "Table":
         """The runs in the order of a setting or fact, see `where`; those that lack it come last."""
@@ -138,7 +142,7 @@ class Table(Sequence[Run]):
             body += f'<td style="{RUN}">{place} {about(row)}</td>{cells}</tr>'
         more = "".join(f"<p>{line}</p>" for line in self._more(MOST))
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
-        shown = f'<div class="nsutils-runs">{table if rows else self.NONE}</div>'
+        shown = f'<div class="nsutils-runs">{table if rows else escape(self.NONE)}</div>'
         return f"<style>{STYLE.read_text(encoding='utf-8')}</style>{shown}"
 
     def _told(self) -> list[str]:
@@ -256,6 +260,12 @@ def words(row: Row, name: str) -> str:
         return f"{row['made']:.0f}/{row.get('steps', '?')}"
     text = FORMS.get(name, plain)(row[name]) if name in row else ""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def valued(rows: Sequence[Row], name: str) -> str:
+    """The values of a setting or fact in runs, as many as a line or two hold."""
+    values = dict.fromkeys(words(row, name) or "none" for row in rows)
+    return textwrap.shorten(", ".join(values), 2 * WIDTH, placeholder=" …")
 
 
 def shortened(name: str) -> str:

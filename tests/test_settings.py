@@ -63,6 +63,13 @@ def test_what_cannot_be_is_refused_by_name_in_one_line(field, value):
     assert not isinstance(culprit, str) or culprit in str(refused.value)
 
 
+def test_a_picture_of_which_nothing_is_asked_is_refused():
+    none = dict.fromkeys(("content_weight", "style_weight", "tv_weight", "layout_weight"), 0.0)
+    with pytest.raises(ValueError, match="all weights are 0"):
+        Settings("a", "b", **none)
+    assert Settings("a", "b", **none | {"laplacian_weight": 1.0})
+
+
 def test_layers_beyond_the_slim_encoder_are_only_known_with_vgg19():
     assert Settings("a", "b", encoder="vgg19", content_layers=("relu5_2",)).content_layers
     with pytest.raises(ValueError, match="relu5_2"):

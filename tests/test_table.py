@@ -127,6 +127,14 @@ def test_runs_are_chosen_by_value_by_words_and_by_a_function(first):
     assert len(table.where(style_layers=["pixels", "relu1_1", "relu2_1"])) == 3
 
 
+def test_a_value_that_no_run_has_is_answered_with_those_there_are(first):
+    like(first, "heavy", asked={"style_weight": 4.0})
+    table = runs(first.folder.parent)
+    told = "no run with that style_weight; there are 4, 1"
+    none = table.where(style_weight=3)
+    assert str(none) == str(none.where(size=7)) == told and told in none._repr_html_()
+
+
 def test_runs_are_sorted_by_numbers_and_words_those_without_last(first):
     for weight in (10.0, 9.0):
         like(first, f"weight {weight:g}", asked={"style_weight": weight})
