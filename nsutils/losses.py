@@ -77,15 +77,13 @@ def smooth_between_edges(image: Tensor, evenness: tuple[Tensor, Tensor]) -> Tens
     return Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
 
 
-def evenness(guide: Tensor, freed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """How even a guide is between neighbours, across and down: 1, and less where it has an edge or is `freed`.
+def evenness(guide: Tensor) -> tuple[Tensor, Tensor]:
+    """How even a guide is between neighbours, across and down: 1, and less where it has an edge.
 
     By 1 / (1 + (d / k)^2), d the guide's difference and k its mean (Perona and Malik 1990, eq. 2).
     """
     apart = [guide.diff(dim=dim).square().sum(1, keepdim=True).sqrt() for dim in (-1, -2)]
     across, down = (1 / (1 + (own / (own.mean() + FLOOR)) ** 2) for own in apart)
-    if freed is not None:
-        across, down = across * (1 - freed[..., 1:]), down * (1 - freed[..., 1:, :])
     return across, down
 
 

@@ -75,9 +75,9 @@ class Objective:
     drawn in the content: what it holds there the style cannot change, and statistics of all would ask the rest for
     what is missing, so that skies had neither the style's strokes nor its colours, but the difference. A face in
     the regions counts as drawn all over. And by `freeing` pixels count less for the content in its sky, that is, where
-    it is flat from the upper edge down: a style's strokes need not be like the sky's features there, nor smooth as the
-    sky is, for `tv_form` edges. A wide sky makes a landscape, unless a face is near; then tv, layout, and the sparing
-    of all but faces count less everywhere, by as much, for houses and trees bear strokes that a person does not.
+    it is flat from the upper edge down: a style's strokes need not be like the sky's features there. A wide sky makes
+    a landscape, unless a face is near; then tv, layout, and the sparing of all but faces count less everywhere, by as
+    much, for houses and trees bear strokes that a person does not.
     """
 
     def __init__(
@@ -127,8 +127,7 @@ class Objective:
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
-                even = evenness(guide, self.regions.freed)
-                self.variation = partial(self.variation, evenness=even)
+                self.variation = partial(self.variation, evenness=evenness(guide))
             self.roughness = self.roughness_of()
         self.recorded: Recorded | None = None
 

@@ -332,8 +332,8 @@ SUBJECTS = {
         "4 spares faces in small pictures",
         "sparing": "how much less the style counts where the content has much in it, and on a face that is found when "
         "a run begins: 0 alike, 1 hardly at all; sliced knows none",
-        "freeing": "how much less content and smoothness count in a sky, that is, where the content is flat from the "
-        "upper edge down, and under a wide one sparing, smoothness and layout everywhere: 0 alike, 1 not at all",
+        "freeing": "how much less the content counts in a sky, that is, where it is flat from the upper edge down, and "
+        "under a wide one sparing, smoothness and layout everywhere: 0 alike, 1 not at all",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free",

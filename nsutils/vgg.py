@@ -2,10 +2,12 @@
 
 import hashlib
 import shutil
+import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ VARIABLE = "NSUTILS_VGG19"  # names a weight file of a VGG-19, as `weights` does
 CONVOLUTIONS = {
     name: [layer.replace("relu", "conv") for layer in ENCODERS[name]] for name in ("vgg19", "vgg16")
 }
+DAY = 86_400  # seconds: a part that lies so long belongs to a fetch that was killed
 AGAINST = "setting, against the file's name"
 # How the SHA-256 of the files that are known begins, which their names tell as well.
 DIGITS = {
@@ -201,6 +204,10 @@ def fetched(url: str, folder: Path) -> Path:
         f"in {VARIABLE}; encoder='slim' needs no download."
     )
     folder.mkdir(parents=True, exist_ok=True)
+    for part in folder.glob(f".*-{name}"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > DAY:
+                part.unlink()
     if not file.exists():
         file = folder / f".{uuid.uuid4().hex[:8]}-{name}"
         try:

@@ -194,8 +194,6 @@ def test_a_wide_sky_loosens_what_holds_a_landscape_but_no_face(settings, encoder
     assert torch.allclose(loose.regions.spared, 0.25 * held.regions.spared)
     assert 0.25 < made(town, small).hold < 0.9  # somebody in the street
     assert (made(town, small).regions.spared[small > 0] == settings.sparing).all()
-    image = correlated((64, 64), 2)
-    assert loose.variation(image) < 0.7 * held.variation(image)
 
 
 @pytest.mark.parametrize("statistic", ["wasserstein", "gram", "sliced"])

@@ -1,5 +1,6 @@
 import functools
 import http.server
+import os
 import threading
 from dataclasses import replace
 
@@ -110,6 +111,20 @@ def test_a_file_put_into_the_cache_folder_by_hand_is_taken(served, cache, monkey
     name = offered(cache)
     assert len(got(f"{address}/{name}", monkeypatch).arrays) == 32
     assert not asked
+
+
+def test_what_a_killed_fetch_left_goes_and_what_another_one_fetches_now_stays(
+    served, cache, monkeypatch
+):
+    address, folder, _ = served
+    name = offered(folder)
+    cache.mkdir()
+    old, new = (cache / f".{own}-{name}" for own in ("00000000", "11111111"))
+    for part in (old, new):
+        part.write_bytes(b"part")
+    os.utime(old, (0, 0))
+    got(f"{address}/{name}", monkeypatch)
+    assert not old.exists() and new.exists()
 
 
 @pytest.mark.parametrize("case", ["other bytes", "broken transfer", "no such file", "no server"])
