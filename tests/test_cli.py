@@ -455,6 +455,9 @@ def test_runs_are_listed_compared_marked_and_deleted_after_a_yes(run, tmp_path, 
     assert main(["note", str(folder)]) == 0 and capfd.readouterr().out.endswith("<b>dark\n")
     assert main(["runs", str(folder.parent), "--where", "status=done"]) == 0
     assert "one" in capfd.readouterr().out
+    for more in (("--sort", "style", "--reverse"), ("--tree",)):
+        assert main(["runs", str(folder.parent), "--where", "status=don", *more]) == 0
+        assert capfd.readouterr().out == "no run with that status; there are done\n"
     assert main(["compare", str(folder), str(folder), "-o", str(tmp_path / "both.png")]) == 0
     with Image.open(tmp_path / "both.png") as image:
         assert image.width > 2 * 400
