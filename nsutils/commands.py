@@ -211,13 +211,13 @@ def runs(asked: Namespace) -> None:
     from nsutils import table
 
     found = table.runs(asked.folder)
+    for name, value in asked.where:
+        found = found.where(**{name: value})
     if asked.sort:
         found = found.sorted(asked.sort)
     if asked.reverse:
         found = found[::-1]
-    for name, value in asked.where:  # last, for it says why none is left
-        found = found.where(**{name: value})
-    print(found.tree() if asked.tree and found else found)
+    print(found.tree() if asked.tree else found)
 
 
 def compare(asked: Namespace) -> None:

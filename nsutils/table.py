@@ -52,17 +52,19 @@ def runs(folder: str | Path | None = None) -> "Table":
 class Table(Sequence[Run]):
     """Runs with what their files said when they were read. `table[3]` is a run, `table[:10]` a table."""
 
-    NONE = "no runs"
     FIXED = ("status", "made", "total_loss", "style_loss", "seconds")  # columns of the text
 
-    def __init__(self, rows: Sequence[Row]):
-        self._rows, self._stems = tuple(rows), [""] * len(rows)
+    def __init__(self, rows: Sequence[Row], none: str = "no runs"):
+        """`none` is what is said if there are no rows."""
+        self._rows, self._stems, self._none = tuple(rows), [""] * len(rows), none
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, place: int | slice) -> "Run | Table":
-        return Table(self._rows[place]) if isinstance(place, slice) else self._rows[place]["run"]
+        if isinstance(place, slice):
+            return Table(self._rows[place], self._none)
+        return self._rows[place]["run"]
 
     def where(self, **conditions: Any) -> "Table":
         """The runs for which each setting or fact is as given, or for which the given function says so.
@@ -70,22 +72,21 @@ class Table(Sequence[Run]):
         `where(status="done", content="cat.jpg", style_weight=lambda weight: weight > 1)`. The facts are favourite,
         name, status, made (steps), seconds, total_loss, content_loss, style_loss, created and host.
         """
-        rows, none = self._rows, self.NONE
+        rows, none = self._rows, self._none
         for name, wanted in conditions.items():
             name, before = known(name), rows
             rows = [row for row in before if fits(row.get(name), wanted)]
             if before and not rows:
                 none = f"no run with that {name}; there are {valued(before, name)}"
-        left = Table(rows)
-        left.NONE = none
-        return left
+        return Table(rows, none)
 
     def sorted(self, by: str, reverse: bool = False) -> "Table":
         """The runs in the order of a setting or fact, see `where`; those that lack it come last."""
         by = known(by)
         there = [row for row in self._rows if not lacks(row.get(by))]
         lacking = [row for row in self._rows if lacks(row.get(by))]
-        return Table(sorted(there, key=lambda row: rank(row[by]), reverse=reverse) + lacking)
+        there.sort(key=lambda row: rank(row[by]), reverse=reverse)
+        return Table(there + lacking, self._none)
 
     def compare(self, edge: int = 300) -> Image.Image:
         """The pictures of these runs, but for damaged ones, side by side with the settings in which they differ."""
@@ -96,7 +97,7 @@ class Table(Sequence[Run]):
 
     def tree(self) -> "Tree":
         """The runs that were forked from one another."""
-        return Tree(self._rows)
+        return Tree(self._rows, self._none)
 
     @property
     def differing(self) -> list[str]:
@@ -126,7 +127,7 @@ class Table(Sequence[Run]):
             if len(line + note) > WIDTH:
                 note = "\n" + textwrap.indent(textwrap.fill(note.strip(), WIDTH - 3), "   ")
             lines.append((line + note).rstrip())
-        return "\n".join([*lines, *self._more(most)]) if rows else self.NONE
+        return "\n".join([*lines, *self._more(most)]) if rows else self._none
 
     def _note(self, row: Row, told: Sequence[str]) -> str:
         told = [name for name in told if name in row and name not in MEASURED.values()]
@@ -142,7 +143,7 @@ class Table(Sequence[Run]):
             body += f'<td style="{RUN}">{place} {about(row)}</td>{cells}</tr>'
         more = "".join(f"<p>{line}</p>" for line in self._more(MOST))
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
-        shown = f'<div class="nsutils-runs">{table if rows else escape(self.NONE)}</div>'
+        shown = f'<div class="nsutils-runs">{table if rows else escape(self._none)}</div>'
         return f"<style>{STYLE.read_text(encoding='utf-8')}</style>{shown}"
 
     def _told(self) -> list[str]:
@@ -158,12 +159,11 @@ class Table(Sequence[Run]):
 class Tree(Table):
     """Runs that were forked or are forks, each after the run that it was forked from."""
 
-    NONE = "no run here was forked"
     FIXED = ("status", "made")
 
-    def __init__(self, rows: Sequence[Row]):
+    def __init__(self, rows: Sequence[Row], none: str):
         found = list(branches(rows))
-        super().__init__([row for _, row in found])
+        super().__init__([row for _, row in found], "no run here was forked" if rows else none)
         self._stems = [stem for stem, _ in found]
 
     def _note(self, row: Row, told: Sequence[str]) -> str:
