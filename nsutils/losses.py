@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from nsutils.shapes import FAINT
 from nsutils.statistics import FLOOR, chunks, full
 
+RIM, DEPTH = 30, 4  # how many times more colours count along the border, and how many pixels deep
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 
 
@@ -72,9 +73,23 @@ def nine_point(image: Tensor) -> Tensor:
 
 
 def smooth_between_edges(image: Tensor, evenness: tuple[Tensor, Tensor]) -> Tensor:
-    """As `total_variation`, each difference as heavy as the `evenness` of a guide says."""
+    """As `total_variation`, each difference as heavy as the `evenness` of a guide says, and more at the `rim`."""
     across, down = evenness
-    return Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
+    between = Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
+    return between + RIM * rim(image)
+
+
+def rim(image: Tensor) -> Tensor:
+    """Squared differences of colours, not of light, on the way in from the border, e times less with each pixel.
+
+    In parts of the image. Layers see the picture mirrored beyond the border, so that a colour has one end less there
+    and costs half as much as elsewhere: palettes gather in it, as a saturated rim.
+    """
+    inwards = image[..., :DEPTH, :], image[..., :DEPTH].mT
+    back = image[..., -DEPTH:, :].flip(-2), image[..., -DEPTH:].flip(-1).mT
+    fading = torch.exp(-torch.arange(DEPTH - 1.0)).to(image)[:, None]
+    colours = (side - side.mean(1, keepdim=True) for side in (*inwards, *back))
+    return sum((fading * colour.diff(dim=-2).square()).sum() for colour in colours) / image.numel()
 
 
 def evenness(guide: Tensor) -> tuple[Tensor, Tensor]:

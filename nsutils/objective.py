@@ -55,8 +55,9 @@ class Objective:
       proportion, in each octave: a covariance of C channels over fewer than C places tells where the style's things
       stand rather than how it is painted, and would lay its sky and ground over a face. The whole picture's
       places are counted, also where a style has a place of its own;
-    - tv is the mean squared difference of neighbours, less where the content has an edge (`tv_form`), in parts of the
-      styles' grain: what is flat in the content stays flat, and the style's strokes are not embossed in it;
+    - tv is the mean squared difference of neighbours, less where the content has an edge, and of colours more along
+      the border (`tv_form`), in parts of the styles' grain: what is flat in the content stays flat, and the style's
+      strokes are not embossed in it;
     - layout is how far the mean colours of cells, 16 along the long edge, are from the content's as the styles'
       palettes would show it, in parts of the deviation of its colours. Cells in which the content is flat hardly
       count: a face keeps one colour, and a sky is free for the style's suns (`nsutils.losses.displaced`);

@@ -1,11 +1,15 @@
+import math
+
 import pytest
 import torch
 
 from nsutils.losses import (
+    RIM,
     Pull,
     displaced,
     evenness,
     laplacian,
+    rim,
     self_similarity,
     smooth_between_edges,
     squared_distance,
@@ -41,7 +45,8 @@ def test_total_variation_of_a_ramp_is_its_slope_squared():
 def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_stand():
     image = features(3, 1, 3, 8, 9)
     flat = torch.full_like(image, 0.5)
-    assert torch.allclose(smooth_between_edges(image, evenness(flat)), total_variation(image))
+    plain = total_variation(image) + RIM * rim(image)
+    assert torch.allclose(smooth_between_edges(image, evenness(flat)), plain)
     step = torch.zeros(1, 3, 8, 9, dtype=torch.float64)
     step[..., 4:] = 1
     assert smooth_between_edges(step, evenness(step)) < 0.1 * smooth_between_edges(
@@ -49,6 +54,19 @@ def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_st
     )
     image.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: smooth_between_edges(x, evenness(step)), image)
+
+
+def test_a_rim_is_the_colours_differences_along_the_border_and_not_the_lights():
+    image = features(4, 1, 3, 9, 11)
+    image[..., 4:-4, 4:-4] = 7  # further in than it reaches
+    colour, wanted = image[0] - image[0].mean(0), 0.0
+    for turned in (colour, colour.flip(1), colour.mT, colour.mT.flip(1)):
+        for depth in range(3):
+            apart = turned[:, depth] - turned[:, depth + 1]
+            wanted += math.exp(-depth) * apart.square().sum() / image.numel()
+    assert torch.allclose(rim(image), wanted)
+    assert rim(image.mean(1, keepdim=True).expand(1, 3, 9, 11)) == 0
+    assert torch.autograd.gradcheck(rim, image.requires_grad_())
 
 
 def test_the_laplacian_is_nought_on_a_slope_and_the_kernel_on_a_point():
