@@ -28,7 +28,7 @@ from nsutils.settings import Settings
 from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
-from nsutils.widgets.asked import Asked
+from nsutils.widgets.asked import THIS, Asked
 from nsutils.widgets.controls import NAMED, STEERED, buttons, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
@@ -56,6 +56,7 @@ RECIPE = ("encoder", "size", *STEERED)
 ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
+APART = f"these settings are for a new run: press Run, or choose Settings of {THIS}"
 TWICE = 0.5  # seconds within which a second press of Run is the same
 
 
@@ -108,6 +109,9 @@ class Panel:
         self.box = laid_out(self)
         self._static: list = []
         self._quiet = False
+        self._apart = (
+            False  # the controls have a preset's settings, and not those of the run in hand
+        )
         self._pressed = 0.0
         self._failed: Exception | None = None
         self._picked: list[str] = []  # as the run's content and styles
@@ -184,6 +188,7 @@ class Panel:
         ]
         with self._unheard():
             self.asked.take(player.settings)
+            self.asked.preset.value = THIS
             self.protect.show(player.settings.content)
         self._begin(player, self._picks)
         self._lay_mask()
@@ -195,12 +200,13 @@ class Panel:
         player = self.player
         self.problem.value = ""
         with self._complaining():
-            asked = self.asked.steered(player.settings, self._picked[1:])
+            asked = self._steered(player.settings)
             made = player.step.number if player.step else -1
             if asked.get("steps", player.settings.steps) <= made:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             player.steer(**asked)
             self._plan(player.settings, made)
+            self.said.value, self.foreseen.value = "Going on …", ""
             self._enable("playing")
             player.start()
         if not player.playing:
@@ -222,11 +228,18 @@ class Panel:
         if self.player is None:
             return
         with self._complaining():
+            before = self.player.settings
             self.player.undo()
+            if self._apart:
+                self.asked.preset.value = THIS
             with self._unheard():
                 self.asked.put(self.player.settings)
             self._lay_mask()
             self._recolour()
+            self._tell()
+            taken_back = before.differences(self.player.settings).keys() - {*AT_ONCE}
+            if taken_back and not self.player.playing:
+                self.problem.value = note("Taken back from the next step on: press Go on.")
 
     def report(self) -> None:
         """Writes the run's report into its folder, and offers a copy."""
@@ -272,12 +285,37 @@ class Panel:
             with self._unheard():
                 self.protect.show(self.asked.content.value)
             self._lay_mask()
-        if name == "preset" and self.asked.preset.value in RECIPES:
-            self.protect.use()  # a face was found: the recipe protects it
+        if name == "preset":
+            self._turn_to(self.asked.preset.value)
         if name in (*STEERED, "mask", "styles"):
             self._steer(name)
         if self.player is None or not self.player.playing:
             self.foreseen.follow(lambda: self.settings)
+        elif name not in STEERED:
+            self.foreseen.value = ""  # it was the run's in hand, and this is for the next
+
+    def _turn_to(self, preset: str) -> None:
+        """The controls are a preset's now, for the next run; or again those of the run in hand."""
+        with self._unheard():
+            if preset in RECIPES:
+                self.protect.use()  # a face was found: the recipe protects it
+            else:
+                self.protect.release()
+        if self.player is None:
+            return
+        self._apart = preset != THIS
+        if self._apart:
+            self.problem.value = note(f"{preset}: {APART}.")
+        else:
+            with self._unheard():
+                self.asked.renew(self.player.settings)
+            self._lay_mask()
+
+    def _steered(self, settings: Settings) -> dict:
+        """What the controls say otherwise than a run's settings; ValueError if they are another's."""
+        if self._apart:
+            raise ValueError(APART)
+        return self.asked.steered(settings, self._picked[1:])
 
     def _steer(self, name: str) -> None:
         """Tells the player; layers only if they are its encoder's."""
@@ -285,7 +323,7 @@ class Panel:
         if player is None or not (player.playing or name in (*AT_ONCE, "mask")):
             return
         with self._complaining():
-            asked = self.asked.steered(player.settings, self._picked[1:])
+            asked = self._steered(player.settings)
             if self._at_home:
                 asked["mask"] = self.protect.brush.image
             if name not in asked:
@@ -297,15 +335,18 @@ class Panel:
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             player.steer(**{name: asked[name]})
             self.undo_button.disabled = False
+            if name == "steps" and player.status == "paused":
+                self._tell()
             if name in AT_ONCE or player.settings.mask_colors:
                 player.settle()
                 self._recolour()
 
     def _recolour(self) -> None:
-        """Shows the finished picture in the colours that are asked for now; one that is not follows by itself."""
+        """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
         self._enable(self.player.status)
-        if self.player.step and not self.player.playing:
+        if self.player.step and self.player.status != "playing":
             self._show(self.player.step)
+        if self.player.step and not self.player.playing:
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()
 
@@ -355,7 +396,7 @@ class Panel:
         """Begins a new run that goes on from a kept step, with what the controls say."""
         with self._complaining():
             run, before = self.run, settings_at(self.run, step)
-            changes = self.asked.steered(before, self._picked[1:])
+            changes = self._steered(before)
             if before.size and self.controls["size"].value != before.size:
                 changes["size"] = self.controls["size"].value
             if self._at_home and (before.mask or self.protect.brush.image):
@@ -403,7 +444,7 @@ class Panel:
 
     def _begin(self, player: Player, picked: list[str]) -> None:
         """Shows a player of a run whose pictures were so picked, from here on."""
-        self.player, self._picked = player, picked
+        self.player, self._picked, self._apart = player, picked, False
         settings, kept = player.aim, self.run.images
         self._lay(settings)
         self._live_at = self._slow_at = 0.0
@@ -442,11 +483,11 @@ class Panel:
         if step and (halted or now - self._live_at > LIVE_SECONDS):
             self._live_at = now
             self._show(step)
-            self.progress.value, self.said.value = step.number, pace(player)
+            self._tell()
             self.word.value = escape(player.word)
             self.asked.weigh(player.shares, player.shares_under)
-        if step and player.aim.steps != self.progress.max:
-            self._replan(player)
+        if step:
+            self._replan()
         if step and step.number in self.tiles.awaited:
             self.tiles.fill(step.number, self._image(step))
             self.seen.viewer.steps = [*player.run.images]
@@ -462,15 +503,25 @@ class Panel:
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
             self.said.value, self.problem.value = "Failed", complaint(player.error)
+        elif player.status in ("done", "stopped"):
+            self.problem.value = ""  # what it complained of meanwhile is past
         if ended and not self._one_run.locked():  # else another begins at once
             self.foreseen.follow(lambda: self.settings)
         self._enable(player.status)
 
-    def _replan(self, player: Player) -> None:
-        """There are more steps to come, or fewer."""
-        aim = player.aim
+    def _tell(self) -> None:
+        """Says where the run is."""
+        if step := self.player.step:
+            self._replan()
+            self.progress.value, self.said.value = step.number, pace(self.player)
+
+    def _replan(self) -> None:
+        """There may be more steps to come, or fewer."""
+        aim, step = self.player.aim, self.player.step
+        if aim.steps == self.progress.max:
+            return
         self.progress.max = aim.steps
-        self._plan(aim, player.step.number - 1)
+        self._plan(aim, step.number - 1)
         with self._unheard():
             put(self.controls, "steps", aim.steps)
 
@@ -528,6 +579,11 @@ def laid_out(panel: Panel) -> widgets.VBox:
     columns = widgets.Box([main.add_class("views"), panel.asked])
     parts = [columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
+
+
+def note(words: str) -> str:
+    """A line that is no complaint, in HTML."""
+    return f'<div class="note">{escape(words)}</div>'
 
 
 def pace(player: Player) -> str:

@@ -27,7 +27,7 @@ from nsutils.widgets.picker import Picker
 from nsutils.widgets.share import Share, weight_for
 from nsutils.widgets.styles import Styles
 
-OWN = "nsutils"  # among the presets
+OWN, THIS = "nsutils", "this run"  # among the presets: the kit's, and those of the run in hand
 
 
 class Asked(widgets.VBox):
@@ -49,9 +49,10 @@ class Asked(widgets.VBox):
         self.shares = {name: Share(name=f"{words}, share") for name, (words, *_) in TERMS.items()}
         self._weighed: tuple[dict[str, float], Settings] | None = None
         self.preset = widgets.Dropdown(
-            options=(OWN, *RECIPES, *PRESETS),
+            options=(OWN, *RECIPES, *PRESETS, THIS),
             description="Settings of",
-            tooltip="every setting as this kit or a published program has it; pictures and encoder stay",
+            tooltip="every setting as this kit or a published program has it, for the next run; pictures and "
+            "encoder stay",
             style=NAMED,
             layout={"width": "auto"},
         )
@@ -97,15 +98,20 @@ class Asked(widgets.VBox):
         return {name: v for name, v in asked.items() if not same(v, getattr(begun, name))}
 
     def take(self, settings: Settings) -> None:
-        """Makes the controls anew for these settings."""
-        self.given, self._weights = settings, settings.weights
-        self._made = partial(changed, settings)
+        """Makes the controls anew for these settings, and chooses their pictures."""
         self.content.choose(settings.content)
         self.styles.take(settings.styles)
+        self.renew(settings)
+
+    def renew(self, settings: Settings) -> None:
+        """Makes the controls anew for a run's settings; its pictures are chosen already."""
+        self.given, self._weights = settings, settings.weights
+        self._made = partial(changed, settings)
         encoder = self.controls["encoder"]
         encoder.options = tuple(dict.fromkeys((*encoder.options, settings.encoder)))
         encoder.value = settings.encoder
         self._renew()
+        self.put(settings)
 
     def put(self, settings: Settings) -> None:
         """Moves the controls to what a run's settings now are."""
@@ -151,9 +157,15 @@ class Asked(widgets.VBox):
                 control.put_towards(weight_for(change["new"], control.weight, bar.share))
             bar.asked = -1.0
 
+    def _heard(self, name: str, change: dict) -> None:
+        """A control was moved, and not only rounded by the page."""
+        if not same(change["new"], change["old"]):
+            self.moved(name)
+
     def _ask(self) -> None:
         """Makes the controls anew, with a preset's values; a slider's ends cannot be moved in the page."""
-        name = self.preset.value
+        if (name := self.preset.value) == THIS:
+            return self.moved("preset")
         made = Settings if name == OWN else partial(preset, name)
         styles = [replace(style, scale=1.0) for style in self.styles.value]
         self.given = made(self.content.value, styles, **self._network)
@@ -182,7 +194,7 @@ class Asked(widgets.VBox):
         more = ("sparing", "freeing", "places_per_channel", "tv_form", "protection", "mask_colors")
         faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [
-            *(heading("Pictures"), self.content, self.styles),
+            *(heading("Pictures, for the next run"), self.content, self.styles),
             *(heading("For the next run"), self.preset, c["encoder"], c["size"]),
             *(heading("At any time, also while it runs"), c["steps"]),
             *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
@@ -193,7 +205,7 @@ class Asked(widgets.VBox):
             c[f"{name}_weight"].observe(lambda _: self._show_shares(), "value")
         for name, control in c.items():
             if name != "encoder":  # it outlives the others
-                control.observe(lambda _, name=name: self.moved(name), "value")
+                control.observe(partial(self._heard, name), "value")
         c["style_layers"].observe(lambda _: self.moved("layer_weights"), "weights")
 
 

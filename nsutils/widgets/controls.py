@@ -72,7 +72,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
         return widgets.FloatSlider(asked, max=most, step=step, description=words, **how, **slider)
 
     return {
-        "size": count("size", "Size", 32, 1024, 32),
+        "size": count("size", "Size", 32, 2048, 32),
         "steps": count("steps", "Iterations", 10, 1000, 10),
         **{f"{name}_weight": weight(f"{name}_weight", *how) for name, how in TERMS.items()},
         "original_colors": share("original_colors", "Original colours"),

@@ -14,7 +14,8 @@ from nsutils.settings import Settings
 class Foreseen(widgets.HTML):
     """Follows the settings it is told, in a thread of its own: only the latest count.
 
-    Silent where the encoder's weights are still to be fetched. `ready` is set while there is nothing to find out.
+    It has nothing to say where the encoder's weights are still to be fetched. `ready` is set while there is nothing
+    to find out.
     """
 
     def __init__(self):
@@ -50,7 +51,7 @@ class Foreseen(widgets.HTML):
     def _said(self, settings: Settings) -> str:
         how = (settings.encoder, *(getattr(settings, name) for name in encoders.HOW))
         if not encoders.at_hand(settings):
-            return ""
+            return "Forecast: none before the encoder's weights are here"
         if self._encoder is None or self._encoder[0] != how:
             self._encoder = how, encoders.of(settings)
         return f"Forecast: {forecast(settings, self._encoder[1])}"

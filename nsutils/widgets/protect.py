@@ -12,6 +12,8 @@ from nsutils.sources import opened_mask
 from nsutils.widgets.brush import Brush
 from nsutils.widgets.picker import complaint, typed
 
+FOUND = "A face was found: the style spares it. To protect it more, use the ellipse, or correct it first."
+
 
 class Protect(widgets.VBox):
     """`brush.mask` is the mask; `file` is where it is kept until a run takes it."""
@@ -26,6 +28,9 @@ class Protect(widgets.VBox):
             layout={"width": "auto"},
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
+        self._used: tuple[bytes, list[float]] | None = (
+            None  # a mask of `use`, and what was proposed
+        )
         self.path.observe(lambda change: self._typed(change["new"]), "value")
 
     def show(self, picture: str) -> None:
@@ -34,7 +39,7 @@ class Protect(widgets.VBox):
             image = pictures.opened(picture)
         except ValueError:
             return  # the picker says so
-        self._shown = image
+        self._shown, self._used = image, None
         self.brush.show(image)
         threading.Thread(target=self._look, args=(image,), name="nsutils faces").start()
 
@@ -44,10 +49,7 @@ class Protect(widgets.VBox):
             return
         if found and not self.brush.mask:
             self.brush.ellipse = [*astuple(found)]
-            words = (
-                "A face was found: the style spares it. To protect it more, use the ellipse, or "
-                "correct it first."
-            )
+            words = FOUND
         elif found:
             words = "What is marked is protected."
         else:
@@ -64,9 +66,17 @@ class Protect(widgets.VBox):
     def use(self) -> None:
         """Makes the ellipse that is proposed the mask."""
         if face := self.face:
+            proposed = self.brush.ellipse
             self.brush.take(face)
-            self.brush.ellipse = []
+            self.brush.ellipse, self._used = [], (self.brush.mask, proposed)
             self.said.value = "The face that was found is protected; the brush corrects it."
+
+    def release(self) -> None:
+        """Makes that mask a proposal again, if it is still as `use` left it."""
+        if self._used and self._used[0] == self.brush.mask:
+            self.brush.mask, self.brush.ellipse = b"", self._used[1]
+            self.said.value = FOUND
+        self._used = None
 
     @property
     def file(self) -> str | None:

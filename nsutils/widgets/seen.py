@@ -46,7 +46,7 @@ class Seen(widgets.VBox):
         self.pinned: tuple[Image.Image, str, Settings | None] | None = None
         self.looked: tuple[Image.Image, str] | None = None  # the OTHER picture, and what it is
         self.width = 0  # of the newest picture's own pixels, however large it is shown
-        self.viewer.observe(lambda _: self._draw(), "step")
+        self.viewer.observe(lambda _: (self._draw(), self._tell()), "step")
         self.against.observe(lambda _: self._set_beside(), "value")
         self.pin.on_click(lambda _: self._pin())
         self.fork.on_click(lambda _: fork(self.viewer.step))
@@ -83,6 +83,14 @@ class Seen(widgets.VBox):
             return pictures.opened(file), f"{name}, step {step}"
         return self.newest, name
 
+    @property
+    def made_under(self) -> Settings | None:
+        """The settings of the picture that is looked at, if a run has painted it."""
+        step = self.viewer.step
+        if not self.run or step == OTHER:
+            return None
+        return self.settings if step == LIVE else settings_at(self.run, step)
+
     def _draw(self) -> None:
         image, caption = self.looked_at
         own = self.width if image is self.newest else image.width
@@ -90,28 +98,31 @@ class Seen(widgets.VBox):
         self.fork.disabled = self.viewer.step < 0
 
     def _pin(self) -> None:
-        step, made_under = self.viewer.step, None
-        if step != OTHER:
-            made_under = self.settings if step == LIVE else settings_at(self.run, step)
-        self.pinned = *self.looked_at, made_under
+        self.pinned = *self.looked_at, self.made_under
         self.against.options = (NOTHING, CONTENT, PINNED)
         self.against.value = PINNED
         self._set_beside()
 
     def _set_beside(self) -> None:
         """Puts on the other side of the divider what is to stand there, and says what differed."""
-        self.differs.value = ""
+        self._tell()
         if self.against.value == NOTHING:
             self.viewer.other, self.viewer.other_caption = b"", ""
             return
-        image, name, settings = self.content, "content", None
+        image, name = self.content, "content"
         if self.against.value == PINNED:
-            image, name, settings = self.pinned
+            image, name, _ = self.pinned
         with self.viewer.hold_sync():
             self.viewer.other = pictures.jpeg(image.convert("RGB"))
             self.viewer.other_caption = name
-        if settings:
-            self.differs.value = f"Pinned: {escape(name)}. {difference(settings, self.settings)}"
+
+    def _tell(self) -> None:
+        """Says what the picture that is looked at has otherwise than the pinned one."""
+        self.differs.value = ""
+        if self.against.value == PINNED:
+            _, name, before = self.pinned
+            if before and (settings := self.made_under):
+                self.differs.value = f"Pinned: {escape(name)}. {difference(before, settings)}"
 
 
 def difference(one: Settings, other: Settings) -> str:

@@ -26,9 +26,13 @@ class Weight(widgets.FloatLogSlider):
         self.add_class("from-zero")
 
     def put(self, weight: float) -> None:
-        """Moves the slider to the nearest of its places, where the page would put it too, but a moment later."""
+        """Moves the slider to the nearest of its places, where the page would put it too, but a moment later.
+
+        To the lowest, which is 0, only for that.
+        """
         exponent = math.log10(weight) if weight else self.min
         place = round((min(max(exponent, self.min), self.max) - self.min) / self.step)
+        place = max(place, 1 if weight else 0)
         self.value = self.base ** min(self.min + place * self.step, self.max)
 
     def put_towards(self, weight: float) -> None:
