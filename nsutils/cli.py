@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import re
 import sys
 from collections.abc import Mapping
@@ -48,11 +49,16 @@ STYLE_LISTS = {
     "scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
 }
 FOLDER = "folder for the run; by default a new one in data/runs"
-STYLE_WHERE = "a mask for each style, a picture that is white where it acts, as left.png,right.png; - is everywhere"
+STYLE_WHERE = (
+    "a mask for each style, white where it acts, as --style-where=left.png,-; - is everywhere"
+)
 
 
 def main(words: list[str] | None = None) -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may not know every letter of a name
+            stream.reconfigure(errors="replace")
     asked, unknown = parser().parse_known_args(words)
     if unknown:
         perhaps = likely(unknown[0], asked.own)
@@ -327,6 +333,10 @@ def name(text: str) -> str:
     return text
 
 
+def name_or_none(text: str) -> str | None:
+    return None if text == "none" else text
+
+
 def names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -373,7 +383,7 @@ def switch(text: str) -> bool:
 
 READERS = {
     str: name,
-    str | None: name,
+    str | None: name_or_none,
     int: whole,
     int | None: whole_or_none,
     float: number,

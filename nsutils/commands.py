@@ -65,7 +65,11 @@ def paint(asked: Namespace, settings: Settings) -> int:
         print(f"losses, sizes and schedule are {asked.preset}'s; the network is the kit's own")
     Player(run, encoder).play()
     if asked.save:
-        run.save(asked.save)
+        try:
+            run.save(asked.save)
+        except OSError:
+            ended(run)  # what was painted is there
+            raise
     return ended(run, asked.save)
 
 
@@ -85,7 +89,8 @@ def sweep(asked: Namespace) -> int:
     format = asked.save and pictures.check_writable(asked.save)
     with TemporaryDirectory() as aside, workers(asked.workers) as pool:
         follow_recipe(asked, Path(aside))
-        every, done, status = varied(asked), [], 0
+        every = [*{each.to_json(): each for each in varied(asked)}.values()]
+        done, status = [], 0
         for one in {(one.encoder, one.weights): one for one in every}.values():
             checked_encoder(asked, one)
         folder = Path(asked.out) if asked.out else new_folder(runs_folder(), every[0])
@@ -144,12 +149,24 @@ def resume(asked: Namespace) -> int:
     player = Player(run)
     player.steer(**given(asked))
     if not player.steps_left:
-        made = player.step.number
-        raise ValueError(
-            f"{run.folder.name!r} has made all its {made} steps; give more with --steps"
-        )
+        return rest(player, given(asked))
     player.encoder = encoder_of(run, asked.device)
     return go_on(player, f"{run.folder.name} goes on")
+
+
+def rest(player: Player, asked: dict[str, Any]) -> int:
+    """Writes the last picture anew, in other colours or because it is lost, if that is what there is to do."""
+    name, made, result = player.run.folder.name, player.step.number, player.run.result
+    if player.aim.steps < made:
+        raise ValueError(f"{name!r} has made {made} steps already; give more with --steps, or none")
+    try:
+        whole = bool(pictures.opened(result))
+    except ValueError:
+        whole = False
+    if whole and not asked.keys() & {"original_colors", "mask_colors"}:
+        raise ValueError(f"{name!r} has made all its {made} steps; give more with --steps")
+    player.settle()
+    return ended(player.run)
 
 
 def go_on(player: Player, words: str) -> int:
@@ -303,6 +320,8 @@ def target(asked: Namespace) -> None:
 
 
 def colour(asked: Namespace) -> None:
+    if not 0 <= asked.amount <= 1:
+        raise ValueError(f"amount is {asked.amount:g}; give a number from 0 to 1")
     found(asked.run).save(asked.out, asked.amount, asked.method)
     print(asked.out)
 

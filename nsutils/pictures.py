@@ -117,9 +117,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def folder(path: Path) -> list[Path]:
-    """The picture files in a folder, by name; none where there is no such folder, or it may not be read."""
+    """The picture files in a folder, by name, no hidden ones; none where there is no folder, or it may not be read."""
     with suppress(OSError):
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        seen = (file for file in path.iterdir() if not file.name.startswith("."))
+        return sorted(file for file in seen if file.suffix.lower() in SUFFIXES)
     return []
 
 
@@ -186,6 +187,8 @@ def check_writable(path: str | Path) -> str:
         raise ValueError(
             f"cannot write {str(path)!r}: name a file that ends in {', '.join(FORMATS)}"
         )
+    if path.is_dir():
+        raise ValueError(f"cannot write {str(path)!r}: it is a folder; name a file")
     folder = path.absolute().parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise ValueError(

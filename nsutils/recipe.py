@@ -103,7 +103,8 @@ def command_line(run: Run) -> str:
         if set(numbers) != {1.0}:
             words += [f"--style-{option}", in_a_word(numbers)]
     if any(style.where for style in settings.styles):
-        words += ["--style-where", in_a_word([style.where or "-" for style in settings.styles])]
+        # in one word: the first may be -, which would be taken for an option
+        words += [f"--style-where={in_a_word([style.where or '-' for style in settings.styles])}"]
     if base:
         words += ["--preset", base]
     for name, value in given.items():

@@ -421,7 +421,7 @@ class Run:
     ) -> Image.Image:
         """The result, with so much of the content's colours."""
         if not self.result.exists():
-            raise ValueError(f"no picture yet in {str(self.folder)!r}; let the run go on")
+            raise ValueError(f"no picture yet in {str(self.folder)!r}; nsutils resume makes it")
         if original_colors is None:
             with Image.open(self.result) as image:
                 return image.copy()

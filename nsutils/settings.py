@@ -175,7 +175,10 @@ class Settings:
         _set(self, "styles", tuple(_style(style) for style in styles))
         if not self.styles or not sum(style.weight for style in self.styles):
             raise ValueError("no style picture with a weight above 0; give at least one")
-        _set(self, "encoder", self.encoder or (VGG if self.weights else "slim"))
+        if self.weights is not None:
+            _set(self, "weights", _text("weights", self.weights))
+        if self.encoder is None:
+            _set(self, "encoder", VGG if self.weights else "slim")
         _choice("encoder", self.encoder, ENCODERS)
         if self.encoder == "slim" and self.weights:
             raise ValueError(

@@ -156,9 +156,9 @@ def beside(settings: Settings, shape: Shape, scale: float) -> int:
 
 
 def check_targets(settings: Settings, encoder: Encoder) -> None:
-    """ValueError if a style's target was not made for what is asked."""
+    """ValueError if a style's target was not made for what is asked, with the size that it should have."""
     wanted = made_with(settings, encoder)
-    ladder = scales_of(settings)
+    ladder = scales_of(settings)[::-1]  # one that is made for the last has the others
     for style in settings.styles:
         if is_target(style.picture):
             target = Target.read(style.picture)

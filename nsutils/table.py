@@ -19,7 +19,7 @@ from nsutils.figures import side_by_side
 from nsutils.recipe import in_force, plain
 from nsutils.run import FILES, Run
 from nsutils.samples import runs_folder
-from nsutils.settings import Settings
+from nsutils.settings import Settings, in_a_word
 
 Row = dict[str, Any]  # a run's facts and settings by name, and what only the table needs
 
@@ -75,7 +75,7 @@ class Table(Sequence[Run]):
         rows, none = self._rows, self._none
         for name, wanted in conditions.items():
             name, before = known(name), rows
-            rows = [row for row in before if fits(row.get(name), wanted)]
+            rows = [row for row in before if fits(row, name, wanted)]
             if before and not rows:
                 none = f"no run with that {name}; there are {valued(before, name)}"
         return Table(rows, none)
@@ -220,10 +220,17 @@ def known(name: str) -> str:
     return full
 
 
-def fits(value: Any, wanted: Any) -> bool:
+def fits(row: Row, name: str, wanted: Any) -> bool:
+    """Whether a setting or fact is as wanted, or said so: as the table, the command line, or a number has it."""
+    value = row.get(name)
     if callable(wanted):
         return not lacks(value) and bool(wanted(value))
-    return value == wanted or plain(value) == plain(wanted)
+    if isinstance(value, int | float) and isinstance(wanted, str):
+        with suppress(ValueError):
+            wanted = float(wanted)
+    if value == wanted or plain(value) == plain(wanted):
+        return True
+    return name in row and wanted in (in_a_word(value), words(row, name))
 
 
 def lacks(value: Any) -> bool:
