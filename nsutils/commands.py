@@ -67,7 +67,7 @@ def paint(asked: Namespace, settings: Settings) -> int:
     if asked.save:
         try:
             run.save(asked.save)
-        except OSError:
+        except (OSError, ValueError):
             ended(run)  # what was painted is there
             raise
     return ended(run, asked.save)

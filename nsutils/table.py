@@ -225,11 +225,12 @@ def fits(row: Row, name: str, wanted: Any) -> bool:
     value = row.get(name)
     if callable(wanted):
         return not lacks(value) and bool(wanted(value))
-    if isinstance(value, int | float) and isinstance(wanted, str):
-        with suppress(ValueError):
-            wanted = float(wanted)
     if value == wanted or plain(value) == plain(wanted):
         return True
+    if isinstance(value, int | float) and isinstance(wanted, str):
+        with suppress(ValueError):
+            if float(wanted) == value:
+                return True
     return name in row and wanted in (in_a_word(value), words(row, name))
 
 

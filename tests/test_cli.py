@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 
 from nsutils import Run, Settings, pictures, sample
 from nsutils.cli import main, parser
+from nsutils.recipe import command_line
 from nsutils.report import report
 from nsutils.settings import NOTES
 
@@ -72,6 +73,7 @@ def test_styles_have_shares_and_scales_and_may_be_a_folder(content, style, tmp_p
     (tmp_path / "styles").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "styles" / name).write_bytes(Path(style).read_bytes())
+    (tmp_path / "styles" / "._a.png").write_bytes(b"as macOS leaves them")
     words = ["run", content, str(tmp_path / "styles"), *SMALL, "--style-blend-weights", "3,7"]
     assert "3 numbers for 2 styles" in refused(*words[:-1], "1,2,3")
     assert "scale of a style is 0" in refused(*words, "--style-scale", "0")
@@ -261,7 +263,7 @@ def test_a_sweep_leaves_a_run_for_each_combination_and_one_picture_of_all(
     content, style, tmp_path, capfd
 ):
     words = ["sweep", content, style, "--out", str(tmp_path / "trials"), *SMALL]
-    words += ["--vary", "style-layers=pixels;pixels,relu1_1", "--vary", "roll=no,yes"]
+    words += ["--vary", "style-layers=pixels;pixels;pixels,relu1_1", "--vary", "roll=no,yes"]
     words += ["--optimizer", "adam", "--save", str(tmp_path / "grid.png")]
     assert main(words) == 0
     made = [Run(file.parent) for file in (tmp_path / "trials").glob("*/settings.json")]
@@ -362,7 +364,38 @@ def test_resume_goes_on_to_more_steps_and_refuses_a_run_that_has_made_them(run, 
     assert len(run.metrics) == 9
     assert run.steering == [{"step": 6, "style_weight": 3.0, "steps": 9}]
     assert "has made all its 9 steps; give more with --steps" in refused("resume", run.folder)
+    assert "has made 9 steps already; give more" in refused("resume", run.folder, "--steps", "2")
     assert "no run in" in refused("resume", run.folder.parent)
+
+
+def test_resume_writes_a_picture_again_that_is_lost_or_is_to_have_other_colours(run, capfd):
+    before, made = run.result.read_bytes(), run.metrics
+    for damage in (run.result.unlink, lambda: run.result.write_bytes(before[:50])):
+        damage()
+        assert main(["resume", str(run.folder)]) == 0
+        assert Run(run.folder).result.read_bytes() == before
+    assert main(["resume", str(run.folder), "--original-colors", "1"]) == 0
+    assert run.result.read_bytes() != before and run.metrics == made
+
+
+def test_a_run_whose_picture_cannot_be_saved_is_told_all_the_same(content, style, tmp_path, capfd):
+    words = ["run", content, style, *SMALL, "--save"]
+    (tmp_path / "a.png").mkdir()
+    assert main([*words, str(tmp_path / "a.png")]) == 2
+    assert "it is a folder" in capfd.readouterr().err
+    out = tmp_path / "run"
+    assert main([*words, "/proc/a.png", "--out", str(out)]) != 0
+    assert f"done: {out}" in capfd.readouterr().out and Run(out).status == "done"
+
+
+def test_letters_that_the_terminal_lacks_stop_nothing(content, style, tmp_path):
+    words = ["run", content, style, *SMALL, "--out", str(tmp_path / "grün")]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    told = subprocess.run(
+        [sys.executable, "-m", "nsutils.cli", *words], env=ascii_only, capture_output=True
+    )
+    assert told.returncode == 0 and b"gr?n" in told.stdout.splitlines()[-1]
+    assert Run(tmp_path / "grün").status == "done"
 
 
 def test_what_a_run_refuses_to_go_on_with_is_not_written_into_its_record(run, refused, capfd):
@@ -517,3 +550,13 @@ def test_styles_have_their_places(content, style, tmp_path, refused, capfd):
     assert Path(first.where).name == "where_1.png" and Path(second.where).name == "where_2.png"
     capfd.readouterr()
     assert "1 masks for 2 styles" in refused(*words, content)
+    own = command_line(Run(tmp_path / "run"))
+    assert (
+        "--style-where=where_1.png,where_2.png" in own
+        or f"--style-where={Path(content).name}" in own
+    )
+    words[-1] = f"--style-where=-,{style}"
+    assert main([*words, "--mask", "none", "--out", str(tmp_path / "second")]) == 0
+    first, second = Run(tmp_path / "second").settings.styles
+    assert first.where is None and Path(second.where).name == "where_2.png"
+    assert "--style-where=-," in command_line(Run(tmp_path / "second"))

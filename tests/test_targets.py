@@ -74,6 +74,13 @@ def test_what_a_file_was_not_made_for_is_refused(saved, encoder, changes, words)
         next(stylize(replace(saved, **changes), encoder))
 
 
+def test_what_a_target_should_have_been_made_for_is_the_size_that_is_asked(saved, encoder):
+    """All smaller ones come with it."""
+    larger = replace(saved, size=256, enlarge="content", scale_steps=(1, 1))
+    with pytest.raises(ValueError, match="and not for 256; make it again with that size"):
+        check_targets(larger, encoder)
+
+
 def test_a_target_is_for_a_pixel_at_least(saved, encoder):
     tiny = tuple(replace(style, scale=0.001) for style in saved.styles)
     with pytest.raises(ValueError, match=r"was made for .* pixels, and not for 1;"):
