@@ -120,7 +120,7 @@ def test_runs_are_chosen_by_value_by_words_and_by_a_function(first):
         assert names(table.where(style_weight=same)) == ["weight 4.0"]
     assert len(table.where(bounded="yes")) == len(table.where(mask="none")) == 3
     shown = f"{Run(first.folder).metrics[-1]['total']:.3g}"
-    assert names(table.where(total=shown))[0] == "first"
+    assert len(table.where(total=shown)) == 3
     assert set(names(table.where(style_weight=lambda weight: weight < 2))) == {
         "first",
         "weight 0.5",
