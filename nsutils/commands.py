@@ -20,7 +20,7 @@ from nsutils import cost, encoders, faces, pictures, replay, sweeps
 from nsutils.encoders import Encoder
 from nsutils.parcel import packed
 from nsutils.player import Player, encoder_of
-from nsutils.presets import preset
+from nsutils.presets import FOUND, preset
 from nsutils.run import Run, new_folder, vacant
 from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
@@ -45,7 +45,7 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
         return
     x, y = round(100 * ellipse.x), round(100 * ellipse.y)
     print(f"a face was found at {x} % from the left, {y} % from the top; it is protected")
-    asked.mask = str(folder / "face.png")
+    asked.mask = str(folder / FOUND)
     faces.mask_of([ellipse], pictures.fitted(image.size, 512)).save(asked.mask)
 
 

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from nsutils.shapes import FAINT
 from nsutils.statistics import FLOOR, chunks, full
 
-RIM, DEPTH = 30, 4  # how many times more colours count along the border, and how many pixels deep
+RIM, DEPTH = 10, 4  # how many times more colours count along the border, and how many pixels deep
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 
 

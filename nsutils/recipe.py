@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nsutils.presets import PRESETS, preset
+from nsutils.presets import FOUND, PRESETS, RECIPES, preset
 from nsutils.run import Run, with_pictures
 from nsutils.settings import Settings, Style, coarse_steps, in_a_word
 from nsutils.steering import changes, renamed, steered
@@ -106,7 +106,11 @@ def command_line(run: Run) -> str:
         # in one word: the first may be -, which would be taken for an option
         words += [f"--style-where={in_a_word([style.where or '-' for style in settings.styles])}"]
     if base:
-        words += ["--preset", base]
+        words += ["--recipe" if base in RECIPES else "--preset", base]
+    if base in RECIPES:
+        given.setdefault("mask", None)  # else a face would be looked for
+        if given["mask"] == FOUND:
+            del given["mask"]  # it will be found again
     for name, value in given.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
@@ -117,16 +121,16 @@ def command_line(run: Run) -> str:
 
 
 def shortest(settings: Settings) -> tuple[str | None, dict[str, Any]]:
-    """The preset, if any, from which the settings differ least, and in what."""
-    found = {base: differences(base, settings) for base in (None, *PRESETS)}
+    """The preset or recipe, if any, from which the settings differ least, and in what."""
+    found = {base: differences(base, settings) for base in (None, *RECIPES, *PRESETS)}
     return min(found.items(), key=lambda pair: len(pair[1]))
 
 
 def differences(base: str | None, settings: Settings) -> dict[str, Any]:
-    """What must be asked of the kit's settings, or a preset's, to have these."""
+    """What must be asked of the kit's settings, or a preset's or recipe's, to have these."""
     pair = settings.content, settings.styles
-    if not base:
-        given = Settings(*pair).differences(settings)
+    if base not in PRESETS:
+        given = (preset(base, *pair) if base else Settings(*pair)).differences(settings)
         if settings.scale_steps == coarse_steps(settings.steps):
             given.pop("scale_steps", None)  # they follow
         return given

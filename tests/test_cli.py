@@ -528,6 +528,8 @@ def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capf
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "a face was found" in capfd.readouterr().out
     run = Run(tmp_path / "run")
+    again = command_line(run)
+    assert "--recipe portrait" in again and "mask" not in again, "it will be found again"
     assert run.settings.laplacian_weight > 0 and run.settings.similarity_weight > 0
     mask = pictures.to_tensor(pictures.opened(run.settings.mask))[0, 0]
     height, width = mask.shape

@@ -21,6 +21,8 @@ RECIPES = {
     "plain styles": Settings("a.png", ("b.png", "c.png")),
     "strange names": Settings("it's a \"$HOME\" 'ö'.png", "-b\\n.png"),
     "a preset": preset("gatys", "a.png", "b.png", encoder="slim", size=256),
+    "a recipe": preset("portrait", "a.png", "b.png", size=96, mask="c.png"),
+    "a recipe without a mask": preset("film", "a.png", "b.png", steps=60),
     "a preset at the content's size": preset("anishathalye", "a.png", "b.png", encoder="slim"),
     "the content's size": Settings("a.png", "b.png", size=None),
     "a preset's interval left open": preset("gatys", "a.png", "b.png", encoder="slim", every=None),
