@@ -109,9 +109,7 @@ class Panel:
         self.box = laid_out(self)
         self._static: list = []
         self._quiet = False
-        self._apart = (
-            False  # the controls have a preset's settings, and not those of the run in hand
-        )
+        self._apart = False  # whether the controls have a preset's settings, not the run's
         self._pressed = 0.0
         self._failed: Exception | None = None
         self._picked: list[str] = []  # as the run's content and styles

@@ -194,8 +194,8 @@ class Asked(widgets.VBox):
         more = ("sparing", "freeing", "places_per_channel", "tv_form", "protection", "mask_colors")
         faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [
-            *(heading("Pictures, for the next run"), self.content, self.styles),
-            *(heading("For the next run"), self.preset, c["encoder"], c["size"]),
+            *(heading("For the next run"), self.content, self.styles),
+            *(self.preset, c["encoder"], c["size"]),
             *(heading("At any time, also while it runs"), c["steps"]),
             *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
             *(c["tv_weight"], s["tv"], c["original_colors"]),

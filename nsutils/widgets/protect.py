@@ -28,9 +28,7 @@ class Protect(widgets.VBox):
             layout={"width": "auto"},
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
-        self._used: tuple[bytes, list[float]] | None = (
-            None  # a mask of `use`, and what was proposed
-        )
+        self._used: tuple[bytes, list[float]] | None = None  # a mask by `use`, what it was made of
         self.path.observe(lambda change: self._typed(change["new"]), "value")
 
     def show(self, picture: str) -> None:
