@@ -56,7 +56,7 @@ RECIPE = ("encoder", "size", *STEERED)
 ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
 ENDED = ("ready", "stopped", "done", "failed")
-APART = f"these settings are for a new run: press Run, or choose Settings of {THIS}"
+APART = f"these settings are for a new run: press Run, or choose “{THIS}” under Settings of"
 TWICE = 0.5  # seconds within which a second press of Run is the same
 
 
@@ -304,6 +304,7 @@ class Panel:
         self._apart = preset != THIS
         if self._apart:
             self.problem.value = note(f"{preset}: {APART}.")
+            self.asked.weigh({})  # what was found is of the run in hand
         else:
             with self._unheard():
                 self.asked.renew(self.player.settings)
@@ -483,7 +484,7 @@ class Panel:
             self._show(step)
             self._tell()
             self.word.value = escape(player.word)
-            self.asked.weigh(player.shares, player.shares_under)
+            self.asked.weigh({} if self._apart else player.shares, player.shares_under)
         if step:
             self._replan()
         if step and step.number in self.tiles.awaited:
