@@ -486,6 +486,20 @@ def test_the_forecast_follows_the_controls_until_a_run_begins(panel):
     assert panel.foreseen.value == short, "time left says more"
 
 
+def test_python_does_not_end_under_a_forecast_that_a_players_thread_asked_for(panel):
+    daemons = []
+
+    def asked():
+        daemons.append(threading.current_thread().daemon)
+        return panel.settings
+
+    assert panel.foreseen.ready.wait(60)
+    player = threading.Thread(target=panel.foreseen.follow, args=(asked,), daemon=True)
+    player.start()
+    player.join()
+    assert panel.foreseen.ready.wait(60) and daemons == [False]
+
+
 def test_no_weights_are_fetched_for_a_forecast(panel):
     panel.controls["encoder"].value = "vgg16"
     assert panel.foreseen.ready.wait(60)

@@ -34,8 +34,8 @@ class Foreseen(widgets.HTML):
             if not self.ready.is_set():
                 return
             self.ready.clear()
-        # Not a daemon: Python would end under it, in the middle of PyTorch, by an abort.
-        threading.Thread(target=self._think, name="nsutils forecast").start()
+        # No daemon, not even a player's: Python would end under it, in the middle of PyTorch, by an abort.
+        threading.Thread(target=self._think, name="nsutils forecast", daemon=False).start()
 
     def _think(self) -> None:
         while True:
