@@ -28,6 +28,8 @@ from nsutils.sources import check_targets, size_in_words, style_target
 from nsutils.targets import SUFFIX
 from nsutils.vgg import AGAINST
 
+STEPLESS = {"original_colors", "mask_colors", "mask"}  # take effect on a picture that is done
+
 
 def run(asked: Namespace) -> int:
     with TemporaryDirectory() as aside:
@@ -163,7 +165,7 @@ def rest(player: Player, asked: dict[str, Any]) -> int:
         whole = bool(pictures.opened(result))
     except ValueError:
         whole = False
-    if whole and not asked.keys() & {"original_colors", "mask_colors"}:
+    if whole and not STEPLESS & asked.keys():
         raise ValueError(f"{name!r} has made all its {made} steps; give more with --steps")
     player.settle()
     return ended(player.run)
@@ -186,8 +188,7 @@ def fork(asked: Namespace) -> int:
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
     player = Player(new, encoder)
-    stepless = {"original_colors", "mask_colors", "mask"}
-    if not player.steps_left and not stepless & given(asked).keys():
+    if not player.steps_left and not STEPLESS & given(asked).keys():
         new.delete()
         raise ValueError(
             f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"

@@ -230,9 +230,10 @@ class Panel:
             self.player.undo()
             if self._apart:
                 self.asked.preset.value = THIS
-            with self._unheard():
-                self.asked.put(self.player.settings)
-            self._lay_mask()
+            else:
+                with self._unheard():
+                    self.asked.put(self.player.settings)
+                self._lay_mask()
             self._recolour()
             self._tell()
             taken_back = before.differences(self.player.settings).keys() - {*AT_ONCE}
@@ -343,9 +344,10 @@ class Panel:
     def _recolour(self) -> None:
         """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
         self._enable(self.player.status)
-        if self.player.step and self.player.status != "playing":
-            self._show(self.player.step)
-        if self.player.step and not self.player.playing:
+        if not self.player.step or self.player.status == "playing":
+            return
+        self._show(self.player.step)
+        if not self.player.playing:
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()
 
