@@ -56,6 +56,13 @@ def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_st
     assert torch.autograd.gradcheck(lambda x: smooth_between_edges(x, evenness(step)), image)
 
 
+def test_a_speck_of_one_pixel_in_the_guide_is_no_edge_but_a_line_is():
+    guide = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(1)) / 5
+    guide[..., 4, 4] = guide[..., 12] = 1
+    across, _ = evenness(guide)
+    assert across[..., 4, 4] > 2 * across[..., 4, 12]
+
+
 def test_a_rim_is_the_colours_differences_along_the_border_and_not_the_lights():
     image = features(4, 1, 3, 9, 11)
     image[..., 4:-4, 4:-4] = 7  # further in than it reaches
