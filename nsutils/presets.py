@@ -132,8 +132,9 @@ PRESETS = {
 }
 
 
-# The kit's own, for what its defaults are not made for; all that is not named is as by default.
 FOUND = "found-face.png"  # name of the mask of a face that was found for a recipe
+
+# The kit's own, for what its defaults are not made for; all that is not named is as by default.
 RECIPES = {
     # A face stays the person's: contours and likenesses hold, the mask protects by nearly half, the layers that know
     # where the style's sky and ground are say less, and a wall behind is no sky.
