@@ -416,9 +416,7 @@ def lab(asked: Namespace) -> None:
     """JupyterLab on this machine only, with Jupyter's own token."""
     notebook = first_notebook()
     root = notebook.parents[1]
-    # Uploads beyond Tornado's 10 MiB would silently cut the connection.
-    larger = "--ServerApp.tornado_settings={'websocket_max_message_size': 104857600}"
-    words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", larger, f"--ServerApp.root_dir={root}"]
+    words = ["-m", "jupyter", "lab", "--ip=127.0.0.1", f"--ServerApp.root_dir={root}"]
     words.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root).as_posix()}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         words.append("--allow-root")

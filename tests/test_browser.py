@@ -386,27 +386,25 @@ def test_a_reloaded_page_finds_the_run_going_on(page):
     stop(page)
 
 
+def test_a_picture_above_10_mb_is_sent_and_chosen(page, folder, tmp_path):
+    """Jupyter's server cuts the connection at a message of that length."""
+    noise = Image.frombytes("RGB", (2000, 2000), os.urandom(3 * 2000 * 2000))
+    noise.save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 11 * 2**20
+    page.locator(".nsutils-upload input").first.set_input_files(tmp_path / "noise.png")
+    content = page.get_by_label("Content", exact=True)
+    playwright.expect(content.locator("option:checked")).to_have_text("noise.png")
+    (kept,) = (folder / "runs/uploads").glob("*/noise.png")
+    assert kept.read_bytes() == (tmp_path / "noise.png").read_bytes()
+    playwright.expect(button(page, "Upload").first).to_be_enabled()
+    content.select_option("content.png")
+
+
 def until(page, holds, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come"
         page.wait_for_timeout(50)
-
-
-def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder):
-    page.get_by_label("Settings of").select_option("gatys")
-    wanted = {"Content weight": "1", "Style weight": "1000", "Total variation": "0", "Size": "512"}
-    for name, value in wanted.items():
-        playwright.expect(slider(page, name)).to_have_attribute("aria-valuetext", value)
-    button(page, "Run").click()
-    playwright.expect(button(page, "Stop")).to_be_enabled()
-    stop(page)
-    settings = json.loads((newest(folder) / "settings.json").read_text())
-    made = {
-        name: settings[name] for name in ("content_weight", "style_weight", "tv_weight", "size")
-    }
-    assert made == {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0, "size": 512}
-    assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
 
 
 def test_a_stroke_of_the_brush_is_the_mask_of_the_next_run(page, folder):
@@ -432,6 +430,22 @@ def test_a_stroke_of_the_brush_is_the_mask_of_the_next_run(page, folder):
     stage.press("Control+z")
     status.filter(has_text="of the picture is marked").wait_for()
     page.get_by_role("tab", name="Picture").click()
+
+
+def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder):
+    page.get_by_label("Settings of").select_option("gatys")
+    wanted = {"Content weight": "1", "Style weight": "1000", "Total variation": "0", "Size": "512"}
+    for name, value in wanted.items():
+        playwright.expect(slider(page, name)).to_have_attribute("aria-valuetext", value)
+    button(page, "Run").click()
+    playwright.expect(button(page, "Stop")).to_be_enabled()
+    stop(page)
+    settings = json.loads((newest(folder) / "settings.json").read_text())
+    made = {
+        name: settings[name] for name in ("content_weight", "style_weight", "tv_weight", "size")
+    }
+    assert made == {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0, "size": 512}
+    assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
 
 
 def test_a_run_whose_kernel_was_killed_goes_on_at_the_press_of_a_button(page, folder):

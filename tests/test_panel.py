@@ -5,7 +5,6 @@ import io
 import re
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,11 +77,12 @@ def offered(layers):
     return tuple(row["layer"] for row in layers.known)
 
 
-def sent(name, data):
-    """A file as the page's upload button hands it over."""
-    when = datetime.now(UTC)
-    facts = {"name": name, "type": "", "size": len(data), "last_modified": when}
-    return facts | {"content": memoryview(data)}
+def send(upload, name, data, pieces=1):
+    """As the page sends a file."""
+    edge = len(data) // pieces + 1
+    for at in range(0, len(data), edge):
+        facts = {"name": name, "size": len(data), "at": at}
+        upload._handle_custom_msg(facts, [memoryview(data)[at : at + edge]])
 
 
 def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
@@ -230,16 +230,31 @@ def test_a_path_is_chosen_and_joins_the_list(panel, tmp_path):
 def test_an_upload_is_kept_and_chosen(panel, tmp_path):
     data = pictures.jpeg(Image.linear_gradient("L").resize((60, 50)))
     picker = panel.asked.styles.rows[0].picker
-    picker.upload.value = (sent("../sent.jpg", data),)
+    send(picker.upload, "../sent.jpg", data, pieces=3)
     (kept,) = (tmp_path / "runs" / "uploads").glob("*/sent.jpg")
     assert kept.read_bytes() == data and picker.value == str(kept)
     assert picker.list.label == "sent.jpg" and panel.settings.styles[0].picture == str(kept)
     assert plays(panel)
 
 
+def test_pieces_of_two_uploads_are_not_mixed(panel, style, tmp_path):
+    picker, data = panel.asked.styles.rows[0].picker, pictures.jpeg(Image.new("L", (60, 50)))
+    half = len(data) // 2
+    first, second = (
+        {"name": "first.jpg", "size": len(data)},
+        {"name": "second.jpg", "size": 2 * half},
+    )
+    picker.upload._handle_custom_msg(first | {"at": 0}, [data[:half]])
+    picker.upload._handle_custom_msg(second | {"at": 0}, [data[:half]])
+    picker.upload._handle_custom_msg(first | {"at": half}, [data[half:]])
+    assert picker.value == style and not (tmp_path / "runs" / "uploads").exists()
+    send(picker.upload, "first.jpg", data)
+    assert Path(picker.value).read_bytes() == data
+
+
 def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp_path):
     picker = panel.asked.styles.rows[0].picker
-    picker.upload.value = (sent("notes.txt", b"no picture"),)
+    send(picker.upload, "notes.txt", b"no picture")
     assert "notes.txt" in picker.problem.value and picker.value == style
     assert not list((tmp_path / "runs" / "uploads").iterdir())
     assert plays(panel)

@@ -11,6 +11,7 @@ import traitlets
 from nsutils import pictures
 from nsutils.run import own_name
 from nsutils.targets import shown
+from nsutils.widgets.upload import Upload
 
 PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
 FLEXIBLE = {"width": "auto", "min_width": "0"}
@@ -41,12 +42,9 @@ class Picker(widgets.VBox):
             tooltip=f"path of a picture file, then Enter, to choose it as {name.lower()}",
             layout=FLEXIBLE | {"flex": "1 1 0"},
         )
-        self.upload = widgets.FileUpload(
-            accept="image/*",
-            description="Upload",
-            tooltip=f"a picture from your own machine as {name.lower()}; above 10 MB only in a JupyterLab "
-            "that make lab has started",
-            layout={"width": "108px", "flex": "0 0 auto"},
+        self.upload = Upload(
+            f"a picture from your own machine as {name.lower()}: click, or drop its file here",
+            self._sent,
         )
         self.problem = widgets.HTML()
         named = widgets.HBox([self.path, self.upload], layout=FLEXIBLE)
@@ -57,7 +55,6 @@ class Picker(widgets.VBox):
         self.choose(chosen)
         self.list.observe(lambda change: self.choose(change["new"]), "value")
         self.path.observe(lambda change: self._typed(change["new"]), "value")
-        self.upload.observe(lambda change: self._sent(change["new"]), "value")
 
     def choose(self, path: str) -> None:
         """Makes a path the value, and adds it to the list; if it is no picture, says so instead."""
@@ -81,22 +78,21 @@ class Picker(widgets.VBox):
         if path := typed(words):
             self.choose(path)
 
-    def _sent(self, files: tuple[dict, ...]) -> None:
-        for file in files:
-            data, name = bytes(file["content"]), Path(file["name"]).name.strip(".") or "picture"
-            # in a folder of its own: runs and reports know it by its name
-            kept = self.uploads / pictures.sha256(data)[:8] / name
-            try:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                pictures.write(kept, data)
-                self.choose(str(kept))
-            except OSError as error:
-                self.problem.value = complaint(error)
-            if self.value != str(kept):
-                kept.unlink(missing_ok=True)
-                with suppress(OSError):
-                    kept.parent.rmdir()
-                self.problem.value = self.problem.value.replace(escape(str(kept)), escape(name))
+    def _sent(self, name: str, data: bytes) -> None:
+        name = Path(name).name.strip(".") or "picture"
+        # in a folder of its own: runs and reports know it by its name
+        kept = self.uploads / pictures.sha256(data)[:8] / name
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            pictures.write(kept, data)
+            self.choose(str(kept))
+        except OSError as error:
+            self.problem.value = complaint(error)
+        if self.value != str(kept):
+            kept.unlink(missing_ok=True)
+            with suppress(OSError):
+                kept.parent.rmdir()
+            self.problem.value = self.problem.value.replace(escape(str(kept)), escape(name))
 
 
 def typed(words: str) -> str:
