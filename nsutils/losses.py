@@ -4,6 +4,7 @@ Pure functions of (N, C, H, W) tensors: no state, no weights.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from nsutils.shapes import FAINT
 from nsutils.statistics import FLOOR, chunks, full
 
 RIM, DEPTH = 10, 4  # how many times more colours count along the border, and how many pixels deep
+WAYS = (0, 1), (1, 0), (1, 1), (1, -1)  # from a pixel to its neighbours: rows down, columns across
+CONTRAST = 0.75  # in parts of the mean gradient: an edge of as much counts half across
 SLACK = 0.1  # in parts of the spread: a layout's colours may be so far off for nearly nothing
 
 
@@ -72,11 +75,10 @@ def nine_point(image: Tensor) -> Tensor:
     return 2 * straight / 3 + aslant / 6
 
 
-def smooth_between_edges(image: Tensor, evenness: tuple[Tensor, Tensor]) -> Tensor:
-    """As `total_variation`, each difference as heavy as the `evenness` of a guide says, and more at the `rim`."""
-    across, down = evenness
-    between = Differences.apply(image, across, -1) + Differences.apply(image, down, -2)
-    return between + RIM * rim(image)
+def smooth_between_edges(image: Tensor, evenness: Sequence[Tensor]) -> Tensor:
+    """As `total_variation`, but less across a guide's edges, as its `evenness` says, and more at the `rim`."""
+    ways = zip(evenness, WAYS, strict=True)
+    return sum(Differences.apply(image, weights, *way) for weights, way in ways) + RIM * rim(image)
 
 
 def rim(image: Tensor) -> Tensor:
@@ -92,46 +94,76 @@ def rim(image: Tensor) -> Tensor:
     return sum((fading * colour.diff(dim=-2).square()).sum() for colour in colours) / image.numel()
 
 
-def evenness(guide: Tensor) -> tuple[Tensor, Tensor]:
-    """How even a guide is between neighbours, across and down: 1, and less where it has an edge.
+def evenness(guide: Tensor) -> tuple[Tensor, ...]:
+    """How much differences between neighbours in each of the WAYS count: with a flat guide 1, 1, 0 and 0.
 
-    By 1 / (1 + (d / k)^2), d the guide's difference, smoothed along the edge, and k its mean (Perona and Malik 1990,
-    eq. 2). A speck of one pixel is no edge: where total variation lets it be, it ends white or black.
+    Together they weigh the square of the gradient by a diffusion tensor, (1 + J / k^2)^-1, with J the guide's
+    structure tensor (Weickert 1998, sections 2.2 and 2.4): along an edge of the guide a gradient counts as elsewhere,
+    across it less (Perona and Malik 1990, eq. 2). So an edge stays a line at any angle; if rows and columns were each
+    weighed by their own differences, steps would be seen in it. J is smoothed: a speck of one pixel is no edge.
     """
-    smoothed = along(guide.diff(dim=-1)), along(guide.diff(dim=-2).mT).mT
-    apart = [own.square().sum(1, keepdim=True).sqrt() for own in smoothed]
-    across, down = (1 / (1 + (own / (own.mean() + FLOOR)) ** 2) for own in apart)
-    return across, down
+    across, down = corners(guide.diff(dim=-1), -2), corners(guide.diff(dim=-2), -1)
+    products = torch.stack((across * across, across * down, down * down)).sum(2, keepdim=True)
+    xx, xy, yy = around(products)
+    square = (CONTRAST * (xx + yy).sqrt().mean() + FLOOR) ** 2
+    xx, xy, yy = 1 + xx / square, xy / square, 1 + yy / square
+    whole = xx * yy - xy * xy
+    aslant = -xy / whole / 2
+    return beside(yy / whole, -2), beside(xx / whole, -1), aslant, -aslant
 
 
-def along(across: Tensor) -> Tensor:
-    """Each row the mean of itself, twice, and its two neighbours."""
-    padded = F.pad(across, (0, 0, 1, 1), mode="replicate")
-    return (padded[..., :-2, :] + 2 * across + padded[..., 2:, :]) / 4
+def around(fields: Tensor) -> Tensor:
+    """Means of 3 x 3 values, the middle one four times as heavy as a corner."""
+    for dim in (-2, -1):
+        fields = corners(beside(fields, dim), dim)
+    return fields
+
+
+def corners(field: Tensor, dim: int) -> Tensor:
+    """One value less along a dimension: means of two neighbours."""
+    count = field.shape[dim] - 1
+    return (field.narrow(dim, 0, count) + field.narrow(dim, 1, count)) / 2
+
+
+def beside(field: Tensor, dim: int) -> Tensor:
+    """One value more along a dimension: the same, and both ends as they are."""
+    first, last = field.narrow(dim, 0, 1), field.narrow(dim, field.shape[dim] - 1, 1)
+    return torch.cat((first, corners(field, dim), last), dim)
 
 
 class Differences(torch.autograd.Function):
-    """The mean of squared differences between neighbours along a dimension, by weights.
+    """The mean of squared differences between neighbours, so many rows down and columns across, by weights.
 
     For the gradient they hold nothing but the weights; PyTorch's way holds five images.
     """
 
     @staticmethod
-    def forward(ctx, image: Tensor, weights: Tensor, dim: int) -> Tensor:
+    def forward(ctx, image: Tensor, weights: Tensor, down: int, across: int) -> Tensor:
         ctx.save_for_backward(image, weights)
-        ctx.dim = dim
-        return image.diff(dim=dim).square_().mul_(weights).mean()
+        ctx.way = down, across
+        here, there = neighbours(image, down, across)
+        return (there - here).square_().mul_(weights).mean()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:
-        (image, weights), dim = ctx.saved_tensors, ctx.dim
-        apart = image.diff(dim=dim)
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None, None]:
+        image, weights = ctx.saved_tensors
+        here, there = neighbours(image, *ctx.way)
+        apart = there - here
         apart.mul_(weights).mul_(2 * slope / apart.numel())
         pulled = torch.zeros_like(image)
-        pulled.narrow(dim, 1, apart.shape[dim]).add_(apart)
-        pulled.narrow(dim, 0, apart.shape[dim]).sub_(apart)
-        return pulled, None, None
+        here, there = neighbours(pulled, *ctx.way)
+        there.add_(apart)
+        here.sub_(apart)
+        return pulled, None, None, None
+
+
+def neighbours(image: Tensor, down: int, across: int) -> tuple[Tensor, Tensor]:
+    """Views of all pixels that have a neighbour so many rows down and columns across, and of those neighbours."""
+    height, width = image.shape[-2:]
+    left, right = max(0, -across), max(0, across)
+    here = image[..., : height - down, left : width - right]
+    return here, image[..., down:, right : width - left]
 
 
 def laplacian(image: Tensor, pool: int) -> Tensor:

@@ -351,7 +351,7 @@ SUBJECTS = {
         "gram_divisor": "of a Gram matrix: the number of pixels, or of elements, which is pixels times channels",
         "blend": "several styles' targets are averaged, or their losses",
         "tv_form": "total variation: squares (mean), half-squares (half their sum), absolute (sum), nine-point "
-        "(mean), if relative in parts of the content's own; or edges (mean, less where the content has an edge), in "
+        "(mean), if relative in parts of the content's own; or edges (mean, less across the content's edges), in "
         "parts of the styles' grain",
     },
     "descent": {

@@ -59,8 +59,23 @@ def test_a_flat_guide_smooths_everywhere_and_an_edge_in_it_lets_the_same_edge_st
 def test_a_speck_of_one_pixel_in_the_guide_is_no_edge_but_a_line_is():
     guide = torch.rand(1, 3, 9, 16, generator=torch.Generator().manual_seed(1)) / 5
     guide[..., 4, 4] = guide[..., 12] = 1
-    across, _ = evenness(guide)
+    across, *_ = evenness(guide)
     assert across[..., 4, 4] > 2 * across[..., 4, 12]
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45, 70, 90, 135])
+def test_waves_along_an_edge_count_as_elsewhere_and_waves_across_it_less_at_any_angle(degrees):
+    angle = math.radians(degrees)
+    down, across = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    over = (across - 19.5) * math.cos(angle) + (down - 19.5) * math.sin(angle)
+    on = (down - 19.5) * math.cos(angle) - (across - 19.5) * math.sin(angle)
+    weights = evenness(torch.sigmoid(over).expand(1, 3, 40, 40))
+    near = torch.exp(-(over**2 + on**2) / 8)  # beside the edge, far from the border
+    counts = [
+        smooth_between_edges(image, weights) / total_variation(image)
+        for image in ((near * wave.cos()).expand(1, 3, 40, 40) for wave in (on, over))
+    ]
+    assert counts[0] > 0.7 and counts[1] < 0.3
 
 
 def test_a_rim_is_the_colours_differences_along_the_border_and_not_the_lights():
