@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from nsutils.presets import PRESETS, RECIPES
-from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word
+from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word, unknown
 
 # What each of `nsutils.commands` is for.
 COMMANDS = {
@@ -362,9 +362,7 @@ def choices(text: str) -> tuple[str, tuple[Any, ...]]:
     word, values = pair(text, "style_weight=0.3,1,3")
     types, setting = {field.name: field.type for field in fields(Settings)}, word.replace("-", "_")
     if setting not in NOTES:
-        raise argparse.ArgumentTypeError(
-            f"no setting {word!r} to vary; there are {', '.join(NOTES)}"
-        )
+        raise argparse.ArgumentTypeError(str(unknown("setting", word, NOTES)))
     read = READERS.get(types[setting], switch)
     listed = read in (names, counts, numbers, shares)
     found = tuple(map(read, filter(None, values.split(";") if listed else names(values))))

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from html import escape
 from itertools import product
 from os import PathLike
@@ -285,8 +286,9 @@ class Settings:
     def check_names(cls, values: Iterable[str]) -> None:
         """ValueError if one is no setting's."""
         names = [f.name for f in fields(cls)]
-        if unknown := [name for name in values if name not in names]:
-            raise ValueError(f"no setting {unknown[0]!r}; there are {', '.join(names)}")
+        for name in values:
+            if name not in names:
+                raise unknown("setting", name, names)
 
     def differences(self, other: "Settings") -> dict[str, Any]:
         """The fields of `other` that are not as here, by name."""
@@ -465,6 +467,13 @@ def _whole(name: str, value: Any, least: int) -> int:
 def _switch(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; give True or False")
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error that says which of them may have been meant, or else which there are."""
+    near = get_close_matches(name, known, 1, 0.75)
+    likely = f"perhaps {near[0]}" if near else f"there are {', '.join(known)}"
+    return ValueError(f"no {what} {name!r}; {likely}")
 
 
 def _choice(name: str, value: Any, known: Iterable[str]) -> None:

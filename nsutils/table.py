@@ -19,7 +19,7 @@ from nsutils.figures import side_by_side
 from nsutils.recipe import in_force, plain
 from nsutils.run import FILES, Run
 from nsutils.samples import runs_folder
-from nsutils.settings import Settings, in_a_word
+from nsutils.settings import Settings, in_a_word, unknown
 
 Row = dict[str, Any]  # a run's facts and settings by name, and what only the table needs
 
@@ -216,7 +216,7 @@ def known(name: str) -> str:
     """The full name of a setting or fact; of a loss, `style` will do."""
     full = name if name in (*FACTS, *SETTINGS) else LOSSES.get(name)
     if not full:
-        raise ValueError(f"no column {name!r}; there are {', '.join((*FACTS, *SETTINGS))}")
+        raise unknown("column", name, (*FACTS, *SETTINGS))
     return full
 
 

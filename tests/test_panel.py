@@ -360,6 +360,16 @@ def test_a_preset_sets_every_control_and_what_has_none(panel, settings, name):
     assert panel.settings == Settings(settings.content, settings.styles)
 
 
+def test_the_preset_that_is_chosen_is_had_again(panel):
+    panel.asked.preset.value = "gatys"
+    wanted = panel.settings
+    panel.controls["content_weight"].value = 0.5
+    panel.controls["style_layers"].chosen = ["relu1_1"]
+    assert panel.settings != wanted
+    panel.asked.again.click()
+    assert panel.settings == wanted
+
+
 def test_a_preset_can_be_had_with_slim_though_there_are_weights(settings, tmp_path):
     panel = Panel(replace(settings, encoder=None, weights="vgg_conv.pth"), tmp_path)
     panel.controls["encoder"].value = "slim"
@@ -391,6 +401,8 @@ def test_a_preset_chosen_while_a_run_plays_is_for_the_next_one(playing):
     assert playing.player.settings == before and not playing.run.steering
     asked.preset.value = THIS
     assert playing.controls["style_weight"].weight == before.style_weight
+    asked.again.click()
+    assert playing.player.settings == before and not playing.problem.value
     playing.controls["style_weight"].value = 2.0
     until(playing, lambda: playing.run.steering)
     assert playing.run.steering[0]["style_weight"] == 2.0

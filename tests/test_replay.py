@@ -81,7 +81,7 @@ def test_a_run_may_be_made_in_the_folder_that_holds_the_others(settings, encoder
 
 
 def test_a_setting_that_there_is_not_is_refused_by_name(played, encoder):
-    with pytest.raises(ValueError, match="no setting 'stile_weight'; there are content, "):
+    with pytest.raises(ValueError, match="no setting 'stile_weight'; perhaps style_weight"):
         fork(played, 3, stile_weight=2)
     with pytest.raises(ValueError, match="no setting 'stile_weight'"):
         Player(played, encoder).steer(stile_weight=2)

@@ -153,9 +153,11 @@ def test_runs_are_sorted_by_numbers_and_words_those_without_last(first):
 
 def test_an_unknown_column_is_told_with_those_there_are(first):
     table = runs(first.folder.parent)
-    for ask in (lambda: table.where(weight=1), lambda: table.sorted("weight")):
-        with pytest.raises(ValueError, match=r"no column 'weight'; .*status.*style_weight"):
+    for ask in (lambda: table.where(beauty=1), lambda: table.sorted("beauty")):
+        with pytest.raises(ValueError, match=r"no column 'beauty'; .*status.*style_weight"):
             ask()
+    with pytest.raises(ValueError, match=r"no column 'stile_weight'; perhaps style_weight$"):
+        table.sorted("stile_weight")
 
 
 def test_a_favourite_has_a_star(first):

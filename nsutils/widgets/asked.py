@@ -54,7 +54,12 @@ class Asked(widgets.VBox):
             tooltip="every setting as this kit or a published program has it, for the next run; pictures and "
             "encoder stay",
             style=NAMED,
-            layout={"width": "auto"},
+            layout={"width": "auto", "flex": "1 1 0"},
+        )
+        self.again = widgets.Button(
+            icon="refresh",
+            tooltip="the settings that are chosen here again, as if nothing had been moved",
+            layout={"width": "36px", "flex": "0 0 auto"},
         )
         self.controls = {"encoder": encoders(given), **controls(given)}
         super().__init__()
@@ -63,6 +68,7 @@ class Asked(widgets.VBox):
         for name, part in {"content": self.content, "styles": self.styles}.items():
             part.observe(lambda _, name=name: moved(name), "value")
         self.preset.observe(lambda _: self._ask(), "value")
+        self.again.on_click(lambda _: self._ask())
         self.controls["encoder"].observe(lambda _: self._offer_layers(), "value")
         for name, bar in self.shares.items():
             bar.observe(partial(self._balance, name), "asked")
@@ -195,7 +201,7 @@ class Asked(widgets.VBox):
         faces = widgets.VBox([*shapes, *(c[name] for name in more)])
         self.children = [
             *(heading("For the next run"), self.content, self.styles),
-            *(self.preset, c["encoder"], c["size"]),
+            *(widgets.HBox([self.preset, self.again]), c["encoder"], c["size"]),
             *(heading("At any time, also while it runs"), c["steps"]),
             *(c["style_weight"], s["style"], c["content_weight"], s["content"]),
             *(c["tv_weight"], s["tv"], c["original_colors"]),
