@@ -11,6 +11,7 @@ graphs       a computation recorded on a CUDA card
 shapes       what is where in a picture: what is drawn, and its sky
 statistics   statistics of features, and distances between them
 losses       how far an image is from what is wanted
+variation    how smooth an image is
 vgg          VGG's weight files: told apart, read, fetched
 encoders     a picture to its features, relu1_1 ... relu5_1
 drawings     textures drawn by formula, the slim encoder's training pictures

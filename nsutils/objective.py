@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
-from nsutils.losses import TOTAL_VARIATIONS, Pull, displaced, evenness, laplacian, self_similarity
+from nsutils.losses import Pull, displaced, laplacian, self_similarity
 from nsutils.measures import (
     divisible,
     grain,
@@ -28,6 +28,7 @@ from nsutils.settings import Settings
 from nsutils.shapes import busy, cells, drawn, sky, wide
 from nsutils.statistics import FLOOR, full, mean_square, statistic_of
 from nsutils.targets import PALETTE, Octaves, Target
+from nsutils.variation import TOTAL_VARIATIONS, evenness
 
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 LOOSE = ("tv", "layout")  # what holds a landscape less

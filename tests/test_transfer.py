@@ -10,13 +10,13 @@ from PIL import Image
 from nsutils import pictures, stylize
 from nsutils.descent import FIRST, LONGEST
 from nsutils.encoders import load
-from nsutils.losses import evenness, smooth_between_edges
 from nsutils.objective import Objective
 from nsutils.regions import Regions
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
 from nsutils.statistics import STYLE_STATISTICS
 from nsutils.transfer import start
+from nsutils.variation import evenness, smooth_between_edges
 
 SHAPES = {
     "laplacian_weight": 2.0,
