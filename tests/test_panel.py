@@ -80,7 +80,7 @@ def offered(layers):
 def send(upload, name, data, pieces=1):
     """As the page sends a file."""
     edge = len(data) // pieces + 1
-    for at in range(0, len(data), edge):
+    for at in range(0, len(data) or 1, edge):
         facts = {"name": name, "size": len(data), "at": at}
         upload._handle_custom_msg(facts, [memoryview(data)[at : at + edge]])
 
@@ -256,6 +256,8 @@ def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp
     picker = panel.asked.styles.rows[0].picker
     send(picker.upload, "notes.txt", b"no picture")
     assert "notes.txt" in picker.problem.value and picker.value == style
+    send(picker.upload, "empty.jpg", b"")
+    assert "empty.jpg" in picker.problem.value and picker.value == style
     assert not list((tmp_path / "runs" / "uploads").iterdir())
     assert plays(panel)
 

@@ -20,7 +20,7 @@ class Upload(anywidget.AnyWidget):
     def __init__(self, tip: str, taken: Callable[[str, bytes], None]):
         super().__init__(tip=tip)
         self.taken, self.of, self.data = taken, None, bytearray()
-        self.on_msg(lambda _, facts, pieces: self._piece(**facts, piece=pieces[0]))
+        self.on_msg(lambda _, facts, pieces: self._piece(**facts, piece=b"".join(pieces)))
 
     def _piece(self, name: str, size: int, at: int, piece: bytes) -> None:
         if at == 0:
