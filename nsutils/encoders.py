@@ -169,8 +169,8 @@ class Rectified(torch.autograd.Function):
     """A convolution, a pixel of padding around it, and its ReLU. They hold no more than their result for the gradient.
 
     Where nobody has `asked` for that, they hold only where it is above 0: a byte in place of four, or of two.
-    The gradient's way back is in place where it can be, for it is as long as memory is slow: a slope that comes here is
-    overwritten. The losses' are their own, and PyTorch's sums of several are new.
+    The gradient goes back by the transposed convolution, and in place where it can, for memory is slow: a slope that
+    comes here is overwritten. The losses' are their own, and PyTorch's sums of several are new.
     """
 
     @staticmethod
@@ -178,7 +178,7 @@ class Rectified(torch.autograd.Function):
         zeros = int(padding == "constant")  # the convolution's own, without a copy
         padded = x if zeros else bordered(x, padding)
         result = F.conv2d(padded, weight, bias, padding=zeros).relu_()
-        ctx.shape, ctx.padding = padded.shape, padding
+        ctx.padding = padding
         ctx.save_for_backward(result if asked else result > 0, weight)
         return result
 
@@ -193,23 +193,14 @@ class Rectified(torch.autograd.Function):
         else:
             torch.ops.aten.threshold_backward.grad_input(slope, lit, 0, grad_input=masked)
         if ctx.padding == "constant":
-            return gradient_to_input(ctx.shape, weight, masked, 1), None, None, None, None
-        slope = gradient_to_input(ctx.shape, weight, masked, 0)
+            return F.conv_transpose2d(masked, weight, padding=1), None, None, None, None
+        slope = F.conv_transpose2d(masked, weight)
         # what lies beyond the border is a copy of the row within, or of the one behind that
         within = 2 if ctx.padding == "reflect" else 1
         for dim in (-2, -1):
             slope.select(dim, within).add_(slope.select(dim, 0))
             slope.select(dim, -1 - within).add_(slope.select(dim, -1))
         return slope[..., 1:-1, 1:-1], None, None, None, None
-
-
-def gradient_to_input(shape: tuple[int, ...], weight: Tensor, slope: Tensor, zeros: int) -> Tensor:
-    """Of a convolution with so many zeros around. PyTorch's `conv2d_input` would fill a tensor of its size besides."""
-    how = {"dtype": slope.dtype, "device": slope.device, "memory_format": torch.channels_last}
-    unread, once, around, none = torch.empty(shape, **how), (1, 1), (zeros, zeros), (0, 0)
-    return torch.ops.aten.convolution_backward(
-        slope, unread, weight, None, once, around, once, False, none, 1, (True, False, False)
-    )[0]
 
 
 def bordered(x: Tensor, mode: str) -> Tensor:

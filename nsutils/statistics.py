@@ -40,13 +40,16 @@ class RawMoments(torch.autograd.Function):
     def forward(ctx, features: Tensor, total: float | Tensor, weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(features, weights)
         ctx.total = total
-        return reduce(torch.add, starmap(RawMoments.sums, chunks(features, weights))) / total
+        roots = None if weights is None else weights.sqrt()
+        return reduce(torch.add, starmap(RawMoments.sums, chunks(features, roots))) / total
 
     @staticmethod
-    def sums(pixels: Tensor, weights: Tensor | None) -> Tensor:
-        """Of pixels (N, count, C)."""
-        counted = pixels if weights is None else weights * pixels
-        return torch.cat((counted.sum(1)[..., None], torch.bmm(counted.mT, pixels)), -1)
+    def sums(pixels: Tensor, roots: Tensor | None) -> Tensor:
+        """Of pixels (N, count, C), `roots` of what each counts: one copy of them is on the way, not two."""
+        if roots is None:
+            return torch.cat((pixels.sum(1)[..., None], torch.bmm(pixels.mT, pixels)), -1)
+        pixels = roots * pixels
+        return torch.cat((torch.bmm(pixels.mT, roots), torch.bmm(pixels.mT, pixels)), -1)
 
     @staticmethod
     @once_differentiable

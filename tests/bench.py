@@ -141,7 +141,7 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
     import torch
     from torch.nn import functional as F
 
-    from nsutils.encoders import gradient_to_input, stride_of
+    from nsutils.encoders import stride_of
 
     seconds = 0.0
     for octave in range(octaves):
@@ -153,7 +153,7 @@ def convolutions(encoder, shape: tuple[int, int], octaves: int) -> float:
             for _ in range(4):
                 begun = time.perf_counter()
                 y = F.conv2d(x, layer.weight, layer.bias)
-                gradient_to_input(x.shape, layer.weight, y, 0)
+                F.conv_transpose2d(y, layer.weight)
                 if x.is_cuda:
                     torch.cuda.synchronize()
                 took.append(time.perf_counter() - begun)
