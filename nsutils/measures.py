@@ -112,10 +112,11 @@ def seen(
 
 
 def stacked(settings: Settings, octaves: list[dict[str, Tensor]], place: int = 0) -> Octaves:
-    """The statistic at each style layer, (octaves, C, K)."""
+    """The statistic at each style layer, (octaves, C, K), of those octaves that have it."""
+    keys = {layer: keyed(layer, place) for layer in settings.style_layers}
     return {
-        layer: torch.cat([octave[keyed(layer, place)] for octave in octaves])
-        for layer in settings.style_layers
+        layer: torch.cat([octave[key] for octave in octaves if key in octave])
+        for layer, key in keys.items()
     }
 
 

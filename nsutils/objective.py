@@ -1,12 +1,14 @@
 """What is minimised at one size: the targets of content and style, and the losses of an image against them."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
@@ -33,6 +35,7 @@ from nsutils.variation import TOTAL_VARIATIONS, evenness
 TERMS = ("content", "style", "tv", "layout", "laplacian", "similarity")
 LOOSE = ("tv", "layout")  # what holds a landscape less
 NEAR = 0.02  # of the picture: faces as large make a portrait of it, whatever is above
+ENOUGH = 0.3  # of the places that a layer needs: an octave with fewer is not worth its time
 FINEST = 5e-4  # grain: a style with less is not smoothed more
 GREY = 1e-4  # variance, white 1: colours that vary less, as grey ones with noise, are hardly spread
 
@@ -55,7 +58,8 @@ class Objective:
     - a layer that sees a picture in fewer places than `places_per_channel` for each of its channels counts less, in
       proportion, in each octave: a covariance of C channels over fewer than C places tells where the style's things
       stand rather than how it is painted, and would lay its sky and ground over a face. The whole picture's
-      places are counted, also where a style has a place of its own;
+      places are counted, also where a style has a place of its own. An octave after the first in which it sees fewer
+      than ENOUGH of them is left out, with all that lies on the way to it;
     - tv is the mean squared difference of neighbours, less where the content has an edge, and of colours more along
       the border (`tv_form`), in parts of the styles' grain: what is flat in the content stays flat, and the style's
       strokes are not embossed in it;
@@ -118,14 +122,22 @@ class Objective:
             pools = settings.laplacian_pools if settings.laplacian_weight else ()
             self.contours = {n: laplacian(self.picture, n) for n in pools if n <= fits}
             self.likeness = self.likeness_of(self.content)
-            self.style = self.targets(statistics)
             self.octaves = {}
             for layer, found in statistics[0].items():
                 counts = self.octave_counts(layer, found.shape[-2])
                 self.style_shares[layer] *= counts.sum().item()
                 self.octaves[layer] = counts / counts.sum()
-            self.octave_shares = torch.stack([self.octaves[layer] for layer in self.style_shares])
+            self.octave_shares = padded(self.octaves[layer] for layer in self.style_shares)
             self.layer_shares = torch.tensor([*self.style_shares.values()]).to(self.octave_shares)
+            self.asked = [
+                replace(settings, style_layers=self.layers_of(n)) for n in range(self.depth)
+            ]
+            self.style = self.targets(
+                [
+                    {layer: found[: len(self.octaves[layer])] for layer, found in style.items()}
+                    for style in statistics
+                ]
+            )
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
@@ -145,14 +157,23 @@ class Objective:
         return replace(self.regions, spared=spared, freed=freed, faces=None), hold
 
     def octave_counts(self, layer: str, channels: int) -> Tensor:
-        """How much each octave counts at a layer, (octaves,); the sum is below 1 where its places are too few."""
+        """How much each octave counts at a layer; the sum is below 1 where its places are too few.
+
+        As many as are looked at: from the second on not those with so few places that they hardly count.
+        """
         height, width = self.picture.shape[-2:]
-        counts = shares({n: 0.5**n for n in range(self.depth)})
-        if needed := self.settings.places_per_channel * channels:
-            for n in counts:
-                places = math.prod(self.encoder.size_at(layer, (height >> n, width >> n)))
-                counts[n] *= min(1.0, max(1, places) / needed)
-        return torch.tensor([*counts.values()], device=self.encoder.device)
+        counts = []
+        for n, count in shares({n: 0.5**n for n in range(self.depth)}).items():
+            places = max(1, math.prod(self.encoder.size_at(layer, (height >> n, width >> n))))
+            enough = places / max(places, self.settings.places_per_channel * channels)
+            if n and enough < ENOUGH:
+                break
+            counts.append(count * enough)
+        return torch.tensor(counts, device=self.encoder.device)
+
+    def layers_of(self, octave: int) -> tuple[str, ...]:
+        """The style layers that are looked at in an octave."""
+        return tuple(layer for layer in self.octaves if octave < len(self.octaves[layer]))
 
     def coloured(self, picture: Tensor) -> Tensor:
         """The content as the styles' palettes would show it, each in its place; its own where it is protected."""
@@ -216,7 +237,7 @@ class Objective:
         def octave(n: int, pixels: Tensor) -> dict[str, Tensor]:
             held = ({}, {}) if n else (wanted, likeness)
             how = regions.octave(n), self.whole, partial(self.pulled, n)
-            return measured(self.settings, self.encoder, pixels, *held, *how)
+            return measured(self.asked[n], self.encoder, pixels, *held, *how)
 
         octaves = side_by_side(octave, range(self.depth), halved(rolled, self.depth))
         content = {layer: octaves[0][f"content/{layer}"] / self.spread[layer] for layer in wanted}
@@ -256,7 +277,7 @@ class Objective:
             got = stacked(self.settings, octaves, place)
             targets = [wanted[layer] for layer in got]
             apart = self.statistic.distances(got.values(), targets, self.settings.relative)
-            losses = losses + blend * (self.octave_shares * torch.stack([*apart])).sum(-1)
+            losses = losses + blend * (self.octave_shares * padded(apart)).sum(-1)
         return losses
 
     def pulled(self, octave: int, name: str, features: Tensor) -> Tensor:
@@ -367,6 +388,11 @@ class Objective:
         found = shares({name: pull.norm().item() for name, pull in terms.items()})
         lengths = shares({name: pull.norm().item() for name, pull in layers.items()})
         return found | {name: found["style"] * part for name, part in lengths.items()}
+
+
+def padded(rows: Iterable[Tensor]) -> Tensor:
+    """Rows of different lengths as one tensor, with zeros behind the shorter ones."""
+    return pad_sequence([*rows], batch_first=True)
 
 
 def average(weighted: list[tuple[float, Octaves, int]]) -> tuple[float, Octaves, int]:

@@ -194,14 +194,15 @@ def wasserstein(
     """
     got, wanted = [*got], [*wanted]
     with torch.no_grad():  # the roots of all layers at once, for they are small
-        most = max(target.lengths.shape[-1] for target in wanted)
-        seen = got[0].new_zeros(len(got), len(got[0]), most, most)  # 0 beyond a layer's own axes
-        for raw, (_, axes, lengths), place in zip(got, wanted, seen, strict=True):
+        most, counts = max(target.lengths.shape[-1] for target in wanted), [*map(len, got)]
+        seen = got[0].new_zeros(sum(counts), most, most)  # 0 beyond a layer's own axes
+        for raw, (_, axes, lengths), place in zip(got, wanted, seen.split(counts), strict=True):
             along = torch.bmm(torch.bmm(axes.mT, covariance_of(raw)), axes)
             along.diagonal(dim1=-2, dim2=-1).addcmul_(ridge(raw)[:, None], lengths)
             place[:, : axes.shape[-1], : axes.shape[-1]] = along
-        root, inverse = (found.view_as(seen) for found in roots(seen.flatten(0, 1)))
-    layers = zip(got, wanted, seen, trace(root), inverse, strict=True)
+        root, inverse = roots(seen)
+    found = (of_all.split(counts) for of_all in (seen, trace(root), inverse))
+    layers = zip(got, wanted, *found, strict=True)
     return [Transport.apply(raw, *target, *found, relative) for raw, target, *found in layers]
 
 
