@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -23,7 +24,7 @@ from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
 from nsutils.recipe import told_apart
-from nsutils.run import Run, with_pictures
+from nsutils.run import Run, whole_or_gone, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
 
@@ -133,7 +134,10 @@ def sweep(
 
 
 def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
-    """The runs in the folder, those that are not there yet made; settings that are given twice have one."""
+    """The runs in the folder, those that are not there yet made, or none of them if one cannot be.
+
+    Settings that are given twice have one.
+    """
     digest = cache(lambda name: pictures.sha256(file_of(name)))
     wanted = {}
     for each in settings:
@@ -142,10 +146,14 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
     if not wanted:
         raise ValueError("no settings to sweep; give some, as vary(settings, size=[256, 512])")
     runs = []
-    for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
-        # By the key alone: the name tells what varies, which may be more another time.
-        there = [path.parent for path in folder.glob(f"*-{key}/settings.json")]
-        runs.append(Run(there[0]) if there else Run.create(folder / f"{name}-{key}", each))
+    with ExitStack() as all_or_none:
+        for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
+            # By the key alone: the name tells what varies, which may be more another time.
+            there = [path.parent for path in folder.glob(f"*-{key}/settings.json")]
+            run = Run(there[0]) if there else Run.create(folder / f"{name}-{key}", each)
+            if not there:
+                all_or_none.enter_context(whole_or_gone(run))
+            runs.append(run)
     return runs
 
 

@@ -265,3 +265,6 @@ def test_nothing_to_sweep_and_unfit_pictures_are_refused_before_anything_is_play
     with pytest.raises(ValueError, match=r"no picture 'nowhere\.png'"):
         next(sweep([replace(three[0], content="nowhere.png")], tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+    with pytest.raises(ValueError, match=r"no picture 'nowhere\.png'"):
+        next(sweep([*three, replace(three[0], content="nowhere.png")], tmp_path / "runs"))
+    assert not [*tmp_path.glob("runs/*")], "those before the one that is not fit are gone again"
