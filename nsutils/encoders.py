@@ -179,7 +179,8 @@ class Rectified(torch.autograd.Function):
         padded = x if zeros else bordered(x, padding)
         result = F.conv2d(padded, weight, bias, padding=zeros).relu_()
         ctx.padding = padding
-        ctx.save_for_backward(result if asked else result > 0, weight)
+        # bool() is `> 0` where nothing is below, in a seventh of the time
+        ctx.save_for_backward(result if asked else result.bool(), weight)
         return result
 
     @staticmethod
@@ -189,7 +190,7 @@ class Rectified(torch.autograd.Function):
         whole = slope.is_contiguous(memory_format=torch.channels_last)
         masked = slope if whole else torch.empty_like(lit, dtype=slope.dtype)
         if lit.dtype == torch.bool:
-            torch.mul(slope, lit, out=masked)
+            torch.mul(slope, lit.view(torch.uint8), out=masked)  # bool takes three times as long
         else:
             torch.ops.aten.threshold_backward.grad_input(slope, lit, 0, grad_input=masked)
         if ctx.padding == "constant":
