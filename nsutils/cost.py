@@ -223,7 +223,7 @@ class Cost:
             for octave in range(settings.octaves)
             for bytes_ in self.per_pixel(self.layers)
         ]
-        small = sum(bytes_ for bytes_ in features if bytes_ < machine.MAPPED)
+        small = sum(bytes_ for bytes_ in features if bytes_ < machine.kept_up_to(pixels))
         more = RECORDED if self.encoder.device.type == "cuda" else 1.0
         holes = min(HOLES, 4 / self.width * sum(features))  # as large in half precision
         kept = more * (kept + small) + holes + LIBRARIES

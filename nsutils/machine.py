@@ -9,9 +9,11 @@ import psutil
 import torch
 
 CGROUP = Path("/sys/fs/cgroup")
-# Bytes: larger pieces of memory go back when they are free. To be given them anew takes time, so those of slim's first
-# layers in a square of 256 pixels (4.3 MB) do not. Where memory is scarce they do.
-MAPPED, SCARCE = 9 << 19, 1 << 20
+# Bytes: larger pieces of memory go back when they are free. To be given them anew takes time, in a virtual machine a
+# tenth of a step. So those of images of up to SMALL pixels are kept, as large as GNU's malloc allows, and of larger
+# images the small ones. Where memory is scarce nearly all go back.
+KEPT, MAPPED, SCARCE = 32 << 20, 9 << 19, 1 << 20
+SMALL = 400**2
 
 
 def free_memory(device: torch.device) -> int:
@@ -82,6 +84,11 @@ def give_back_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     with suppress(AttributeError, OSError, TypeError):  # another library than GNU's
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def kept_up_to(pixels: int) -> int:
+    """The size of pieces that are kept for the next use while an image of so many pixels is painted."""
+    return KEPT if pixels <= SMALL else MAPPED
 
 
 def return_above(size: int) -> None:

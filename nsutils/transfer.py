@@ -69,7 +69,6 @@ def stylize(
     content, which the style spares; they are looked for if not given. With GNU's malloc it sets for the whole process
     from which size on freed memory goes back to the system (`machine.return_above`).
     """
-    machine.return_above(machine.SCARCE if whole else machine.MAPPED)
     encoder = encoder or encoders.of(settings)
     sources, descent = Sources(settings, faces), None
     step = after or start(settings, encoder, sources)
@@ -84,6 +83,8 @@ def stylize(
                 carried = settings.carry and settings.optimizer == "adam" and "optimizer" in memory
                 memory = enlarged(memory, shape) if carried else {}
             descent = objective = None  # before the next are made, for the memory's sake
+            kept = machine.kept_up_to(math.prod(shape))
+            machine.return_above(machine.SCARCE if whole else kept)
             pictured = sources.at(shape, encoder.device)
             regions = sources.regions(shape, encoder.device)
             objective = Objective(settings, encoder, *pictured, whole, regions)
