@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import platform
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ PIECES = (1_500_000, 800_000, 400_000)  # pixels: sizes of pieces to choose from
 
 TRYING = threading.Lock()  # two at once would slow each other
 FIRST, LARGE = 96, (512, 448, 384, 320, 256, 192)  # pixels: edges of the squares that are tried
-PATIENCE, TRIED = 2.5, (2, 3)  # seconds for all; steps that are tried, at least and at most
+PATIENCE, TRIED = 2.5, (2, 4)  # seconds for all; steps that are tried, at least and at most
 NEAR = 1.25  # sizes with less than so many times the pixels take what the other is known to take
 RELEVANT = (
     *("content_layers", "style_layers", "style_statistic", "octaves", "optimizer"),
@@ -148,9 +149,11 @@ class Cost:
         for number in range(1, steps + 1):
             descent.step(number)
             moments.append(time.perf_counter())
-        usual = self.points[edge**2] = (moments[-1] - moments[1]) / (steps - 1)
+        # not the mean: a process's second step still takes twice as long as the next
+        taken = [after - before for before, after in itertools.pairwise(moments)]
+        usual = self.points[edge**2] = statistics.median(taken[1:])
         if device.type == "cuda":
-            self.begins = moments[1] - moments[0] - usual
+            self.begins = taken[0] - usual
 
     def _share(self, step: float) -> float:
         """What a scale takes to begin: about a step if there is one style; on a CUDA card as long for any size."""
