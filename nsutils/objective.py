@@ -127,6 +127,7 @@ class Objective:
                 counts = self.octave_counts(layer, found.shape[-2])
                 self.style_shares[layer] *= counts.sum().item()
                 self.octaves[layer] = counts / counts.sum()
+            self.depth = max(map(len, self.octaves.values()))
             self.octave_shares = padded(self.octaves[layer] for layer in self.style_shares)
             self.layer_shares = torch.tensor([*self.style_shares.values()]).to(self.octave_shares)
             self.asked = [

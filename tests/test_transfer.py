@@ -285,6 +285,8 @@ def test_an_octave_with_few_places_for_a_layers_channels_counts_less_or_not(
     others = found["style/relu1_1"]
     assert torch.isclose(found["style/relu2_1"], counted * 3 / (2 + counts), rtol=1e-4)
     assert torch.isclose(found["style"], (others + counted) / 2, rtol=1e-4)
+    alone = losses(octaves=2, places_per_channel=asked, style_layers=("relu2_1",))
+    assert torch.isclose(alone["style"], counted, rtol=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
