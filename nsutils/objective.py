@@ -127,18 +127,13 @@ class Objective:
                 counts = self.octave_counts(layer, found.shape[-2])
                 self.style_shares[layer] *= counts.sum().item()
                 self.octaves[layer] = counts / counts.sum()
-            self.depth = max(map(len, self.octaves.values()))
+            self.depth = max(map(len, self.octaves.values()))  # further no layer is looked at
             self.octave_shares = padded(self.octaves[layer] for layer in self.style_shares)
             self.layer_shares = torch.tensor([*self.style_shares.values()]).to(self.octave_shares)
             self.asked = [
                 replace(settings, style_layers=self.layers_of(n)) for n in range(self.depth)
             ]
-            self.style = self.targets(
-                [
-                    {layer: found[: len(self.octaves[layer])] for layer, found in style.items()}
-                    for style in statistics
-                ]
-            )
+            self.style = self.targets(statistics)
             if settings.tv_form == "edges":
                 # a texture for its own sake is not to know the content by its edges
                 guide = self.picture if settings.content_weight else torch.zeros_like(self.picture)
@@ -300,8 +295,9 @@ class Objective:
             weighted = self.of_places(styles)
         else:
             weighted = zip(self.blend, styles, self.regions.places, strict=True)
+        ready, octaves = self.statistic.ready, self.octaves
         return [
-            (weight, {layer: self.statistic.ready(found) for layer, found in style.items()}, place)
+            (weight, {layer: ready(style[layer][: len(octaves[layer])]) for layer in style}, place)
             for weight, style, place in weighted
         ]
 
