@@ -3,6 +3,7 @@
 PyTorch's own do the same, but bring 150 MB of compiler along and hold four more images.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from nsutils.settings import Settings
 
 COARSE = 0.05  # cycles a pixel: waves much longer than this are moved all alike
+LINE = 16  # numbers in a line of the processor's memory: sums of what begins within one come out otherwise
 FADING = {"light": 0.5, "colour": 1.0}  # powers by which shorter ones are moved less
 
 
@@ -63,8 +65,10 @@ class LBFGS:
             place = past.pop(0)
         else:
             if name not in self.room:
-                self.room[name] = last.new_empty(self.history, *last.shape)
-            place = self.room[name][len(past)]
+                self.room[name] = last.new_empty(
+                    self.history, math.ceil(last.numel() / LINE) * LINE
+                )
+            place = self.room[name][len(past), : last.numel()].view(last.shape)
         past.append(place.copy_(last))
 
     def newton(self, q: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from functools import partial
 import pytest
 import torch
 
-from nsutils import optimizers, stylize
+from nsutils import Settings, optimizers, stylize
 from nsutils.objective import Objective
-from nsutils.optimizers import LBFGS, Adam
+from nsutils.optimizers import LBFGS, Adam, copied
 from nsutils.sources import Sources
 from nsutils.transfer import start
 
@@ -33,6 +33,23 @@ def test_after_a_step_it_goes_on_as_if_unbroken(settings, encoder, how, stop):
     rest = list(stylize(settings, encoder, after=step))
     assert [step.losses for step in rest] == [step.losses for step in unbroken[stop:]]
     assert torch.equal(rest[-1].image, unbroken[-1].image)
+
+
+@pytest.mark.parametrize("shape", [(81, 121), (54, 81), (40, 64)])
+def test_what_is_loaded_of_lbfgs_moves_an_image_of_any_shape_the_same_way(shape):
+    settings = Settings("c", "s", preconditioned=False)
+    steep = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0)) + 0.1
+
+    def moved(optimizer, image, count):
+        for _ in range(count):
+            image = image + 0.5 * optimizer.move(steep * image.sin())
+        return image
+
+    unbroken, image = LBFGS(settings, {}), torch.ones(1, 3, *shape)
+    for count in (2, 4, 9):
+        image = moved(unbroken, image, count)
+        loaded = LBFGS(settings, copied(unbroken.state, image.device))
+        assert torch.equal(moved(loaded, image, 6), image := moved(unbroken, image, 6))
 
 
 def test_an_average_is_that_of_the_start_and_all_moves_since_fading(settings, encoder):
