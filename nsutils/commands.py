@@ -165,7 +165,7 @@ def rest(player: Player, asked: dict[str, Any]) -> int:
         whole = bool(pictures.opened(result))
     except ValueError:
         whole = False
-    if whole and not STEPLESS & asked.keys():
+    if asked.keys() - {*STEPLESS, "steps"} or (whole and not STEPLESS & asked.keys()):
         raise ValueError(f"{name!r} has made all its {made} steps; give more with --steps")
     player.settle()
     return ended(player.run)
@@ -187,8 +187,8 @@ def fork(asked: Namespace) -> int:
     encoder = encoder_of(run, asked.device)
     new = replay.fork(run, asked.step, asked.out, **given(asked))
     origin = new.meta["parent"]
-    player = Player(new, encoder)
-    if not player.steps_left and not STEPLESS & given(asked).keys():
+    player, changes = Player(new, encoder), given(asked).keys()
+    if not player.steps_left and not (changes and changes <= STEPLESS):
         new.delete()
         raise ValueError(
             f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"

@@ -37,11 +37,16 @@ def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
     """Captions and files: content, styles, kept steps, result. Of many steps, evenly spaced ones."""
     settings, result = run.settings, outcome(run)
     steps = [(f"step {number}" if number else "start", file) for number, file in run.images.items()]
-    if result and len(steps) > 1:
-        steps.pop()  # the last step's picture is the result
+    if result and ends_on_a_kept_step(run):
+        steps.pop()
     stride = math.ceil(max(1, len(steps)) / max(1, most - 3))
     ending = [("result", result)] if result else []
     return [*originals(settings), *steps[::stride], *ending]
+
+
+def ends_on_a_kept_step(run: Run) -> bool:
+    """Whether the last of its pictures is of the step that is its result."""
+    return [*run.images][-1:] == [run.meta.get("steps", run.made)]
 
 
 def originals(settings: Settings) -> list[tuple[str, Path]]:
@@ -270,7 +275,7 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
         raise ValueError(f"a film of {edge} px; give an edge of {FILM} or more")
     files = [*run.images.values()]
     if ending := outcome(run):
-        files[-1:] = [ending]  # the last step's picture
+        files[len(files) - ends_on_a_kept_step(run) :] = [ending]
     if not files:
         raise ValueError(f"no pictures in {str(run.folder)!r} yet; let the run go on")
     most = max(2, round(seconds * FRAMES_A_SECOND))

@@ -85,7 +85,9 @@ def page(file: str | Path) -> str:
     )
     beside = {"metadata": {"path": str(file.parent)}}
     body, _ = exporter.from_notebook_node(presentable(notebook), beside)
-    body = LEADING_AWAY.sub("", body).replace(NO_WORDS, "what the cell above shows")
+    while (safe := LEADING_AWAY.sub("", body)) != body:  # what is left may come to be one
+        body = safe
+    body = body.replace(NO_WORDS, "what the cell above shows")
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# +(.+)", words, re.MULTILINE)
     return document(heading[1] if heading else file.stem, f'<main class="notebook">{body}</main>')

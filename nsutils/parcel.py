@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.run import UNREADABLE, Run, begun_with, whole_or_gone, with_pictures
+from nsutils.run import UNREADABLE, Run, begun_with, shortened, whole_or_gone, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed
@@ -20,6 +20,7 @@ from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
+LONGEST = 200  # bytes of a name, its suffix beside
 REMARKS = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
 Parcel = dict[str, Any]
@@ -178,6 +179,7 @@ def place(facts: dict[str, Any], role: str, file: str | Path | None, aside: Path
             )
         return Path(file)
     suffix = ".webp" if facts["as_used"] else Path(facts["file"]).suffix
-    inside = Path(tempfile.mkdtemp(dir=aside)) / f"{Path(facts['name']).stem}{suffix}"
+    stem = shortened(Path(facts["name"]).stem, LONGEST)
+    inside = Path(tempfile.mkdtemp(dir=aside)) / f"{stem}{suffix}"
     inside.write_bytes(base64.b64decode(facts["data"]))
     return inside

@@ -2,7 +2,7 @@
 
 import functools
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,15 @@ def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def steering(run: Run) -> list[tuple[int, str]]:
-    """What was changed while it ran, after which step."""
-    return [(line["step"], changes_in_words(line)) for line in run.steering]
+    """What was changed while it ran, after which step; a slider that was drawn for some steps by where it came to."""
+    told: list[tuple[int, str]] = []
+    for line in record(run):
+        words, begun = changes_in_words(line), line["step"]
+        if "further" in line and told:
+            begun, _ = told.pop()
+            words = f"{words}, reached after step {line['step']}"
+        told.append((begun, words))
+    return told
 
 
 def changes_in_words(line: dict[str, Any]) -> str:
@@ -54,7 +61,7 @@ def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
 
 def in_force(run: Run) -> Settings:
     """The settings at the end of the run, with what was steered, and with the pictures' old names."""
-    return functools.reduce(steered, run.steering, named(run))
+    return functools.reduce(steered, record(run), named(run))
 
 
 def python_cell(run: Run) -> str:
@@ -62,7 +69,7 @@ def python_cell(run: Run) -> str:
     settings, log = named(run), {}
     base, given = shortest(settings)
     maker, first = ("preset", [repr(base)]) if base else ("Settings", [])
-    for line in run.steering:
+    for line in record(run):
         log.setdefault(line["step"], {}).update(changes(line))
     early, steer = log.pop(0, {}), "    player.steer(**steering.get(step.number, {}))"
     styles = [in_python(style) for style in settings.styles]
@@ -141,8 +148,19 @@ def differences(base: str | None, settings: Settings) -> dict[str, Any]:
 
 def named(run: Run) -> Settings:
     """The settings with the pictures' old names."""
+    return with_pictures(run.settings, old_names(run))
+
+
+def record(run: Run) -> list[dict[str, Any]]:
+    """What was changed while it ran, with the masks' old names."""
+    old = old_names(run)
+    return [renamed(line, old) for line in run.steering]
+
+
+def old_names(run: Run) -> Callable[[str], str]:
+    """What the files in inputs/ were called."""
     old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    return with_pictures(run.settings, lambda name: old.get(name, Path(name).name))
+    return lambda name: old.get(name, Path(name).name)
 
 
 def plain(value: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nsutils.encoders import Encoder
 from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
-from nsutils.player import Player, encoder_of
+from nsutils.player import Player, check_possible, encoder_of
 from nsutils.run import Run, alone, begun_with, new_folder, vacant, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
@@ -36,7 +36,7 @@ def fork(
         raise ValueError(f"no step {step} to fork from; {run.folder.name!r} has 0 to {end}")
     before = settings_at(run, step)
     check(before, changes)
-    steered(before, renamed(changes, str))  # checked by being made
+    check_possible(steered(before, renamed(changes, str)), None)
     meta = run.meta
     told = renamed(
         changes, lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted"

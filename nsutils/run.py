@@ -28,7 +28,7 @@ from torch import Tensor
 from nsutils import colours, pictures
 from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
-from nsutils.settings import STARTS, Settings
+from nsutils.settings import STARTS, Settings, Style
 from nsutils.sources import Sources, content_of, mask_of, opened_mask
 from nsutils.steering import changes, renamed
 from nsutils.targets import shown
@@ -39,6 +39,7 @@ FILES = (
     *("settings.json", "meta.json", "metrics.csv", "steering.jsonl", "checkpoint.pt", "result.png"),
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
+COLUMNS = ("step", "seconds", "scale", "total", "content", "style", "tv")  # and more
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
 UNREADABLE = (
     *(json.JSONDecodeError, UnicodeDecodeError),
@@ -81,7 +82,8 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path, settings: Settings, **facts: Any) -> "Run":
-        """A new run in `folder`, its inputs copied; ValueError if there is one already or a picture is unfit.
+        """A new run in `folder`, its inputs copied; ValueError if a picture is unfit, or something there has the name
+        of a file of a run.
 
         `facts` are added to meta.json.
         """
@@ -92,13 +94,20 @@ class Run:
             with alone(folder):
                 if (folder / "settings.json").exists():
                     raise ValueError(f"{str(folder)!r} already holds a run; choose another folder")
-                for part in ("images", "inputs"):
-                    (folder / part).mkdir(exist_ok=True)
-                named, inputs = with_copies(settings, folder)
-                meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now()}
-                meta |= {"inputs": inputs} | circumstances() | facts
-                write_json(folder / "meta.json", meta)
-                pictures.write(folder / "settings.json", named.to_json().encode())
+                if taken := [name for name in FILES if os.path.lexists(folder / name)]:
+                    raise ValueError(
+                        f"{str(folder)!r} holds {taken[0]!r}, which would be the run's; choose another folder"
+                    )
+                with ExitStack() as half_made:
+                    half_made.callback(remove, folder)
+                    for part in ("images", "inputs"):
+                        (folder / part).mkdir()
+                    named, inputs = with_copies(settings, folder)
+                    meta = {"id": uuid.uuid4().hex, "status": "ready", "created": now()}
+                    meta |= {"inputs": inputs} | circumstances() | facts
+                    write_json(folder / "meta.json", meta)
+                    pictures.write(folder / "settings.json", named.to_json().encode())
+                    half_made.pop_all()
         except OSError as error:
             raise ValueError(
                 f"no run can be made in {str(folder)!r}: {error.strerror or error}"
@@ -125,7 +134,7 @@ class Run:
         """What meta.json says; only the inputs if there is none."""
         if (self.folder / "meta.json").exists():
             way_out = "delete it: the run can be gone on with without it"
-            return self._read("meta.json", way_out, lambda meta: meta | {"inputs": meta["inputs"]})
+            return self._read("meta.json", way_out, with_inputs)
         files = sorted((self.folder / "inputs").glob("[!.]*"))
         return {"inputs": {file.stem: copied(self.folder, file, file.name) for file in files}}
 
@@ -141,9 +150,10 @@ class Run:
 
     def check_losses(self) -> None:
         """ValueError if metrics.csv does not begin with its columns."""
-        if any(not line.startswith("step,") for line in self._lines("metrics.csv", first=True)):
-            way_out = "delete it: the run can go on without its losses so far"
-            raise self._damaged("metrics.csv", "no column step", way_out)
+        for line in self._lines("metrics.csv", first=True):
+            if missing := [name for name in COLUMNS if name not in line.strip().split(",")]:
+                way_out = "delete it: the run can go on without its losses so far"
+                raise self._damaged("metrics.csv", f"no column {missing[0]}", way_out)
 
     @property
     def status(self) -> str:
@@ -214,14 +224,7 @@ class Run:
         """Removes all that is the run's, and its folder if nothing else is in it; ValueError while it is played."""
         with suppress(Damaged):
             self.check_idle()
-        for name in FILES[1:]:
-            if (file := self.folder / name).is_dir():
-                shutil.rmtree(file)
-            else:
-                file.unlink(missing_ok=True)
-        (self.folder / FILES[0]).unlink()
-        with suppress(OSError):  # other files are in it
-            self.folder.rmdir()
+        remove(self.folder)
 
     @property
     def result(self) -> Path:
@@ -235,6 +238,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """A row a step; a line cut off in mid-write, or that is not of numbers, is left out."""
+        self.check_losses()
         rows = []
         for row in csv.DictReader(self._lines("metrics.csv")):
             with suppress(ValueError, TypeError):
@@ -267,6 +271,8 @@ class Run:
         def read(text: str) -> dict[str, Any]:
             line = json.loads(text)
             Settings.check_names(changes(line))
+            for parts in line.get("styles", ()):
+                Style("picture", **parts)  # checked by being made
             return renamed(line, lambda name: str(self.folder / name))
 
         try:
@@ -288,7 +294,8 @@ class Run:
         file = self.folder / "inputs" / f"{role}.png"
         if not file.exists():
             pictures.write(file, data)
-            self.note(inputs=self.meta["inputs"] | {role: copied(self.folder, file, file.name)})
+            name = file.name if isinstance(mask, Image.Image) else own_name(str(mask))
+            self.note(inputs=self.meta["inputs"] | {role: copied(self.folder, file, name)})
         return str(file)
 
     @property
@@ -371,6 +378,7 @@ class Run:
     def keep(self, step: Step) -> None:
         """Adds the step's picture to images/, and of some its state."""
         file = self.folder / "images" / f"step_{step.number:05d}.jpg"
+        file.parent.mkdir(exist_ok=True)
         pictures.write(file, pictures.jpeg(in_colours(step.image, step.settings), quality=92))
         if step.number % math.ceil(step.settings.steps / MOST_STATES) == 0:
             bare = {name: part for name, part in step.memory.items() if name == "image"}
@@ -473,7 +481,7 @@ class Run:
         """What is `made` of a JSON file."""
         try:
             return made(json.loads((self.folder / name).read_text()))
-        except UNREADABLE as error:
+        except (ValueError, *UNREADABLE) as error:
             raise self._damaged(name, error, way_out) from error
 
     def _damaged(self, name: str, error: Exception | str, way_out: str) -> Damaged:
@@ -500,6 +508,26 @@ def alone(folder: Path) -> Iterator[None]:
                 stack.callback(os.close, opened)
                 fcntl.flock(opened, fcntl.LOCK_EX)
         yield
+
+
+def remove(folder: Path) -> None:
+    """Removes a run's files, settings.json last, and their folder if nothing else is in it."""
+    for name in (*FILES[1:], FILES[0]):
+        file = folder / name
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+    with suppress(OSError):  # other files are in it
+        folder.rmdir()
+
+
+def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
+    """What meta.json says, its inputs found to be all there."""
+    for facts in meta["inputs"].values():
+        facts["file"], facts["name"], facts["sha256"]
+    meta["inputs"]["content"], meta["inputs"]["style_1"]
+    return meta
 
 
 @contextmanager
@@ -605,7 +633,12 @@ def new_folder(runs: Path, settings: Settings) -> Path:
     named = (settings.content, settings.styles[0].picture)
     stems = "-".join(Path(own_name(name)).stem for name in named)
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stems)
-    return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{plain[:60]}")
+    return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{shortened(plain, 60)}")
+
+
+def shortened(name: str, most: int) -> str:
+    """A file's name in so many bytes at most."""
+    return name.encode(errors="ignore")[:most].decode(errors="ignore")
 
 
 def vacant(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
@@ -24,7 +24,7 @@ from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
 from nsutils.recipe import told_apart
-from nsutils.run import Run, whole_or_gone, with_pictures
+from nsutils.run import Run, alone, whole_or_gone, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
 
@@ -146,7 +146,9 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
     if not wanted:
         raise ValueError("no settings to sweep; give some, as vary(settings, size=[256, 512])")
     runs = []
-    with ExitStack() as all_or_none:
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder), ExitStack() as all_or_none:
+        all_or_none.callback(gone_if_empty, folder)
         for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
             # By the key alone: the name tells what varies, which may be more another time.
             there = [path.parent for path in folder.glob(f"*-{key}/settings.json")]
@@ -155,6 +157,11 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
                 all_or_none.enter_context(whole_or_gone(run))
             runs.append(run)
     return runs
+
+
+def gone_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def file_of(name: str) -> bytes:

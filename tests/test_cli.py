@@ -562,3 +562,22 @@ def test_styles_have_their_places(content, style, tmp_path, refused, capfd):
     first, second = Run(tmp_path / "second").settings.styles
     assert first.where is None and Path(second.where).name == "where_2.png"
     assert "--style-where=-," in command_line(Run(tmp_path / "second"))
+
+
+def test_what_needs_steps_is_not_recorded_of_a_run_that_makes_none(run, refused, tmp_path):
+    asked = ("--original-colors", "1", "--style-weight", "30")
+    assert "has made all its" in refused("resume", run.folder, *asked)
+    assert "has made all its" in refused("fork", run.folder, *asked, "--out", tmp_path / "fork")
+    assert not run.steering and not (tmp_path / "fork").exists()
+
+
+def test_a_fork_that_no_run_can_be_leaves_no_folder(run, refused, tmp_path):
+    words = ("fork", run.folder, "--steps", "20", "--size", "33", "--side", "long")
+    assert "too thin" in refused(*words, "--step", "2", "--out", tmp_path / "fork")
+    assert not (tmp_path / "fork").exists()
+
+
+def test_a_style_that_counts_nothing_may_be_the_first(content, style, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is known of speed
+    words = ["--style-blend-weights", "0,1", *SMALL]
+    assert main(["forecast", content, style, style, *words]) == 0

@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,3 +178,20 @@ def test_two_pictures_have_a_divider_in_a_notebook():
     page = Divided(before, after, ("<a>", "b"))._repr_html_()
     assert page.count("<img") == 2 and 'alt="&lt;a&gt;"' in page and "<a>" not in page
     assert 'aria-label="Divider between &lt;a&gt; and b"' in page
+
+
+def test_of_a_run_that_was_stopped_between_two_kept_steps_none_is_left_out(
+    settings, encoder, tmp_path
+):
+    run = Run.create(tmp_path / "run", replace(settings, every=4))
+    for step in Player(run, encoder):
+        if step.number == 6:
+            break
+    assert [caption for caption, _ in tiles(run)] == [
+        "content",
+        "style",
+        "start",
+        "step 4",
+        "result",
+    ]
+    assert Image.open(io.BytesIO(film(run))).n_frames == 3

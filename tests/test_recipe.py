@@ -116,3 +116,21 @@ def test_an_undone_change_is_told_as_one(content, style, tmp_path):
     run.steered(3, {"style_weight": 4.0})
     run.steered(5, {"style_weight": 1.0, "undo": True})
     assert recipe.steering(run) == [(3, "style_weight = 4"), (5, "undone: style_weight = 1")]
+
+
+def test_a_mask_that_was_steered_has_the_name_that_it_was_given(content, style, tmp_path):
+    Image.new("L", (64, 40), 255).save(mask := tmp_path / "mine.png")
+    run = Run.create(tmp_path / "run", Settings(content, style))
+    for step in (2, 4):
+        run.steered(step, {"mask": run.add_mask(str(mask))})
+    assert recipe.in_force(run).mask == "mine.png" and str(tmp_path) not in recipe.python_cell(run)
+    assert recipe.steering(run) == [(2, "mask = mine.png"), (4, "mask = mine.png")]
+
+
+def test_a_slider_that_was_drawn_for_some_steps_is_told_once(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, style))
+    run.steered(3, {"style_weight": 4.0})
+    run.steered(4, {"style_weight": 5.0, "further": True})
+    run.steered(6, {"style_weight": 7.0, "further": True})
+    assert recipe.steering(run) == [(3, "style_weight = 7, reached after step 6")]
+    assert recipe.in_force(run).style_weight == 7.0

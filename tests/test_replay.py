@@ -282,3 +282,11 @@ def test_another_picture_is_told_by_how_much_it_differs(played, encoder):
     found = likeness(packed(played), other)
     assert not found.same and found.mean > 0.1 and found.most >= found.mean
     assert "not the same picture" in str(found)
+
+
+def test_a_report_with_a_picture_of_the_longest_name_is_made_again(settings, encoder, tmp_path):
+    pictures.opened(settings.content).save(file := tmp_path / f"{'x' * 251}.png")
+    run = Run.create(tmp_path / "run", replace(settings, content=str(file), steps=2))
+    list(Player(run, encoder))
+    again = unpacked(packed(run), tmp_path / "again")
+    assert list(Player(again, encoder)) and losses(again) == losses(run)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import nbformat
 import pytest
 import torch
 from PIL import Image
@@ -221,3 +222,12 @@ def test_what_is_no_notebook_is_refused_in_a_line(content, tmp_path):
     for file in (content, tmp_path / "values.ipynb", tmp_path / "none.ipynb"):
         with pytest.raises(ValueError, match=r"^no notebook .*; give an .ipynb file$"):
             notebook_page(file)
+
+
+def test_a_notebooks_page_has_no_tag_that_leads_away_even_if_another_hid_it(tmp_path):
+    output = nbformat.v4.new_output(
+        "display_data", {"text/html": '<me<meta x>ta http-equiv="refresh" content="0;url=x">'}
+    )
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file := tmp_path / "hostile.ipynb")
+    assert "refresh" not in notebook_page(file)

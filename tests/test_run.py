@@ -1,8 +1,10 @@
+import errno
 import io
 import itertools
 import json
 import math
 import os
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -406,3 +408,64 @@ def test_a_loss_that_comes_later_gets_a_column_and_the_rows_before_are_nan(run, 
     for name in ("laplacian", "style/relu1_2"):
         assert [math.isnan(row[name]) for row in rows] == [True] * 4 + [False] * 8
     assert [math.isnan(row["style/relu1_1"]) for row in rows] == [False] * 4 + [True] * 8
+
+
+def test_a_folder_with_something_by_the_name_of_a_runs_file_is_refused_and_left_alone(
+    settings, tmp_path
+):
+    (photo := tmp_path / "mine" / "images" / "holiday.jpg").parent.mkdir(parents=True)
+    photo.write_bytes(b"mine")
+    with pytest.raises(
+        ValueError, match="holds 'images', which would be the run's; choose another"
+    ):
+        Run.create(tmp_path / "mine", settings)
+    assert photo.read_bytes() == b"mine" and len([*(tmp_path / "mine").rglob("*")]) == 2
+
+
+def test_a_run_that_cannot_be_made_leaves_nothing(settings, tmp_path, monkeypatch):
+    def full(file, values):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nsutils.run.write_json", full)
+    with pytest.raises(ValueError, match="No space left"):
+        Run.create(tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_link_to_another_disk_is_deleted_and_not_what_it_leads_to(run, tmp_path):
+    (run.folder / "inputs").rename(there := tmp_path / "there")
+    (run.folder / "inputs").symlink_to(there)
+    run.delete()
+    assert not run.folder.exists() and len([*there.iterdir()]) == 2
+
+
+def test_a_run_goes_on_without_the_pictures_that_were_deleted(run, encoder):
+    for step in Player(run, encoder):
+        if step.number == 5:
+            break
+    shutil.rmtree(run.folder / "images")
+    assert [step.number for step in Player(run, encoder)][-1] == 12 and 12 in run.images
+
+
+@pytest.mark.parametrize("facts", [{"content": {}}, {}, 3])
+def test_inputs_that_are_not_what_they_should_be_are_named(run, facts):
+    (run.folder / "meta.json").write_text(json.dumps({"inputs": facts}))
+    with pytest.raises(ValueError, match=r"meta.json' is damaged .*; delete it"):
+        run.check_files()
+
+
+def test_losses_without_a_column_and_a_steered_style_with_a_strange_part_are_named(run, encoder):
+    list(Player(run, encoder))
+    text = (run.folder / "metrics.csv").read_text()
+    (run.folder / "metrics.csv").write_text(text.replace(",style,", ",stil,"))
+    with pytest.raises(ValueError, match="no column style"):
+        run.metrics  # noqa: B018
+    (run.folder / "steering.jsonl").write_text('{"step": 2, "styles": [{"wait": 1}]}\n')
+    with pytest.raises(ValueError, match=r"steering.jsonl' is damaged .*wait"):
+        run.steering  # noqa: B018
+
+
+def test_a_folders_name_is_short_whatever_its_letters_take(settings, tmp_path):
+    pictures.opened(settings.content).save(file := tmp_path / f"{'𝓐' * 60}.png")
+    named = replace(settings, content=str(file))
+    assert len(new_folder(tmp_path, named).name.encode()) < 90

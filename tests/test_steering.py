@@ -62,7 +62,7 @@ def test_steered_styles_are_remembered_wherever_a_run_is_remembered(played, enco
     assert losses(forked)[:6] == losses(played)[:6] and losses(forked)[6:] != losses(played)[6:]
     words = dict(recipe.steering(played))
     assert words[3].startswith("style 1's weight = 0.3, style 1's scale = 1")
-    assert "style 2's where = mask_" in words[7]
+    assert "style 2's where = right.png" in words[7]
 
 
 def test_the_python_cell_steers_the_styles_as_well(played, encoder, monkeypatch, tmp_path):
