@@ -69,6 +69,8 @@ def main(words: list[str] | None = None) -> int:
         return fail(error, 2)
     except FloatingPointError as error:
         return fail(error, 1)
+    except MemoryError:
+        return fail(MemoryError("there is not enough memory for that; choose a smaller --size"), 1)
     except BrokenPipeError:
         sys.stdout = None  # nobody reads on
         return 1

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,12 +24,14 @@ from nsutils.measures import divisible
 from nsutils.objective import Objective
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
-from nsutils.sources import SIDES, Shape, larger, scales_of
+from nsutils.sources import SIDES, Shape, larger, scales_of, style_shape
+from nsutils.targets import is_target
 from nsutils.transfer import Step
 
 # Found on a processor with GNU's malloc; the rest is measured where it runs.
 IN_PIECES = 1.3  # times the features of a piece are taken, for the octaves that are seen whole
 LIBRARIES, HOLES = 100_000_000, 110_000_000  # bytes, for any picture that is not tiny
+LOOKED_AT = 2.5  # features of its widest layer that there are at a time while a style is looked at
 RECORDED = 1.6  # more of all on a CUDA card, where what is computed side by side shares no memory (on an H100)
 INDEX = 2  # bytes that a maximum holds for each value it saw: eight for each four
 SPARE = 0.9  # of the free memory is planned with
@@ -143,7 +146,7 @@ class Cost:
         chance, device = torch.Generator().manual_seed(0), self.encoder.device
         size = (1, 3, edge, edge)
         content, style = (torch.rand(size, generator=chance).to(device) for _ in range(2))
-        settings = replace(self.settings, styles=self.settings.styles[:1])
+        settings = replace(self.settings, styles=replace(self.settings.styles[0], weight=1.0))
         moments = [time.perf_counter()]
         descent = Descent(Objective(settings, self.encoder, content, [style]), content, {})
         for number in range(1, steps + 1):
@@ -159,7 +162,18 @@ class Cost:
         """What a scale takes to begin: about a step if there is one style; on a CUDA card as long for any size."""
         if self.encoder.device.type == "cuda":
             return 1.0
-        return step * (1 + len(self.settings.styles)) / 2
+        return step * (1 + sum(self._styles)) / 2
+
+    @cached_property
+    def _styles(self) -> list[float]:
+        """How many pixels the styles have, in parts of the content's, at the last scale; a target has none."""
+        settings, shape = self.settings, scales_of(self.settings)[-1]
+        shapes = [
+            style_shape(settings, pictures.shape(style.picture), shape, style.scale)
+            for style in settings.styles
+            if not is_target(style.picture)
+        ]
+        return [math.prod(each) / math.prod(shape) for each in shapes]
 
     def learn(self, pixels: int, seconds: float, begins: float | None = None) -> None:
         """Takes in what steps of a real run took, and to begin; what was known of nearly that size is forgotten."""
@@ -227,10 +241,16 @@ class Cost:
             for bytes_ in self.per_pixel(self.layers)
         ]
         small = sum(bytes_ for bytes_ in features if bytes_ < machine.kept_up_to(pixels))
+        style = min(pixels * max(self._styles, default=0.0), whole or math.inf)
+        widest = max(
+            len(convolution.bias) / stride_of(name) ** 2
+            for name, convolution in self.encoder.convolutions.items()
+        )
+        passing = sum(features) - small + LOOKED_AT * self.width * widest * max(0, style - pixels)
         more = RECORDED if self.encoder.device.type == "cuda" else 1.0
         holes = min(HOLES, 4 / self.width * sum(features))  # as large in half precision
         kept = more * (kept + small) + holes + LIBRARIES
-        return int(kept), int(more * (sum(features) - small))
+        return int(kept), int(more * passing)
 
     @property
     def width(self) -> int:

@@ -70,7 +70,7 @@ class Objective:
       pooled light (Li et al. 2017, eq. 3): contours stay, without a network;
     - similarity is how differently the places of image and content are like each other in the content layers
       (Kolkin et al. 2019, eq. 4): what looked alike still does, whatever it looks like now.
-      The last three are only computed where their weights are above 0.
+      The last three are only computed where their weights are above 0, and layout where content counts, too.
 
     So each term is a share of its target, without a unit: 0 is reached, 1 as far as nothing at all. Other
     conventions are the settings' (`relative`, `reduction`, `gram_divisor`, `blend`, `tv_form`); then terms have

@@ -57,7 +57,7 @@ def reading(path: str | Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, Image.DecompressionBombError, SyntaxError) as error:
+    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not a picture that Pillow can read" if unknown else error
         raise ValueError(

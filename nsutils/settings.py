@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from html import escape
 from itertools import product
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ class Settings:
             _choice(name, getattr(self, name), known)
         for name, least in LEAST.items():
             if getattr(self, name) is not None or name not in ("size", "every"):
-                _whole(name, getattr(self, name), least)
+                _set(self, name, _whole(name, getattr(self, name), least))
         for name in (f.name for f in fields(self) if f.type is float):
             _set(self, name, _number(name, getattr(self, name)))
         for name in (f.name for f in fields(self) if f.type is bool):
@@ -197,7 +198,7 @@ class Settings:
         if self.scale_steps is None:
             _set(self, "scale_steps", coarse_steps(self.steps))
         for name in ("scale_steps", "laplacian_pools"):
-            counts = _items(getattr(self, name))
+            counts = _items(name, getattr(self, name))
             _set(self, name, tuple(_whole(name, count, 1) for count in counts))
         self._check_numbers()
         self._check_layers()
@@ -208,7 +209,7 @@ class Settings:
             raise ValueError(
                 "all weights are 0, so nothing is asked of the picture; give a style_weight above 0"
             )
-        _set(self, "betas", tuple(_number("betas", beta) for beta in _items(self.betas)))
+        _set(self, "betas", tuple(_number("betas", beta) for beta in _items("betas", self.betas)))
         if len(self.betas) != 2 or max(self.betas) >= 1:
             raise ValueError(f"betas is {self.betas!r}; give two numbers below 1, as (0.9, 0.99)")
         for name in ("original_colors", "sparing", "freeing", "protection", "mask_colors"):
@@ -234,7 +235,11 @@ class Settings:
         styled, weights = (PIXELS, *known), {}
         _set(self, "content_layers", _known("content_layers", self.content_layers, known))
         _set(self, "style_layers", _known("style_layers", self.style_layers, styled))
-        for name, weight in dict(self.layer_weights).items():
+        if not isinstance(self.layer_weights, Mapping):
+            raise ValueError(
+                f"layer_weights is {self.layer_weights!r}; give them by layer, as {{'relu1_1': 2}}"
+            )
+        for name, weight in self.layer_weights.items():
             _known("layer_weights", name, styled)
             weights[name] = _number(f"layer_weights[{name!r}]", weight)
         _set(self, "layer_weights", weights)
@@ -341,7 +346,7 @@ SUBJECTS = {
         "under a wide one sparing, smoothness and layout everywhere: 0 alike, 1 not at all",
         "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
-        "across a face; what is flat in the content, as a sky, is left free",
+        "across a face; what is flat in the content, as a sky, is left free; not without content_weight",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
         "laplacian_pools": "how coarsely contours are seen: sides in pixels of the squares that are averaged before",
         "similarity_weight": "how much the likeness of the content's parts to each other holds (Kolkin et al. 2019)",
@@ -433,21 +438,28 @@ def _set(frozen: Any, name: str, value: Any) -> None:
 def _style(value: Any) -> Style:
     if isinstance(value, Style):
         return value
-    return Style(**value) if isinstance(value, Mapping) else Style(value)
+    if not isinstance(value, Mapping):
+        return Style(value)
+    try:
+        return Style(**value)
+    except TypeError as error:
+        raise ValueError(f"style {dict(value)!r} is none ({error}); give its picture") from error
 
 
 def _text(name: str, value: Any) -> str:
-    if not str(value):
+    if value is None or not str(value):
         raise ValueError(f"{name} is empty; give a file")
     return str(value)
 
 
-def _items(value: Any) -> tuple:
-    return (value,) if isinstance(value, str | int | float) else tuple(value)
+def _items(name: str, value: Any) -> tuple:
+    if not isinstance(value, Iterable | Real):
+        raise ValueError(f"{name} is {value!r}; give one or more")
+    return (value,) if isinstance(value, str | Real) else tuple(value)
 
 
 def _number(name: str, value: Any) -> float:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
+    real = isinstance(value, Real) and not isinstance(value, bool)
     if not real or not value >= 0:
         raise ValueError(f"{name} is {value!r}; give a number of 0 or more")
     most = MOST.get(name, HUGE)
@@ -457,11 +469,11 @@ def _number(name: str, value: Any) -> float:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is {value!r}; give a whole number of {least} or more")
     if name in MOST and value > MOST[name]:
         raise ValueError(f"{name} is {value}; give a whole number to {MOST[name]}")
-    return value
+    return int(value)
 
 
 def _switch(name: str, value: Any) -> None:
@@ -477,12 +489,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def _choice(name: str, value: Any, known: Iterable[str]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} is {value!r}; choose from {', '.join(known)}")
 
 
 def _known(name: str, layers: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    for layer in (layers := _items(layers)):
+    for layer in (layers := _items(name, layers)):
         if layer not in known:
             raise ValueError(f"no layer {layer!r} in {name}; there are {', '.join(known)}")
     if not layers:

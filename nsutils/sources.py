@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from nsutils import colours, faces, pictures
@@ -114,7 +114,9 @@ def mask_of(settings: Settings) -> Image.Image | None:
 
 
 def opened_mask(path: str) -> Image.Image:
-    return pictures.opened(path).convert("L")
+    """In grey; what is transparent is not marked."""
+    grey, opaque = pictures.opened(path).convert("L"), pictures.alpha(path)
+    return ImageChops.multiply(grey, opaque) if opaque else grey
 
 
 def as_weights(mask: Image.Image, shape: Shape) -> Tensor:

@@ -71,7 +71,7 @@ class Target:
             "picture": base64.b64encode(image).decode(),
         }
         arrays = {
-            f"{edge}/{layer}": statistics.cpu().contiguous()
+            f"{edge}/{layer}": statistics.cpu().contiguous().clone()  # two sizes may share them
             for edge, octaves in self.sizes.items()
             for layer, statistics in octaves.items()
         }

@@ -13,9 +13,13 @@ from nsutils import encoders, machine, pictures
 from nsutils.descent import Descent, enlarged
 from nsutils.encoders import Encoder
 from nsutils.faces import Box
-from nsutils.objective import Objective
+from nsutils.objective import TERMS, Objective
 from nsutils.settings import Settings
 from nsutils.sources import Shape, Sources, larger, scale_of, scaled, scales_of
+
+DIVERGED = (
+    "the picture diverged (total is not a number): lower style_weight, or use optimizer='adam'"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,9 +95,7 @@ def stylize(
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
         losses, found = descent.step(step.number + 1, weighed())
         if not math.isfinite(losses["total"]):
-            raise FloatingPointError(
-                "the picture diverged (total is not a number): lower style_weight, or use optimizer='adam'"
-            )
+            raise FloatingPointError(too_large(losses) if step.number == 0 else DIVERGED)
         memory = descent.memory
         step = Step(step.number + 1, scale, settings, losses, descent.shown, memory, found)
         steered = yield step
@@ -102,6 +104,13 @@ def stylize(
                 raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
             memory = remembered(step, steered)
             settings, sources, descent = steered, sources.after(steered), None
+
+
+def too_large(losses: dict[str, float]) -> str:
+    """What is said of losses that are no numbers before the image has moved."""
+    terms = [f"{name}_weight" for name in TERMS if not math.isfinite(losses.get(name, 0.0))]
+    lower = ", ".join([*terms, "feature_scale"])
+    return f"the losses are too large to be numbers: lower {lower}, or use precision='float32'"
 
 
 def remembered(step: Step, settings: Settings) -> dict[str, Any]:

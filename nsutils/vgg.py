@@ -122,6 +122,10 @@ def depth_of(arrays: Mapping[str, Tensor]) -> str:
                 wide, deep, *kernel = arrays[f"{name}.weight"].shape
                 if (deep, kernel) != (channels, [3, 3]) or arrays[f"{name}.bias"].shape != (wide,):
                     raise ValueError(f"{name} is {tuple(arrays[f'{name}.weight'].shape)}")
+                if not all(
+                    arrays[f"{name}.{part}"].isfinite().all() for part in ("weight", "bias")
+                ):
+                    raise ValueError(f"{name} has values that are no numbers")
                 channels = wide
             return depth
     raise ValueError(f"{len(arrays) // 2} convolutions where VGG-19 has 16 and VGG-16 has 13")

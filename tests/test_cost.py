@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from conftest import colourful
 from PIL import Image
 
-from nsutils import Player, Run, machine, stylize
+from nsutils import Player, Run, machine, pictures, stylize
 from nsutils.cost import PIECES, Cost, duration, forecast
 from nsutils.encoders import load
 from nsutils.settings import Settings
@@ -60,11 +61,25 @@ def test_to_begin_a_scale_takes_about_a_step_more_with_more_styles_and_what_was_
 ):
     known = Cost(settings, encoder).probed()
     known.learn(400 * 300, 2.0)
-    assert known.beginning((300, 400)) == 2.0
-    known.learn(400 * 300, 2.0, begins=6.0)  # three steps: half of the way there
-    assert known.beginning((300, 400)) == 4.0
+    larger = 64 * 48 / (64 * 40)  # the style than the content
+    assert known.beginning((300, 400)) == pytest.approx(1 + larger)
+    known.learn(400 * 300, 2.0, begins=6.0)  # half of the way there
+    assert known.beginning((300, 400)) == pytest.approx((1 + larger + 6) / 2)
     two = Cost(replace(settings, styles=2 * settings.styles), encoder)
-    assert two.beginning((300, 400)) == 6.0
+    assert two.beginning((300, 400)) == pytest.approx((1 + 2 * larger) * (1 + 6 / (1 + larger)) / 2)
+
+
+def test_a_style_that_is_larger_than_the_content_is_foreseen(settings, encoder, tmp_path):
+    pictures.to_image(colourful(40, 400, 1)).save(tmp_path / "wide.png")
+    pictures.to_image(colourful(400, 400, 2)).save(tmp_path / "square.png")
+    wide, square = (str(tmp_path / f"{name}.png") for name in ("wide", "square"))
+    taken = {}
+    for style in (wide, square):
+        asked = {"content": wide, "styles": style, "size": 400, "steps": 4, "scale_steps": ()}
+        cost = Cost(replace(settings, **asked), encoder)
+        taken[style] = sum(cost.memory((40, 400), 4)), cost.probed().beginning((40, 400))
+    assert taken[square][0] > taken[wide][0] + 360 * 400 * 4 * 4
+    assert taken[square][1] == pytest.approx(5.5 * taken[wide][1], rel=0.01)
 
 
 @pytest.mark.parametrize("pooling", ["average", "max"])

@@ -12,7 +12,7 @@ from nsutils.objective import Objective
 from nsutils.parcel import packed
 from nsutils.regions import Regions
 from nsutils.replay import likeness
-from nsutils.sources import Sources, faces_in
+from nsutils.sources import Sources, faces_in, opened_mask
 from nsutils.statistics import STYLE_STATISTICS, gram, raw_moments
 
 ADDITIVE = [name for name, statistic in STYLE_STATISTICS.items() if statistic.additive]
@@ -221,3 +221,11 @@ def test_what_cannot_be_masked_is_told(settings, left):
         Run.create(left + "run", replace(settings, mask="nowhere.png"))
     with pytest.raises(ValueError, match="protection is 2"):
         Settings(settings.content, settings.styles, protection=2.0)
+
+
+def test_what_is_transparent_in_a_mask_is_not_marked(tmp_path):
+    mask = Image.new("RGBA", (64, 40), (0, 0, 0, 0))
+    mask.paste("white", (0, 0, 32, 40))
+    mask.save(file := tmp_path / "layer.png")
+    grey = np.asarray(opened_mask(str(file)))
+    assert grey[:, :32].min() == 255 and grey[:, 32:].max() == 0

@@ -2,6 +2,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nsutils import Settings, Style, vary
@@ -112,3 +113,28 @@ def test_coarse_scales_take_most_steps_and_few_steps_reach_the_last():
     assert vary(Settings("a.png", "b.png"), steps=[55])[0].scale_steps == (20, 12, 10)
     chosen = Settings("a.png", "b.png", scale_steps=(9,))
     assert vary(chosen, steps=[55])[0].scale_steps == (9,)
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = vary(Settings("c", "s"), size=np.arange(64, 256, 64), style_weight=[np.float32(0.5)])
+    assert [type(each.size) for each in found] == [int] * 3 and found[0].style_weight == 0.5
+    assert json.loads(found[0].to_json())["size"] == 64
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content_layers": None},
+        {"layer_weights": "relu1_1=3"},
+        {"layer_weights": None},
+        {"encoder": ["slim"]},
+        {"styles": [{}]},
+        {"betas": None},
+        {"content": None},
+        {"init": None},
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(changes):
+    (name,) = changes
+    with pytest.raises(ValueError, match=name.removesuffix("s")):
+        Settings(**{"content": "c", "styles": "s"} | changes)

@@ -119,3 +119,10 @@ def test_what_is_known_of_a_layer_is_not_made_again(tmp_path):
     known.octaves(("another", 256), ("relu1_1",), made)
     Known(tmp_path, "another machine").octaves(("picture", 256), ("relu1_1",), made)
     assert asked == ["relu1_1", "relu1_1"]
+
+
+def test_a_style_smaller_than_the_size_has_the_same_statistics_twice(settings, encoder, tmp_path):
+    settings = replace(settings, size=512, enlarge="nothing")
+    target = style_target(settings, encoder)
+    (file := tmp_path / "target.safetensors").write_bytes(target.packed())
+    assert Target.read(file).sizes.keys() == target.sizes.keys()

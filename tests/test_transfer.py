@@ -466,3 +466,11 @@ def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encode
     for layer in layers:
         wanted = shares["style"] * layers[layer] / sum(layers.values())
         assert shares[f"style/{layer}"] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_losses_too_large_from_the_start_are_not_called_a_divergence(settings, encoder):
+    encoder.feature_scale = 1e20
+    asked = replace(settings, relative=False, style_statistic="gram", init="noise")
+    words = "lower content_weight, style_weight, feature_scale, or use precision='float32'"
+    with pytest.raises(FloatingPointError, match=words):
+        list(stylize(asked, encoder))

@@ -250,3 +250,11 @@ def test_the_environments_vgg19_is_not_taken_for_a_vgg16(tmp_path, monkeypatch):
 def test_what_is_not_fetched_says_so():
     with pytest.raises(ValueError, match=r"vgg19-caffe.*weights.*slim"):
         load("vgg19-caffe", device="cpu")
+
+
+def test_weights_that_are_no_numbers_are_refused_in_one_line(tmp_path):
+    state = torchvision_state(16)
+    state["features.5.weight"][0, 0] = float("nan")
+    torch.save(state, file := tmp_path / "vgg19-dcbb9e9d.pth")
+    with pytest.raises(ValueError, match="conv2_1 has values that are no numbers"):
+        read(file, "vgg19")
