@@ -29,7 +29,7 @@ from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
 from nsutils.widgets.asked import THIS, Asked
-from nsutils.widgets.controls import NAMED, STEERED, buttons, put
+from nsutils.widgets.controls import NAMED, NAMES, STEERED, buttons, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.left import AT_WORK, Left
@@ -43,6 +43,7 @@ from nsutils.widgets.viewer import LIVE
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 SLOW_SHARE = 30  # times as long as the last took, between two drawings
 LIVE_EDGE = 720  # pixels
+LARGEST_COPY = 30 << 20  # bytes of a file that a link in the page holds
 MOST_TILES = 10
 WEIGHING = 0.1  # of the time goes into finding the gradient's shares
 NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
@@ -55,9 +56,11 @@ WATCHED = {
 RECIPE = ("encoder", "size", *STEERED)
 ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
+GOING_ON = "Going on …"
 ENDED = ("ready", "stopped", "done", "failed")
 APART = f"these settings are for a new run: press Run, or choose “{THIS}” under Settings of"
 TWICE = 0.5  # seconds within which a second press of Run is the same
+ONE_PULL = 2.0  # seconds within which a slider that moves on is moved by the same hand
 
 
 class Panel:
@@ -95,7 +98,7 @@ class Panel:
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
         self.word = widgets.HTML().add_class("word")
         self.foreseen = Foreseen()
-        self.problem, self.reported = widgets.HTML(), widgets.HTML()
+        self.problem, self.painted, self.reported = (widgets.HTML() for _ in range(3))
         self.seen = Seen(self._fork)
         self.neighbours = Neighbours(lambda: self.settings, lambda *of: put(self.controls, *of))
         self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
@@ -111,6 +114,7 @@ class Panel:
         self._quiet = False
         self._apart = False  # whether the controls have a preset's settings, not the run's
         self._pressed = 0.0
+        self._pulled = "", 0.0  # which control was moved last, and when
         self._failed: Exception | None = None
         self._picked: list[str] = []  # as the run's content and styles
         self._one_run = threading.Lock()
@@ -165,13 +169,21 @@ class Panel:
                 self._failed = error
                 self.problem.value = complaint(error)
                 return
-            for other in (self.player, self.left.found):
-                if isinstance(other, Player):
-                    other.close()
-            player = Player(run, weigh=WEIGHING)
-            player.previewing, player.face = self.hold.value, self.protect.face
+            if self.player is not None:
+                self.player.close()
+            stopped, player = self._make_room(), Player(run, weigh=WEIGHING)
+            player.previewing = self.hold.value
             self._begin(player, picked)
+            self.problem.value = stopped
             player.start()
+
+    def _make_room(self) -> str:
+        """Stops what other panels paint, for two runs at once take twice as long each; a line of it."""
+        others = [other for other in AT_WORK if other.playing and other is not self.player]
+        for other in others:
+            other.close()
+        names = " and ".join(other.run.folder.name for other in others)
+        return note(f"Stopped for this one, to be gone on with: {names}.") if names else ""
 
     def open(self, run: Run) -> None:
         """Takes up a run that is there: its settings on the controls, its pictures below, ready to go on."""
@@ -190,7 +202,7 @@ class Panel:
             self.protect.show(player.settings.content)
         self._begin(player, self._picks)
         self._lay_mask()
-        self.hold.value = player.previewing
+        self.hold.value, self.foreseen.value = player.previewing, ""
         self._follow(player)
 
     def go_on(self) -> None:
@@ -204,20 +216,27 @@ class Panel:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             player.steer(**asked)
             self._plan(player.settings, made)
-            self.said.value, self.foreseen.value = "Going on …", ""
+            self.said.value, self.foreseen.value = GOING_ON, ""
             self._enable("playing")
+            self.problem.value = self._make_room()
             player.start()
         if not player.playing:
             self._enable(player.status)
 
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
-        if self.player is None:
+        player = self.player
+        if player is None:
             return
-        if self.player.status == "paused":
-            self.player.resume()
-        elif self.player.playing:
-            self.player.pause()
+        if player.status == "paused" or player.pausing:
+            player.resume()
+            self.said.value = GOING_ON
+            self._enable("playing")
+        elif player.playing:
+            player.pause()
+            if player.pausing:
+                self.said.value = "Pausing after this step …"
+                self._enable("paused")
         else:
             self.go_on()
 
@@ -226,7 +245,7 @@ class Panel:
         if self.player is None:
             return
         with self._complaining():
-            before = self.player.settings
+            before, self._pulled = self.player.settings, ("", 0.0)
             self.player.undo()
             if self._apart:
                 self.asked.preset.value = THIS
@@ -238,25 +257,21 @@ class Panel:
             self._tell()
             taken_back = before.differences(self.player.settings).keys() - {*AT_ONCE}
             if taken_back and not self.player.playing:
-                self.problem.value = note("Taken back from the next step on: press Go on.")
+                words = ", ".join(NAMES.get(name, name) for name in sorted(taken_back))
+                first = "" if self.player.steps_left else "move Iterations up and "
+                self.problem.value = note(f"Taken back: {words}; to see it, {first}press Go on.")
 
     def report(self) -> None:
         """Writes the run's report into its folder, and offers a copy."""
         if self.player is None:
             return
         with self._complaining():
-            text = report(self.run).encode()
-            pictures.write(file := self.run.folder / "report.html", text)
-            link = f"data:text/html;base64,{base64.b64encode(text).decode()}"
-            name = escape(f"{self.run.folder.name}.html")
-            place = min(str(file), os.path.relpath(file), key=len)
-            self.reported.value = (
-                f'<div class="note">Report: {escape(place)} ({len(text) / 1e6:.1f} MB). '
-                f'<a download="{name}" href="{link}">Save a copy</a></div>'
-            )
+            pictures.write(file := self.run.folder / "report.html", report(self.run).encode())
+            self.reported.value = copy_of(file, "Report", "text/html")
 
     def stop(self) -> None:
-        if self.player is not None:
+        if self.player is not None and self.player.playing:
+            self.said.value, self.stop_button.disabled = "Stopping after this step …", True
             self.player.stop()
 
     def wait(self) -> Run | None:
@@ -333,7 +348,10 @@ class Panel:
                 with self._unheard():
                     put(self.controls, "steps", player.aim.steps)
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
-            player.steer(**{name: asked[name]})
+            (last, since), self._pulled = self._pulled, (name, time.monotonic())
+            player.steer(
+                last == name and time.monotonic() - since < ONE_PULL, **{name: asked[name]}
+            )
             self.undo_button.disabled = False
             if name == "steps" and player.status == "paused":
                 self._tell()
@@ -350,6 +368,7 @@ class Panel:
         if not self.player.playing:
             self.tiles.fill("result", self._image(self.player.step))
             self._keep()
+            self._offer()
 
     def _hold(self, wanted: bool) -> None:
         """Lets the run wait at its preview, or no longer."""
@@ -451,8 +470,9 @@ class Panel:
         self._live_at = self._slow_at = 0.0
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
-        self.problem.value, self.reported.value, self.curves.value = "", "", NO_CURVES
-        self.word.value = ""
+        for words in (self.problem, self.painted, self.reported, self.word):
+            words.value = ""
+        self.curves.value = NO_CURVES
         self.asked.weigh({})
         self.left.hide()
         self._enable("playing")
@@ -496,6 +516,7 @@ class Panel:
             self.tiles.fill("result", self._image(step))
             self.tiles.settle()
             self.seen.viewer.steps = [*player.run.images]
+            self._offer()
         if step and (halted or now > self._slow_at):
             self._draw_curves()
             self._keep()
@@ -529,6 +550,11 @@ class Panel:
     def _draw_curves(self) -> None:
         if self.run and self.run.metrics:
             self.curves.value = loss_curves(self.run, self.watched.value).png()
+
+    def _offer(self) -> None:
+        """Says where the picture is, and offers a copy."""
+        if (file := self.run.result).exists():
+            self.painted.value = copy_of(file, "Picture", "image/png")
 
     def _enable(self, status: str) -> None:
         self.stop_button.disabled = ended = status in ENDED
@@ -575,11 +601,22 @@ def laid_out(panel: Panel) -> widgets.VBox:
     tabs = [panel.seen, losses, panel.protect, panel.neighbours]
     panel.views = widgets.Tab(tabs, titles=("Picture", "Losses", "Protect", "Around"))
     row = widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"})
-    words = (panel.said, panel.word, panel.foreseen, panel.problem, panel.reported)
+    words = (panel.said, panel.word, panel.foreseen, panel.problem, panel.painted, panel.reported)
     main = widgets.VBox([panel.left, row, panel.hold, panel.progress, *words, panel.views])
     columns = widgets.Box([main.add_class("views"), panel.asked])
     parts = [columns.add_class("columns"), panel.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
+
+
+def copy_of(file: Path, what: str, kind: str) -> str:
+    """Where a run's file is, and a link that saves a copy where that is not too large for a page, in HTML."""
+    data, place = file.read_bytes(), min(str(file), os.path.relpath(file), key=len)
+    words = f"{what}: {escape(place)} ({len(data) / 1e6:.1f} MB)"
+    if len(data) <= LARGEST_COPY:
+        name = escape(f"{file.parent.name}{file.suffix}")
+        link = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        words += f'. <a download="{name}" href="{link}">Save a copy</a>'
+    return f'<div class="note">{words}</div>'
 
 
 def note(words: str) -> str:

@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from nsutils import encoders, machine
@@ -46,10 +45,10 @@ class Player:
     Everything else may be called from any thread. `settings` are those in force, `step` is the last made,
     `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
     in the thread that plays, after each step and once at the end. `word` is a sentence on how it goes, if there is
-    something to say (`nsutils.watch`); `face`, white there, is a place to look after where no mask is. `shares` are
-    the gradient's, as last found, under the settings `shares_under`; `weigh` is how much of the time may go into
-    that: 0 none, 1 at each step. While `previewing` the run pauses at the end of the first scale of 128 pixels or
-    more, and follows what is steered with a few more steps there, until `resume()`.
+    something to say (`nsutils.watch`). `shares` are the gradient's, as last found, under the settings `shares_under`;
+    `weigh` is how much of the time may go into that: 0 none, 1 at each step. While `previewing` the run pauses at the
+    end of the first scale of 128 pixels or more, and follows what is steered with a few more steps there, until
+    `resume()`.
     """
 
     def __init__(self, run: Run, encoder: Encoder | None = None, weigh: float = 0.0):
@@ -57,7 +56,6 @@ class Player:
         self.previewing = False
         self.shares: dict[str, float] = {}
         self.shares_under: Settings | None = None
-        self.face: Image.Image | None = None
         self.word, self._told = "", set()
         self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
         self.cost: Cost | None = None
@@ -111,10 +109,11 @@ class Player:
     def playing(self) -> bool:
         return self._thread is not None and not self._ended.is_set()
 
-    def steer(self, **changes: Any) -> None:
+    def steer(self, further: bool = False, **changes: Any) -> None:
         """Changes settings from the next step on; ValueError if one cannot be so.
 
-        Of `styles` their weights, scales and places may change, the pictures not.
+        Of `styles` their weights, scales and places may change, the pictures not. A change that goes `further` is
+        undone with the one before, as one.
         """
         check(self.settings, changes)
         changes = renamed(changes, self.run.add_mask)
@@ -122,6 +121,8 @@ class Player:
         with self._lock:
             asked = steered(self.settings, changes)
             check_possible(asked, encoder)
+            further = further and not self._undone
+            self._further = further and (self._further or self.settings == self._recorded)
             self.settings = asked
         self._moved.set()
 
@@ -157,12 +158,13 @@ class Player:
             settings = steered(settings, line)
         self.settings = self._recorded = settings
         self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
+        self._further = False  # whether what is not on record goes on with the last change that is
 
     def _remember(self, line: dict[str, Any], before: Settings) -> None:
         """Takes note of what a line of the record lets undo, or has undone."""
         if "undo" in line and self._undoable:
             self._undoable.pop()
-        else:
+        elif "further" not in line or not self._undoable:
             self._undoable.append(before)
 
     @property
@@ -178,11 +180,11 @@ class Player:
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
         with nullcontext() if self.playing else self._at_rest(), self._lock:
-            if self.settings == self._wanted:
+            if self.settings == self._wanted or self._further:
                 if not self._undoable:
                     raise ValueError("there is no change to take back")
                 self._undone.append(self._undoable.pop())
-            self.settings = self._wanted
+            self.settings, self._further = self._wanted, False
         self._moved.set()
         self.settle()
 
@@ -198,17 +200,19 @@ class Player:
                 recorded = steered(recorded, line)
                 theirs = {name: line[name] for name in {*line} - self._own}
                 aims = [(steered(aim, theirs), told) for aim, told in aims]
+                self._further = False
             for aim, told in aims:
                 changes = recorded.differences(aim)
                 if changed(recorded, **changes) != aim:
                     changes["scale_steps"] = aim.scale_steps  # else they would follow the steps
                 if changes:
+                    told = told or {"further": True} if self._further else told
                     self.run.steered(number, changes | told)
-                    if told:
+                    if "undo" in told:
                         self._own -= changes.keys()
                     else:
                         self._own |= changes.keys()
-                        self._undoable.append(recorded)
+                        self._remember(told, recorded)
                 recorded = aim
             self.settings = self._recorded = recorded
             self._undone = []
@@ -239,6 +243,11 @@ class Player:
     def _checkpoint(self) -> None:
         self.run.checkpoint(self.step)
         self._seen = self.run.stamp
+
+    @property
+    def pausing(self) -> bool:
+        """Whether it holds, or will before the next step."""
+        return self.playing and not self._go.is_set()
 
     def pause(self) -> None:
         """Holds before the next step, if there is to be one."""
@@ -472,7 +481,7 @@ class Player:
         run, steps = self.run, self._steps(self._follow())
         known = (row["style"] for row in run.metrics)
         strangest = max(known, default=math.inf if self._number else 0.0)
-        watch = Watch(run.settings, self.face, strangest)
+        watch = Watch(run.settings, run.meta["faces"], strangest)
         before = run.last_row.get("seconds", 0.0)
         self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()
         self._moments.clear()
@@ -633,7 +642,7 @@ def resolved(run: Run) -> dict[str, str]:
     """The encoder and the precision that the run was begun with, where its settings leave them open."""
     if not (encoder := (meta := run.meta).get("encoder")):
         return {}
-    return {"name": encoder["name"], "precision": meta["precision"]}
+    return {"name": encoder["name"], "precision": meta.get("precision", run.settings.precision)}
 
 
 def clock(seconds: float | None) -> str:

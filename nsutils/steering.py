@@ -1,7 +1,8 @@
 """What may be changed while a run plays, and the lines of the record that tell of it.
 
-A line has the settings' new values by name, `step`, after which they came into force, and `undo` where they take back
-an earlier line's. Of the styles it has all but the pictures, which belong to the run.
+A line has the settings' new values by name, `step`, after which they came into force, `undo` where they take back
+an earlier line's, and `further` where they go on with the line before, as a slider does that is drawn for some steps.
+Of the styles it has all but the pictures, which belong to the run.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +13,12 @@ from nsutils.settings import FIXED, Settings, Style, changed
 from nsutils.targets import is_target
 
 Line = Mapping[str, Any]
+FACTS = ("step", "undo", "further")  # what a line has beside settings
 
 
 def changes(line: Line) -> dict[str, Any]:
     """The settings in a line."""
-    return {name: value for name, value in line.items() if name not in ("step", "undo")}
+    return {name: value for name, value in line.items() if name not in FACTS}
 
 
 def renamed(line: Line, name_of: Callable[[Any], str]) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What a person should be told while a run goes: shapes that are lost, a style that does not come, nothing to gain."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from nsutils import pictures
+from nsutils import faces, pictures
 from nsutils.colours import LIGHT
+from nsutils.faces import HEAD_AND_SHOULDERS, Box
 from nsutils.settings import Settings
 from nsutils.sources import Shape, as_weights, content_of, mask_of
 from nsutils.transfer import Step, same_objective
@@ -32,13 +35,15 @@ ALIKE, TINGED, PATCHES = 0.65, 30 / 255, 12
 class Watch:
     """Looks at the steps of a run of these settings. `word` is what to say of it now, a sentence or nothing.
 
-    `face` is a place to look after where no mask says one, a grey image, white there. `strangest` is the most style
-    loss that the run had before.
+    `found` are the faces in the content: the largest is looked after where no mask says what to. `strangest` is the
+    most style loss that the run had before.
     """
 
-    def __init__(self, settings: Settings, face: Image.Image | None = None, strangest: float = 0.0):
-        self.content = pictures.to_tensor(content_of(settings))
-        self.face, self.word = face, ""
+    def __init__(self, settings: Settings, found: Sequence[Box] = (), strangest: float = 0.0):
+        content = content_of(settings)
+        self.content, self.word = pictures.to_tensor(content), ""
+        people = [faces.around(box, HEAD_AND_SHOULDERS) for box in found[:1]]
+        self.face = faces.mask_of(people, content.size) if people else None
         self._strangest, self._past = strangest, []
         self._preview: Step | None = None
 

@@ -729,7 +729,7 @@ def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
     assert run.folder != first.folder and run.status == "done" and len(run.metrics) == 12
     assert run.meta["parent"]["step"] == 6 and run.steering == [{"step": 6, "style_weight": 4.0}]
     assert run.metrics[:6] == first.metrics[:6]
-    assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+    assert "Style weight 1 → <b>4</b>" in panel.seen.differs.value
     panel.seen.viewer.step = 6
     panel.controls["size"].value = 52
     panel.seen.fork.click()
@@ -1021,11 +1021,11 @@ def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_
     panel.seen.pin.click()
     assert "were the same" in panel.seen.differs.value, "a picture beside itself"
     panel.seen.viewer.step = 8
-    assert "style_weight 1 → <b>4</b>" in panel.seen.differs.value
+    assert "Style weight 1 → <b>4</b>" in panel.seen.differs.value
     panel.seen.pin.click()
     assert "were the same" in panel.seen.differs.value
     panel.seen.viewer.step = 6
-    assert "style_weight 4 → <b>1</b>" in panel.seen.differs.value
+    assert "Style weight 4 → <b>1</b>" in panel.seen.differs.value
 
 
 def test_settings_that_differ_are_words_alone(settings):
@@ -1151,3 +1151,74 @@ def test_a_run_whose_folder_is_gone_is_said_to_be_so(playing):
     with pytest.raises(OSError, match="folder is gone"):
         playing.wait()
     assert "begin a new run" in playing.problem.value
+
+
+def test_a_slider_that_is_drawn_for_some_steps_is_one_change(playing):
+    begun = playing.settings.style_weight
+    for weight in (3.0, 10.0, 30.0):
+        playing.controls["style_weight"].value = weight
+        until(playing, lambda w=weight: playing.player.step.settings.style_weight == w)
+    playing.undo_button.click()
+    until(playing, lambda: playing.player.step.settings.style_weight == begun)
+    assert playing.settings.style_weight == begun and not playing.player.undoable
+
+
+def test_what_is_undone_is_named_and_how_it_comes_to_be_seen(panel):
+    panel.run_button.click()
+    panel.controls["style_weight"].value = 30.0
+    panel.wait()
+    panel.controls["style_weight"].value = 10.0
+    if panel.player.undoable:
+        panel.undo_button.click()
+        assert "Style weight; to see it, move Iterations up and press Go on" in panel.problem.value
+
+
+def test_pause_and_stop_are_said_at_once_and_a_pause_can_be_taken_back(playing):
+    reached, held = threading.Event(), threading.Event()
+    playing.player.listeners.append(lambda _: (reached.set(), held.wait(60)))
+    assert reached.wait(60)
+    playing.pause_button.click()
+    assert "Pausing after this step" in playing.said.value
+    assert playing.pause_button.description == "Resume"
+    playing.pause_button.click()
+    assert playing.pause_button.description == "Pause" and not playing.player.pausing
+    playing.stop_button.click()
+    assert "Stopping after this step" in playing.said.value and playing.stop_button.disabled
+    held.set()
+    assert playing.wait().status == "stopped"
+
+
+def test_the_picture_is_offered_at_the_end(panel):
+    panel.run_button.click()
+    run = panel.wait()
+    link = panel.painted.value.split('href="data:image/png;base64,')[1].split('"')[0]
+    assert base64.b64decode(link) == run.result.read_bytes()
+    assert f'download="{run.folder.name}.png"' in panel.painted.value
+
+
+def test_a_run_of_another_panel_is_stopped_and_that_is_said(playing, settings, tmp_path):
+    other = Panel(settings, tmp_path / "runs")
+    assert "is being painted" in other.left.description
+    other.run_button.click()
+    assert f"to be gone on with: {playing.run.folder.name}." in other.problem.value
+    assert playing.wait().status == "stopped"
+    assert other.wait().status == "done"
+
+
+def test_an_offer_says_how_far_the_run_is(playing, settings, tmp_path):
+    other = Panel(settings, tmp_path / "runs")
+    playing.stop_button.click()
+    made = playing.wait().made
+    until(playing, lambda: f"was painted ({made} of" in other.left.description)
+
+
+def test_what_is_said_of_a_face_follows_what_is_marked(settings, tmp_path):
+    pytest.importorskip("skimage")
+    protect = Protect(tmp_path)
+    protect.show(sample("astronaut"))
+    ended("nsutils faces")
+    assert "use the ellipse" in protect.said.value
+    protect.use()
+    assert "What is marked is protected" in protect.said.value
+    protect.brush.mask = b""
+    assert "mark it with the brush" in protect.said.value

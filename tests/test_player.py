@@ -581,3 +581,24 @@ def test_a_run_that_diverges_is_taken_back_to_a_sound_step_and_can_go_on(
     assert player.status == "failed" and player.step.number == player.run.last.number == 8
     assert player.settings == player.run.settings and len(player.run.metrics) == 8
     assert [step.number for step in Player(player.run, encoder)] == [9, 10, 11, 12]
+
+
+def test_a_change_that_goes_further_is_undone_with_the_one_before(player, encoder):
+    steps = iter(player)
+    next(steps)
+    player.steer(tv_weight=0.5)
+    next(steps)
+    for weight in (2.0, 3.0, 4.0):
+        player.steer(weight > 2, style_weight=weight)
+        next(steps)
+    assert ["further" in line for line in player.run.steering] == [False, False, True, True]
+    player.steer(True, style_weight=5.0)  # not on record yet
+    player.undo()
+    assert (player.settings.style_weight, player.settings.tv_weight) == (1, 0.5)
+    next(steps)
+    steps.close()
+    assert player.run.steering[-1] == {"step": 5, "style_weight": 1.0, "undo": True}
+    again = Player(Run(player.run.folder), encoder)
+    assert (again.settings.style_weight, again.settings.tv_weight) == (1, 0.5)
+    again.undo()
+    assert again.settings == again.run.settings and not again.undoable

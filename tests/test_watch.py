@@ -33,7 +33,7 @@ def test_structure_is_of_shapes_and_not_of_colour_light_or_contrast(picture):
 
 def test_no_less_than_nothing_is_left_of_a_face(settings, content):
     step = Step(12, 0, settings, {"style": 1.0}, 1 - pictures.read(content))
-    assert " 0% of its shapes are left" in Watch(settings, None, 1.0).lost(step)
+    assert " 0% of its shapes are left" in Watch(settings, strangest=1.0).lost(step)
 
 
 def test_structure_is_the_same_at_every_size_and_only_within_the_place(picture):
@@ -54,13 +54,13 @@ def test_a_lost_face_is_said_and_which_slider_helps(settings, content, tmp_path)
     assert structure(noise, pictures.read(content)) < LOST
 
     def word(**changes):
-        return seen(Watch(settings, changes.pop("face", None)), noise, settings, **changes)
+        return seen(Watch(settings, changes.pop("faces", ())), noise, settings, **changes)
 
     assert "The content is being lost" in word() and "Contours" in word()
     assert "Protection up" in word(mask=mask)
     assert "Contours (laplacian_weight) up" in word(mask=mask, protection=0.9)
     assert "Content weight up" in word(mask=mask, protection=0.9, laplacian_weight=1.0)
-    assert "portrait" in word(face=Image.new("L", (8, 8), 255))
+    assert "portrait" in word(faces=[(0.3, 0.2, 0.4, 0.4)])
     assert word(init="noise") == "", "noise has no shapes to lose yet"
     assert seen(Watch(settings), pictures.read(content), settings) == ""
 
@@ -108,3 +108,12 @@ def test_a_run_that_is_gone_on_with_is_no_stranger(settings, encoder, tmp_path):
     player.close()
     again = Player(player.run, encoder)
     assert [again.word for _ in again][-1] == ""
+
+
+def test_the_largest_face_in_the_content_is_looked_after_wherever_it_is_played(
+    settings, encoder, tmp_path
+):
+    run = Run.create(tmp_path / "run", replace(settings, content_weight=1e-4, style_weight=30.0))
+    run.note(faces=[(0.3, 0.2, 0.4, 0.4)])
+    watch = Watch(run.settings, run.meta["faces"])
+    assert watch.face.getpixel((32, 20)) == 255 and watch.face.getpixel((1, 1)) == 0

@@ -30,6 +30,13 @@ TERMS = {
     "laplacian": ("Contours", -3, 1),
     "similarity": ("Likeness", -3, 1),
 }
+# What the controls are called.
+NAMES = {f"{term}_weight": words for term, (words, *_) in TERMS.items()} | {
+    **{"size": "Size", "steps": "Iterations", "original_colors": "Original colours"},
+    **{"places_per_channel": "Own light", "sparing": "Spare shapes", "freeing": "Free skies"},
+    **{"tv_form": "Smooth", "protection": "Protection", "mask_colors": "Own colours"},
+    **{"style_layers": "Style layers", "content_layers": "Content layers", "encoder": "Encoder"},
+}
 # What will be seen when a slider is moved.
 TIPS = {
     "size": "long edge of the picture in pixels; twice as long takes four times as long",
@@ -55,51 +62,53 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
     known, tips = ENCODERS[settings.encoder], {name: f"{name}: {TIPS[name]}" for name in TIPS}
     slider = {"style": NAMED, "layout": {"width": "auto"}}
 
-    def weight(name: str, words: str, low: int, high: int) -> Weight:
+    def weight(name: str, low: int, high: int) -> Weight:
         asked = getattr(settings, name)
-        return Weight(asked, low, high, description=words, tooltip=tips[name], **slider)
+        return Weight(asked, low, high, description=NAMES[name], tooltip=tips[name], **slider)
 
-    def count(name: str, words: str, low: int, high: int, step: int) -> widgets.IntSlider:
+    def count(name: str, low: int, high: int, step: int) -> widgets.IntSlider:
         asked = getattr(settings, name)
         asked = asked or SIDES[settings.side](pictures.shape(settings.content))  # its own size
         low = min(asked, low + (asked - low) % step)  # the page rounds to a grid from there
         ends = {"min": low, "max": max(high, asked), "step": step}
-        return widgets.IntSlider(asked, description=words, tooltip=tips[name], **ends, **slider)
+        return widgets.IntSlider(
+            asked, description=NAMES[name], tooltip=tips[name], **ends, **slider
+        )
 
-    def share(name: str, words: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
+    def share(name: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
         asked, how = getattr(settings, name), {"continuous_update": False, "tooltip": tips[name]}
-        most = max(most, asked)
-        return widgets.FloatSlider(asked, max=most, step=step, description=words, **how, **slider)
+        how |= {"description": NAMES[name], "max": max(most, asked), "step": step}
+        return widgets.FloatSlider(asked, **how, **slider)
 
     return {
-        "size": count("size", "Size", 32, 2048, 32),
-        "steps": count("steps", "Iterations", 10, 1000, 10),
-        **{f"{name}_weight": weight(f"{name}_weight", *how) for name, how in TERMS.items()},
-        "original_colors": share("original_colors", "Original colours"),
-        "places_per_channel": share("places_per_channel", "Own light", 8.0, 0.5),
-        "sparing": share("sparing", "Spare shapes"),
-        "freeing": share("freeing", "Free skies"),
+        "size": count("size", 32, 2048, 32),
+        "steps": count("steps", 10, 1000, 10),
+        **{f"{term}_weight": weight(f"{term}_weight", *ends) for term, (_, *ends) in TERMS.items()},
+        "original_colors": share("original_colors"),
+        "places_per_channel": share("places_per_channel", 8.0, 0.5),
+        "sparing": share("sparing"),
+        "freeing": share("freeing"),
         "tv_form": widgets.Dropdown(
             options={
                 "everywhere": "squares" if settings.tv_form == "edges" else settings.tv_form,
                 "between edges": "edges",
             },
             value=settings.tv_form,
-            description="Smooth",
+            description=NAMES["tv_form"],
             tooltip=tips["tv_form"],
             **slider,
         ),
-        "protection": share("protection", "Protection"),
-        "mask_colors": share("mask_colors", "Own colours"),
+        "protection": share("protection"),
+        "mask_colors": share("mask_colors"),
         "style_layers": Layers(
-            "Style layers",
+            NAMES["style_layers"],
             NOTES["style_layers"],
             (PIXELS, *known),
             settings.style_layers,
             settings.layer_weights,
         ),
         "content_layers": Layers(
-            "Content layers", NOTES["content_layers"], known, settings.content_layers
+            NAMES["content_layers"], NOTES["content_layers"], known, settings.content_layers
         ),
     }
 
@@ -110,7 +119,7 @@ def encoders(settings: Settings) -> widgets.Dropdown:
     return widgets.Dropdown(
         options=[name for name in ENCODERS if settings.weights or name in offered],
         value=settings.encoder,
-        description="Encoder",
+        description=NAMES["encoder"],
         tooltip=f"encoder: {NOTES['encoder']}",
         style=NAMED,
         layout={"width": "auto"},

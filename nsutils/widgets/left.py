@@ -26,21 +26,33 @@ class Left(widgets.Button):
             if found := being_painted(folder) or unfinished(folder):
                 self.description, self.tooltip = in_words(found)
                 self.found, self.layout.display = found, ""
+                if isinstance(found, Player):
+                    found.listeners.append(self._follow)
 
     def hide(self) -> None:
         """Withdraws the offer."""
         self.found, self.layout.display = None, "none"
 
+    def _follow(self, player: Player) -> None:
+        """Says how far the player is that is offered. Called in its thread."""
+        if player is self.found:
+            self.description, _ = in_words(player)
+
 
 def in_words(found: Player | Run) -> tuple[str, str]:
     """What the button does, and the run's name."""
     if isinstance(found, Player):
-        run, words = found.run, "Show the run that is being painted"
+        being = "is being" if found.status in ("ready", "playing", "paused") else "was"
+        run, words = found.run, f"Show the run that {being} painted"
+        made, steps = found.aim.steps - found.steps_left, found.aim.steps
     else:
-        run, words = found, "Go on with the last run"
-        if run.status == "interrupted":
-            words = "Go on with the run that was cut off"
-    return f"{words} ({run.made} of {in_force(run).steps} steps)", run.folder.name
+        cut_off = found.status == "interrupted"
+        run, words = (
+            found,
+            f"Go on with {'the run that was cut off' if cut_off else 'the last run'}",
+        )
+        made, steps = run.made, in_force(run).steps
+    return f"{words} ({made} of {steps} steps)", run.folder.name
 
 
 def being_painted(folder: Path) -> Player | None:

@@ -30,7 +30,7 @@ class Neighbours(widgets.VBox):
 
     def __init__(self, asked: Callable[[], Settings], chosen: Callable[[str, float], None]):
         self.asked, self.chosen = asked, chosen
-        axis = {"options": WEIGHTS, "layout": {"width": "auto", "flex": "1 1 160px"}}
+        axis = {"options": WEIGHTS, "layout": {"width": "auto", "flex": "1 1 240px"}}
         self.down = widgets.Dropdown(description="Down", value="style_weight", **axis)
         self.across = widgets.Dropdown(description="Across", value="content_weight", **axis)
         tip = "nine small pictures; a click on one takes its settings"
@@ -79,6 +79,7 @@ class Neighbours(widgets.VBox):
             self.said.value = complaint(error)
 
     def _take(self, name: str) -> None:
+        self.tiles.mark(name)
         for setting in self.names:
             self.chosen(setting, getattr(self.around[name], setting))
 

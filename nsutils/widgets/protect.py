@@ -12,7 +12,7 @@ from nsutils.sources import opened_mask
 from nsutils.widgets.brush import Brush
 from nsutils.widgets.picker import complaint, typed
 
-FOUND = "A face was found: the style spares it. To protect it more, use the ellipse, or correct it first."
+FOUND = "A face was found: the style spares it."
 
 
 class Protect(widgets.VBox):
@@ -29,7 +29,9 @@ class Protect(widgets.VBox):
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
         self._used: tuple[bytes, list[float]] | None = None  # a mask by `use`, what it was made of
+        self._found: bool | None = None  # whether there is a face; None until it is looked for
         self.path.observe(lambda change: self._typed(change["new"]), "value")
+        self.brush.observe(lambda _: self._say(), ("mask", "ellipse"))
 
     def show(self, picture: str) -> None:
         """Puts a picture below the brush, and soon proposes a face that is found in it."""
@@ -37,7 +39,7 @@ class Protect(widgets.VBox):
             image = pictures.opened(picture)
         except ValueError:
             return  # the picker says so
-        self._shown, self._used = image, None
+        self._shown, self._used, self._found = image, None, None
         self.brush.show(image)
         threading.Thread(target=self._look, args=(image,), name="nsutils faces").start()
 
@@ -45,35 +47,35 @@ class Protect(widgets.VBox):
         found = faces.portrait(image)
         if image is not self._shown:  # another is below by now
             return
+        self._found = bool(found)
         if found and not self.brush.mask:
             self.brush.ellipse = [*astuple(found)]
-            words = FOUND
-        elif found:
-            words = "What is marked is protected."
+        self._say()
+
+    def _say(self) -> None:
+        """What is protected, and by what it can be more."""
+        if self.brush.ellipse:
+            words = f"{FOUND} To protect it more, use the ellipse, or correct it first."
+        elif self.brush.image:
+            words = "What is marked is protected; the brush corrects it."
+        elif self._found:
+            words = f"{FOUND} To protect it more, mark it with the brush."
+        elif self._found is None:
+            words = "Looking for a face …"
         else:
             words = "No face was found; mark what is to stay with the brush."
         self.said.value = f"{words} Nothing leaves this machine."
 
-    @property
-    def face(self) -> Image.Image | None:
-        """The ellipse that is proposed, as a mask."""
-        if not self.brush.ellipse:
-            return None
-        return faces.mask_of([faces.Ellipse(*self.brush.ellipse)], self.brush.size)
-
     def use(self) -> None:
         """Makes the ellipse that is proposed the mask."""
-        if face := self.face:
-            proposed = self.brush.ellipse
-            self.brush.take(face)
+        if proposed := self.brush.ellipse:
+            self.brush.take(faces.mask_of([faces.Ellipse(*proposed)], self.brush.size))
             self.brush.ellipse, self._used = [], (self.brush.mask, proposed)
-            self.said.value = "The face that was found is protected; the brush corrects it."
 
     def release(self) -> None:
         """Makes that mask a proposal again, if it is still as `use` left it."""
         if self._used and self._used[0] == self.brush.mask:
             self.brush.mask, self.brush.ellipse = b"", self._used[1]
-            self.said.value = FOUND
         self._used = None
 
     @property

@@ -11,10 +11,11 @@ from nsutils.recipe import plain
 from nsutils.replay import settings_at
 from nsutils.run import Run
 from nsutils.settings import Settings
-from nsutils.widgets.controls import button
+from nsutils.widgets.controls import NAMES, button
 from nsutils.widgets.viewer import LIVE, OTHER, Viewer
 
 NOTHING, CONTENT, PINNED = "nothing", "the content", "the pinned picture"
+MOST = 10  # settings that are named
 BORROWED = ("content", "styles", "mask", "init")  # settings that name files
 
 
@@ -126,10 +127,17 @@ class Seen(widgets.VBox):
 
 
 def difference(one: Settings, other: Settings) -> str:
-    """What other settings have otherwise, in HTML."""
+    """What other settings have otherwise, in HTML: first what there are controls for."""
+    found = [name for name in one.differences(other) if name not in BORROWED]
+    found.sort(key=lambda name: name not in NAMES)
     listed = [
-        f"{name} {escape(plain(getattr(one, name)))} → <b>{escape(plain(value))}</b>"
-        for name, value in one.differences(other).items()
-        if name not in BORROWED
+        f"{NAMES.get(name, name)} {in_short(getattr(one, name))} → <b>{in_short(getattr(other, name))}</b>"
+        for name in found[:MOST]
     ]
+    if more := len(found[MOST:]):
+        listed.append(f"and {more} more")
     return "; ".join(listed) or "Its settings were the same."
+
+
+def in_short(value: object) -> str:
+    return escape(f"{value:.3g}" if isinstance(value, float) else plain(value))

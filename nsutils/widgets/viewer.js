@@ -165,6 +165,7 @@ function render({ model, el }) {
   function divide() {
     const words = ["before", "after"].map((word, at) => model.get(["other_caption", "caption"][at]) || word);
     over.hidden = divider.hidden = find(".line").hidden = !over.firstChild;
+    over.classList.toggle("apart", !alike(over.firstChild, under.firstChild));
     stage.style.setProperty("--at", `${divider.value}%`);
     divider.setAttribute("aria-label", `Divider between ${words.join(" and ")}`);
     divider.setAttribute("aria-valuetext", `${Math.round(divider.value)} %`);
@@ -230,6 +231,9 @@ async function put(bytes, slot) {
   drop(slot);
   slot.append(image);
 }
+
+const shapeOf = image => image.naturalWidth / image.naturalHeight;
+const alike = (one, other) => !one || !other || Math.abs(shapeOf(one) / shapeOf(other) - 1) < STRETCH;
 
 function drop(slot) {
   if (slot.firstChild) URL.revokeObjectURL(slot.firstChild.src);
