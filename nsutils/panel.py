@@ -615,7 +615,7 @@ def copy_of(file: Path, what: str, kind: str) -> str:
     if len(data) <= LARGEST_COPY:
         name = escape(f"{file.parent.name}{file.suffix}")
         link = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        words += f'. <a download="{name}" href="{link}">Save a copy</a>'
+        words += f'. <a download="{name}" href="{link}">Save the {what.lower()}</a>'
     return f'<div class="note">{words}</div>'
 
 

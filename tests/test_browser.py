@@ -452,7 +452,7 @@ def test_a_run_whose_kernel_was_killed_goes_on_at_the_press_of_a_button(page, fo
     assert steps == list(range(1, len(steps) + 1)) and newest(folder) == cut.folder
     with page.expect_download() as saved:
         button(page, "Report").click()
-        page.get_by_role("link", name="Save a copy").click()
+        page.get_by_role("link", name="Save the report").click()
     assert saved.value.suggested_filename == f"{cut.folder.name}.html"
 
 

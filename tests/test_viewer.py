@@ -178,6 +178,14 @@ def test_the_divider_cuts_where_it_stands_zoomed_or_not(stand):
 
 
 @pytest.mark.browser
+def test_a_picture_of_another_shape_beside_it_is_not_stretched(stand):
+    stand.put(picture=sent(flat("red")), other=sent(flat("blue", 200, 200)))
+    beside = stand.page.locator(".over img")
+    playwright.expect(beside).to_have_css("object-fit", "contain")
+    stand.put(other=sent(flat("blue", 201, 150)))  # as rounded at another scale
+    playwright.expect(beside).to_have_css("object-fit", "fill")
+
+
 def test_the_place_stays_when_the_picture_changes(stand):
     large = flat("green", 1600, 1200)
     stand.put(picture=sent(large))

@@ -25,7 +25,7 @@ STEERED = (
 TERMS = {
     "style": ("Style weight", -2, 2),
     "content": ("Content weight", -4, 1),
-    "tv": ("Total variation", -6, 0),
+    "tv": ("Total variation", -5, 0),
     "layout": ("Layout", -3, 1),
     "laplacian": ("Contours", -3, 1),
     "similarity": ("Likeness", -3, 1),
