@@ -186,6 +186,7 @@ def test_a_picture_of_another_shape_beside_it_is_not_stretched(stand):
     playwright.expect(beside).to_have_css("object-fit", "fill")
 
 
+@pytest.mark.browser
 def test_the_place_stays_when_the_picture_changes(stand):
     large = flat("green", 1600, 1200)
     stand.put(picture=sent(large))
