@@ -228,7 +228,9 @@ def linked(run: Run, rest: str) -> str:
     image, name = latest(run), run.folder.name
     shown = escape(name)
     if image:
-        shown = pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, LINKED)))
+        # a notebook's rules would make it narrower where a column's heading is
+        data = pictures.jpeg(pictures.thumbnail(image, LINKED))
+        shown = pictures.in_html(name, data, more='style="max-width: none"')
     words = f"<br><small>{escape(rest)}</small>" * bool(rest)
     return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
 

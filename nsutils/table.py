@@ -285,7 +285,7 @@ def about(row: Row) -> str:
     """A run's name and circumstances, as HTML."""
     star = ' <span title="favourite">★</span>' if row["favourite"] else ""
     state = f"{words(row, 'status')} · {words(row, 'made')} steps"
-    state += f" · {words(row, 'seconds')} s" if "seconds" in row else ""
+    state += f" · {words(row, 'seconds')}\N{NO-BREAK SPACE}s" if "seconds" in row else ""
     when = words(row, "created") + (" · steered" if row.get("steered") else "")
     lines = [state, when, words(row, "problem")]
     facts = "".join(f"<br><small>{escape(line)}</small>" for line in lines if line)
