@@ -186,8 +186,11 @@ class Grid:
             paper.paste(image, (x, y))
         return paper
 
-    def table(self, shown: Callable[[Run, str], str]) -> str:
-        """The grid in HTML, each run as it is shown, given what else it differs in."""
+    def table(self, shown: Callable[[Run, str], str], alike: bool = False) -> str:
+        """The grid in HTML, each run as it is shown, given what else it differs in.
+
+        Its columns are as wide as their headings and pictures ask, or `alike` and no wider than the page together.
+        """
         lines, middle = "", 'style="text-align: center"'  # a notebook's own rules: on the right
         if self.axes[1]:
             names = [f"<small>{escape(name)}</small>" for name in self.axes]
@@ -199,10 +202,15 @@ class Grid:
             cells = ["".join(shown(*each) for each in place) for place in places]
             drawn = "".join(f"<td {middle}>{cell}</td>" for cell in cells)
             lines += f"<tr><th>{escape(row)}</th>{drawn}</tr>"
-        return f"<table>{lines}</table>"
+        if not alike:
+            return f"<table>{lines}</table>"
+        first = BESIDE if self.axes[0] else GAP
+        most = first + len(self.columns) * (LINKED + 2 * GAP)
+        style = f"table-layout: fixed; width: 100%; max-width: {most}px"
+        return f'<table style="{style}"><col style="width: {first}px">{lines}</table>'
 
     def _repr_html_(self) -> str:
-        return self.table(linked)
+        return self.table(linked, alike=True)
 
     def _repr_jpeg_(self) -> bytes:
         return pictures.jpeg(self.image())
@@ -228,9 +236,7 @@ def linked(run: Run, rest: str) -> str:
     image, name = latest(run), run.folder.name
     shown = escape(name)
     if image:
-        # a notebook's rules would make it narrower where a column's heading is
-        data = pictures.jpeg(pictures.thumbnail(image, LINKED))
-        shown = pictures.in_html(name, data, more='style="max-width: none"')
+        shown = pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, LINKED)))
     words = f"<br><small>{escape(rest)}</small>" * bool(rest)
     return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
 

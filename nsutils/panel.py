@@ -179,7 +179,7 @@ class Panel:
 
     def _make_room(self) -> str:
         """Stops what other panels paint, for two runs at once take twice as long each; a line of it."""
-        others = [other for other in AT_WORK if other.playing and other is not self.player]
+        others = [other for other in [*AT_WORK] if other.playing and other is not self.player]
         for other in others:
             other.close()
         names = " and ".join(other.run.folder.name for other in others)
@@ -467,7 +467,7 @@ class Panel:
         self.player, self._picked, self._apart = player, picked, False
         settings, kept = player.aim, self.run.images
         self._lay(settings)
-        self._live_at = self._slow_at = 0.0
+        self._live_at, self._slow_at, self._pulled = 0.0, 0.0, ("", 0.0)
         self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
         self.said.value = f"Starting: {escape(size_in_words(settings))}"
         for words in (self.problem, self.painted, self.reported, self.word):

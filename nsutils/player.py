@@ -206,7 +206,8 @@ class Player:
                 if changed(recorded, **changes) != aim:
                     changes["scale_steps"] = aim.scale_steps  # else they would follow the steps
                 if changes:
-                    told = told or {"further": True} if self._further else told
+                    if self._further and not told:
+                        told = {"further": True}
                     self.run.steered(number, changes | told)
                     if "undo" in told:
                         self._own -= changes.keys()

@@ -24,7 +24,7 @@ from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
 from nsutils.recipe import told_apart
-from nsutils.run import Run, alone, whole_or_gone, with_pictures
+from nsutils.run import Run, alone, remove, whole_or_gone, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
 
@@ -152,10 +152,12 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
         for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
             # By the key alone: the name tells what varies, which may be more another time.
             there = [path.parent for path in folder.glob(f"*-{key}/settings.json")]
-            run = Run(there[0]) if there else Run.create(folder / f"{name}-{key}", each)
-            if not there:
-                all_or_none.enter_context(whole_or_gone(run))
-            runs.append(run)
+            if there:
+                runs.append(Run(there[0]))
+                continue
+            remove(place := folder / f"{name}-{key}")  # what a killed process has half made
+            runs.append(run := Run.create(place, each))
+            all_or_none.enter_context(whole_or_gone(run))
     return runs
 
 

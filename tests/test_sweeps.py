@@ -268,3 +268,9 @@ def test_nothing_to_sweep_and_unfit_pictures_are_refused_before_anything_is_play
     with pytest.raises(ValueError, match=r"no picture 'nowhere\.png'"):
         next(sweep([*three, replace(three[0], content="nowhere.png")], tmp_path / "runs"))
     assert not [*tmp_path.glob("runs/*")], "those before the one that is not fit are gone again"
+
+
+def test_a_sweep_makes_anew_what_was_killed_while_it_was_being_made(three, tmp_path):
+    first, *_ = prepared(three, tmp_path)
+    (first.folder / "settings.json").unlink()
+    assert prepared(three, tmp_path)[0].settings == first.settings

@@ -46,11 +46,9 @@ def in_words(found: Player | Run) -> tuple[str, str]:
         run, words = found.run, f"Show the run that {being} painted"
         made, steps = found.aim.steps - found.steps_left, found.aim.steps
     else:
-        cut_off = found.status == "interrupted"
-        run, words = (
-            found,
-            f"Go on with {'the run that was cut off' if cut_off else 'the last run'}",
-        )
+        run, words = found, "Go on with the last run"
+        if run.status == "interrupted":
+            words = "Go on with the run that was cut off"
         made, steps = run.made, in_force(run).steps
     return f"{words} ({made} of {steps} steps)", run.folder.name
 
