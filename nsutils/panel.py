@@ -17,7 +17,7 @@ from PIL import Image
 
 from nsutils import colours, pictures
 from nsutils.figures import TERMS, contact_sheet, loss_curves, originals
-from nsutils.player import PREVIEW, Player, clock
+from nsutils.player import OVER, PREVIEW, Player, clock
 from nsutils.presets import RECIPES
 from nsutils.recipe import plain
 from nsutils.replay import fork, settings_at
@@ -56,10 +56,11 @@ WATCHED = {
 RECIPE = ("encoder", "size", *STEERED)
 ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
-GOING_ON = "Going on …"
-ENDED = ("ready", "stopped", "done", "failed")
+GOING_ON, PAUSING = "Going on …", "Pausing after this step …"
+ENDED = ("ready", *OVER)
 APART = f"these settings are for a new run: press Run, or choose “{THIS}” under Settings of"
 TWICE = 0.5  # seconds within which a second press of Run is the same
+SLIDERS = (widgets.FloatLogSlider, widgets.FloatSlider, widgets.IntSlider)
 ONE_PULL = 2.0  # seconds within which a slider that moves on is moved by the same hand
 
 
@@ -179,7 +180,8 @@ class Panel:
 
     def _make_room(self) -> str:
         """Stops what other panels paint, for two runs at once take twice as long each; a line of it."""
-        others = [other for other in [*AT_WORK] if other.playing and other is not self.player]
+        running = [other for other in [*AT_WORK] if other.playing and other.status != "paused"]
+        others = [other for other in running if other is not self.player]
         for other in others:
             other.close()
         names = " and ".join(other.run.folder.name for other in others)
@@ -218,10 +220,11 @@ class Panel:
             self._plan(player.settings, made)
             self.said.value, self.foreseen.value = GOING_ON, ""
             self._enable("playing")
-            self.problem.value = self._make_room()
+            self.problem.value, player.previewing = self._make_room(), self.hold.value
             player.start()
         if not player.playing:
             self._enable(player.status)
+            self._tell()
 
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
@@ -235,7 +238,7 @@ class Panel:
         elif player.playing:
             player.pause()
             if player.pausing:
-                self.said.value = "Pausing after this step …"
+                self.said.value = PAUSING
                 self._enable("paused")
         else:
             self.go_on()
@@ -270,7 +273,7 @@ class Panel:
             self.reported.value = copy_of(file, "Report", "text/html")
 
     def stop(self) -> None:
-        if self.player is not None and self.player.playing:
+        if self.player is not None and self.player.playing and self.player.status not in OVER:
             self.said.value, self.stop_button.disabled = "Stopping after this step …", True
             self.player.stop()
 
@@ -348,10 +351,11 @@ class Panel:
                 with self._unheard():
                     put(self.controls, "steps", player.aim.steps)
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
-            (last, since), self._pulled = self._pulled, (name, time.monotonic())
-            player.steer(
-                last == name and time.monotonic() - since < ONE_PULL, **{name: asked[name]}
-            )
+            (last, since), now = self._pulled, time.monotonic()
+            one_pull = name == last and now - since < ONE_PULL
+            player.steer(one_pull, **{name: asked[name]})
+            slides = isinstance(self.controls.get(name), SLIDERS)
+            self._pulled = (name, now) if slides else ("", 0.0)
             self.undo_button.disabled = False
             if name == "steps" and player.status == "paused":
                 self._tell()
@@ -557,6 +561,8 @@ class Panel:
             self.painted.value = copy_of(file, "Picture", "image/png")
 
     def _enable(self, status: str) -> None:
+        if status == "playing" and self.player.pausing:
+            status = "paused"
         self.stop_button.disabled = ended = status in ENDED
         self.pause_button.disabled = self.report_button.disabled = False
         self.undo_button.disabled = not (self.player and self.player.undoable)
@@ -628,6 +634,8 @@ def pace(player: Player) -> str:
     """Where the run is, in words: step, speed, time left or taken."""
     height, width = player.step.image.shape[-2:]
     words = f"step {player.step.number} of {player.aim.steps}, {width} × {height} px"
+    if player.status == "playing" and player.pausing:
+        return PAUSING
     if player.status == "playing":
         speed = f", {player.speed:.1f} steps/s" if player.speed else ""
         return f"{words}{speed}, {clock(player.seconds_left)} left"

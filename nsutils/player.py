@@ -25,13 +25,14 @@ from nsutils.origin import now
 from nsutils.run import Run, begun_with
 from nsutils.settings import PIXELS, Settings, changed
 from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales_of
-from nsutils.steering import check, renamed, steered
+from nsutils.steering import changes, check, renamed, steered
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
 
 SMALLER = 0.8  # of the edge that did not fit
 PREVIEW = 128  # pixels: the least long edge of a preview
 MORE = 10  # steps that follow a change while it is held; a slider of whole tens shows them
+OVER = ("stopped", "done", "failed")
 GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
@@ -112,8 +113,8 @@ class Player:
     def steer(self, further: bool = False, **changes: Any) -> None:
         """Changes settings from the next step on; ValueError if one cannot be so.
 
-        Of `styles` their weights, scales and places may change, the pictures not. A change that goes `further` is
-        undone with the one before, as one.
+        Of `styles` their weights, scales and places may change, the pictures not. A change that goes `further` than
+        the one before, of the same settings, is undone with it, as one.
         """
         check(self.settings, changes)
         changes = renamed(changes, self.run.add_mask)
@@ -121,7 +122,7 @@ class Player:
         with self._lock:
             asked = steered(self.settings, changes)
             check_possible(asked, encoder)
-            further = further and not self._undone
+            further = further and not self._undone and self._lately == changes.keys()
             self._further = further and (self._further or self.settings == self._recorded)
             self.settings = asked
         self._moved.set()
@@ -150,6 +151,7 @@ class Player:
     def _read_the_record(self) -> None:
         """Takes over what was steered up to the last step, and what is still to come after a later one."""
         settings, self._undoable = self.run.settings, []
+        self._lately: set[str] = set()  # what the last change that can be undone was of
         self._own: set[str] = set()  # changed since then: the record no longer decides about them
         self._to_come = self.run.steering
         while self._to_come and self._to_come[0]["step"] <= self._number:
@@ -164,8 +166,11 @@ class Player:
         """Takes note of what a line of the record lets undo, or has undone."""
         if "undo" in line and self._undoable:
             self._undoable.pop()
+            self._lately = set()
         elif "further" not in line or not self._undoable:
             self._undoable.append(before)
+            # the iterations at each scale follow the steps
+            self._lately = changes(line).keys() - {"scale_steps"}
 
     @property
     def _wanted(self) -> Settings:
@@ -184,7 +189,7 @@ class Player:
                 if not self._undoable:
                     raise ValueError("there is no change to take back")
                 self._undone.append(self._undoable.pop())
-            self.settings, self._further = self._wanted, False
+            self.settings, self._further, self._lately = self._wanted, False, set()
         self._moved.set()
         self.settle()
 
@@ -202,18 +207,18 @@ class Player:
                 aims = [(steered(aim, theirs), told) for aim, told in aims]
                 self._further = False
             for aim, told in aims:
-                changes = recorded.differences(aim)
-                if changed(recorded, **changes) != aim:
-                    changes["scale_steps"] = aim.scale_steps  # else they would follow the steps
-                if changes:
+                changed_to = recorded.differences(aim)
+                if changed(recorded, **changed_to) != aim:
+                    changed_to["scale_steps"] = aim.scale_steps  # else they would follow the steps
+                if changed_to:
                     if self._further and not told:
                         told = {"further": True}
-                    self.run.steered(number, changes | told)
+                    self.run.steered(number, changed_to | told)
                     if "undo" in told:
-                        self._own -= changes.keys()
+                        self._own -= changed_to.keys()
                     else:
-                        self._own |= changes.keys()
-                        self._remember(told, recorded)
+                        self._own |= changed_to.keys()
+                        self._remember(changed_to | told, recorded)
                 recorded = aim
             self.settings = self._recorded = recorded
             self._undone = []
@@ -248,11 +253,11 @@ class Player:
     @property
     def pausing(self) -> bool:
         """Whether it holds, or will before the next step."""
-        return self.playing and not self._go.is_set()
+        return self.playing and self.status not in OVER and not self._go.is_set()
 
     def pause(self) -> None:
         """Holds before the next step, if there is to be one."""
-        if not self._stop.is_set():
+        if self.status not in OVER and not self._stop.is_set():
             self._go.clear()
 
     def resume(self) -> None:
@@ -273,7 +278,7 @@ class Player:
         self.run.check_idle()
         self._stop.clear()
         self._ended.clear()
-        self.error = None
+        self.error, self.status = None, "ready"
         machine.dismiss_helpers()
         name = f"nsutils {self.run.folder.name}"
         self._thread = threading.Thread(target=self._drain, name=name, daemon=True)

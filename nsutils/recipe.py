@@ -24,19 +24,21 @@ def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
     changed = Settings(settings.content, settings.styles).differences(settings)
     told = {name: plain(value) for name, value in vars(settings).items()}
     asked = {name: words for name, words in told.items() if name in (*MAIN, *changed)}
-    return asked, {n: words for n, words in told.items() if n not in asked and words != "-"}
+    return asked, {
+        n: words for n, words in told.items() if n not in asked and words not in ("-", "")
+    }
 
 
 def steering(run: Run) -> list[tuple[int, str]]:
     """What was changed while it ran, after which step; a slider that was drawn for some steps by where it came to."""
-    told: list[tuple[int, str]] = []
+    told: list[tuple[int, dict[str, Any], str]] = []
     for line in record(run):
-        words, begun = changes_in_words(line), line["step"]
+        begun, made, end = line["step"], line, ""
         if "further" in line and told:
-            begun, _ = told.pop()
-            words = f"{words}, reached after step {line['step']}"
-        told.append((begun, words))
-    return told
+            begun, before, _ = told.pop()
+            made, end = changes(before) | line, f", reached after step {line['step']}"
+        told.append((begun, made, end))
+    return [(step, changes_in_words(line) + end) for step, line, end in told]
 
 
 def changes_in_words(line: dict[str, Any]) -> str:
@@ -44,7 +46,7 @@ def changes_in_words(line: dict[str, Any]) -> str:
     for number, style in enumerate(said.pop("styles", ()), 1):
         said |= {f"style {number}'s {name}": value for name, value in style.items()}
     words = ", ".join(f"{name} = {plain(value)}" for name, value in said.items())
-    return f"undone: {words}" if line.get("undo") else words
+    return f"back to {words}" if line.get("undo") else words
 
 
 def differing(runs: Sequence[Run]) -> list[dict[str, str]]:

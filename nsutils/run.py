@@ -522,6 +522,12 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
+def half_made(folder: Path) -> bool:
+    """Whether no more is there than a process leaves that is killed while it makes a run."""
+    found = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
+    return {name for name in found if name[0] != "."} <= {"inputs", "meta.json"}
+
+
 def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
     """What meta.json says, its inputs found to be all there."""
     for facts in meta["inputs"].values():

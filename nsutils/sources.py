@@ -114,9 +114,9 @@ def mask_of(settings: Settings) -> Image.Image | None:
 
 
 def opened_mask(path: str) -> Image.Image:
-    """In grey; what is transparent is not marked."""
+    """In grey; what is transparent is not marked, though a picture is laid on white."""
     grey, opaque = pictures.opened(path).convert("L"), pictures.alpha(path)
-    return ImageChops.multiply(grey, opaque) if opaque else grey
+    return ImageChops.subtract(grey, ImageChops.invert(opaque)) if opaque else grey
 
 
 def as_weights(mask: Image.Image, shape: Shape) -> Tensor:

@@ -24,7 +24,7 @@ from nsutils.cost import ladder
 from nsutils.encoders import Encoder
 from nsutils.player import Player, resolved
 from nsutils.recipe import told_apart
-from nsutils.run import Run, alone, remove, whole_or_gone, with_pictures
+from nsutils.run import Run, alone, half_made, remove, whole_or_gone, with_pictures
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
 
@@ -146,7 +146,10 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
     if not wanted:
         raise ValueError("no settings to sweep; give some, as vary(settings, size=[256, 512])")
     runs = []
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"no runs can be made in {str(folder)!r}: {error.strerror}") from error
     with alone(folder), ExitStack() as all_or_none:
         all_or_none.callback(gone_if_empty, folder)
         for (key, each), name in zip(wanted.items(), names_of([*wanted.values()]), strict=True):
@@ -155,7 +158,8 @@ def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
             if there:
                 runs.append(Run(there[0]))
                 continue
-            remove(place := folder / f"{name}-{key}")  # what a killed process has half made
+            if half_made(place := folder / f"{name}-{key}"):
+                remove(place)
             runs.append(run := Run.create(place, each))
             all_or_none.enter_context(whole_or_gone(run))
     return runs

@@ -1222,3 +1222,51 @@ def test_what_is_said_of_a_face_follows_what_is_marked(settings, tmp_path):
     assert "What is marked is protected" in protect.said.value
     protect.brush.mask = b""
     assert "mark it with the brush" in protect.said.value
+
+
+def test_strokes_and_choices_are_changes_of_their_own(playing):
+    smooth = playing.controls["tv_form"]
+    for choice in ("squares", "edges"):
+        smooth.value = choice
+        until(playing, lambda: playing.player.step.settings.tv_form == smooth.value)
+    half_masked(playing)
+    until(playing, lambda: playing.player.step.settings.mask)
+    playing.protect.brush.mask = b""
+    until(playing, lambda: not playing.player.step.settings.mask)
+    assert not any("further" in line for line in playing.run.steering)
+    playing.undo_button.click()
+    until(playing, lambda: playing.player.step.settings.mask)
+
+
+def test_a_pause_that_was_asked_for_is_not_forgotten_by_what_follows(playing):
+    reached, held = threading.Event(), threading.Event()
+    playing.player.listeners.append(lambda _: (reached.set(), held.wait(60)))
+    assert reached.wait(60)
+    playing.pause_button.click()
+    playing.controls["original_colors"].value = 0.5
+    assert playing.pause_button.description == "Resume"
+    held.set()
+    until(playing, lambda: playing.player.status == "paused")
+
+
+def test_go_on_waits_at_the_preview_if_it_is_to(settings, content, tmp_path):
+    pictures.to_image(colourful(120, 160, 1)).save(content)
+    settings = replace(settings, size=160, smallest=64, scale_steps=(20,), steps=30)
+    panel = Panel(settings, tmp_path / "runs")
+    panel.hold.value = True
+    panel.run_button.click()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 2)
+    panel.stop_button.click()
+    panel.wait()
+    panel.pause_button.click()
+    until(panel, lambda: panel.player.status in ("paused", "done"))
+    assert "Preview" in panel.said.value
+    panel.player.close()
+
+
+def test_a_run_that_waits_is_left_alone_by_another_panel(playing, settings, tmp_path):
+    playing.pause_button.click()
+    until(playing, lambda: playing.player.status == "paused")
+    other = Panel(settings, tmp_path / "runs")
+    other.run_button.click()
+    assert other.wait().status == "done" and playing.player.status == "paused"

@@ -602,3 +602,27 @@ def test_a_change_that_goes_further_is_undone_with_the_one_before(player, encode
     assert (again.settings.style_weight, again.settings.tv_weight) == (1, 0.5)
     again.undo()
     assert again.settings == again.run.settings and not again.undoable
+
+
+def test_a_change_of_something_else_is_not_the_one_before_that_goes_further(player, encoder):
+    steps = iter(player)
+    next(steps)
+    begun = player.settings.content_weight
+    player.steer(style_weight=5.0)
+    next(steps)
+    for weight in (0.5, begun, 0.3):  # within a step, by where it stood
+        player.steer(True, content_weight=weight)
+    next(steps)
+    assert not any("further" in line for line in player.run.steering)
+    player.undo()
+    assert (player.settings.style_weight, player.settings.content_weight) == (5, begun)
+    steps.close()
+
+
+def test_a_pause_at_the_very_end_holds_nobody_up_later(player):
+    player.listeners.append(lambda told: told.pause() if told.status == "done" else None)
+    player.start().wait()
+    assert player.status == "done" and not player.pausing
+    player.listeners.clear()
+    player.steer(steps=player.settings.steps + 3)
+    assert player.start().wait().status == "done"

@@ -115,7 +115,7 @@ def test_an_undone_change_is_told_as_one(content, style, tmp_path):
     run = Run.create(tmp_path / "run", Settings(content, style))
     run.steered(3, {"style_weight": 4.0})
     run.steered(5, {"style_weight": 1.0, "undo": True})
-    assert recipe.steering(run) == [(3, "style_weight = 4"), (5, "undone: style_weight = 1")]
+    assert recipe.steering(run) == [(3, "style_weight = 4"), (5, "back to style_weight = 1")]
 
 
 def test_a_mask_that_was_steered_has_the_name_that_it_was_given(content, style, tmp_path):

@@ -226,6 +226,7 @@ def test_what_cannot_be_masked_is_told(settings, left):
 def test_what_is_transparent_in_a_mask_is_not_marked(tmp_path):
     mask = Image.new("RGBA", (64, 40), (0, 0, 0, 0))
     mask.paste("white", (0, 0, 32, 40))
+    mask.paste((0, 0, 0, 128), (32, 0, 48, 40))  # the soft edge of a black stroke
     mask.save(file := tmp_path / "layer.png")
     grey = np.asarray(opened_mask(str(file)))
     assert grey[:, :32].min() == 255 and grey[:, 32:].max() == 0

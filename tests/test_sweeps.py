@@ -274,3 +274,18 @@ def test_a_sweep_makes_anew_what_was_killed_while_it_was_being_made(three, tmp_p
     first, *_ = prepared(three, tmp_path)
     (first.folder / "settings.json").unlink()
     assert prepared(three, tmp_path)[0].settings == first.settings
+
+
+def test_a_sweep_takes_nothing_away_that_was_painted(three, tmp_path):
+    first, *_ = prepared(three, tmp_path)
+    first.notes = "mine"
+    (first.folder / "settings.json").unlink()
+    with pytest.raises(ValueError, match=r"holds 'meta.json', which would be the run's"):
+        prepared(three, tmp_path)
+    assert (first.folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_sweep_into_a_file_is_refused(three, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="no runs can be made in"):
+        prepared(three, tmp_path / "file")
