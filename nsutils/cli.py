@@ -32,8 +32,8 @@ COMMANDS = {
     "film": "the kept steps of a run as an animated GIF",
     "colour": "give a run's picture back its content's colours",
     "target": "save a style's statistics, to be used as STYLE without its picture",
-    "demo": "execute the first notebook and write its report",
-    "lab": "open JupyterLab on the notebooks",
+    "demo": "execute the first notebook of a checkout and write its report",
+    "lab": "open JupyterLab on the notebooks of a checkout",
 }
 # Of those that take all settings.
 USAGE = {

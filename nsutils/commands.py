@@ -54,6 +54,9 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
 def paint(asked: Namespace, settings: Settings) -> int:
     if asked.save:
         pictures.check_writable(asked.save)
+        given = {settings.content, *(style.picture for style in settings.styles)}
+        if Path(asked.save).resolve() in {Path(name).resolve() for name in given}:
+            raise ValueError(f"{asked.save!r} is what the picture is made from; save it elsewhere")
     encoder, foreseen, words = foreseen_of(asked, settings)
     if not foreseen.fits:
         raise ValueError(f"this run takes {foreseen}")
@@ -105,7 +108,8 @@ def sweep(asked: Namespace) -> int:
         except KeyboardInterrupt:
             print(f"stopped; the same command with --out {folder} goes on")
             status = 130
-    print(f"done: {len(done)} of {len(every)} runs\n{folder}")
+    print(f"done: {len(done)} of {len(every)} runs; a table of them: nsutils runs {folder}")
+    print(folder)
     if asked.save and done:
         write_file(asked.save, pictures.encoded(Grid(done).image(320), format))
     return status
@@ -134,10 +138,17 @@ def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
 
 
 def found(name: str) -> Run:
-    """The run in a folder, or of that name in data/runs, or the last one there."""
-    if name == "last":
-        from nsutils.table import runs
+    """The run in a folder, or of that name in data/runs, also as a table shortens it, or the last one there."""
+    if name == "last" or "…" in name:
+        from nsutils.table import runs, shortened
 
+        alike = [run for run in runs() if shortened(run.folder.name) == name]
+        if len(alike) > 1:
+            raise ValueError(
+                f"{len(alike)} runs are {name!r}; give a whole name: {alike[0].folder}"
+            )
+        if name != "last":
+            return alike[0] if alike else Run(runs_folder() / name)
         if not (known := runs()):
             raise ValueError(f"no run in {str(runs_folder())!r} yet; begin one with nsutils run")
         return known[0]
@@ -366,6 +377,8 @@ def report(asked: Namespace) -> None:
     from nsutils import notebook
     from nsutils.report import report
 
+    if asked.out and Path(asked.out).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{asked.out!r} does not end in .html; a report is one")
     first = Path(asked.runs[0])
     if first.suffix == ".ipynb":
         if len(asked.runs) > 1:
@@ -384,14 +397,15 @@ def demo(asked: Namespace) -> None:
     from nsutils.notebook import executed
     from nsutils.report import report
 
+    notebook = first_notebook()
     folder = vacant(runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-demo")
     print("Painting with notebooks/01_first_picture.ipynb")
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(executed, first_notebook(), folder=str(folder))
+        work = pool.submit(executed, notebook, folder=str(folder))
         watch(folder, work)
         work.result()
     pictures.write(folder / "report.html", report(Run(folder)).encode())
-    print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab")
+    print(f"run:    {folder}\nreport: {folder / 'report.html'}\nnext:   make lab, or nsutils lab")
 
 
 def watch(folder: Path, work: Future) -> None:

@@ -25,6 +25,8 @@ from nsutils.targets import shown
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
 # Pixels: of the words beside a row; of a picture that is a link; of two that a divider parts.
 BESIDE, LINKED, DIVIDED = 130, 160, 560
+# What moves a divider, of the slider that is `this`.
+DIVIDE = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
 LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 FILM = 32  # pixels: its long edge, at least
@@ -97,13 +99,12 @@ class Divided:
         whole = "display: block; width: 100%; margin: 0"
         words = f"Divider between {left} and {right}"
         over = f"{whole}; position: absolute; inset: 0; clip-path: inset(0 0 0 50%)"
-        move = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
         return (
             f'<div style="max-width: {width}px"><div style="position: relative">'
             + pictures.in_html(left, pictures.jpeg(self.before), more=f'style="{whole}"')
             + pictures.in_html(right, pictures.jpeg(self.after), more=f'style="{over}"')
             + f'</div><input type="range" value="50" style="width: 100%; margin: 4px 0 0" '
-            f'aria-label="{escape(words)}" oninput="{escape(move)}">'
+            f'aria-label="{escape(words)}" oninput="{escape(DIVIDE)}">'
             f'<div style="display: flex; justify-content: space-between"><span>{escape(left)}</span>'
             f"<span>{escape(right)}</span></div></div>"
         )
@@ -237,7 +238,8 @@ def linked(run: Run, rest: str) -> str:
     shown = escape(name)
     if image:
         shown = pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, LINKED)))
-    words = f"<br><small>{escape(rest)}</small>" * bool(rest)
+    told = escape(rest).replace("\n", "<br>")
+    words = f"<br><small>{told}</small>" * bool(rest)
     return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
 
 

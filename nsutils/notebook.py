@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from nsutils import pictures
+from nsutils.figures import DIVIDE
 from nsutils.report import document
 from nsutils.samples import ROOT
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # No policy of a page forbids these to lead away from it.
 LEADING_AWAY = re.compile(r"<(meta|link|base)\b[^>]*>", re.IGNORECASE)
+# What lies beside the notebook is not beside the page.
+ELSEWHERE = re.compile(
+    r'<a [^>]*?href="(?!https?:|#|data:|mailto:)[^"]*"[^>]*>(.*?)</a>', re.DOTALL
+)
+# A page's policy forbids scripts in attributes: dividers move by this one.
+MOVES = f'oninput="{escape(DIVIDE)}"'
+SCRIPT = f"""
+for (const slider of document.querySelectorAll("input.divider")) slider.oninput = function () {{ {DIVIDE} }};
+"""
 NO_WORDS = "No description has been provided for this image"
 LARGE = 100_000  # characters of a PNG, from which on it is kept as a JPEG
 
@@ -68,7 +79,7 @@ def is_bar(output: NotebookNode) -> bool:
 
 
 def page(file: str | Path) -> str:
-    """An executed notebook as one HTML that runs and asks for nothing; ValueError if the file holds none."""
+    """An executed notebook as one HTML that asks for nothing and runs only its dividers; ValueError if it is none."""
     file = Path(file)
     try:
         notebook = nbformat.read(file, as_version=4)
@@ -87,10 +98,13 @@ def page(file: str | Path) -> str:
     body, _ = exporter.from_notebook_node(presentable(notebook), beside)
     while (safe := LEADING_AWAY.sub("", body)) != body:  # what is left may come to be one
         body = safe
-    body = body.replace(NO_WORDS, "what the cell above shows")
+    body = ELSEWHERE.sub(r"\1", body).replace(NO_WORDS, "what the cell above shows")
+    divided = MOVES in body
+    body = body.replace(MOVES, 'class="divider"')
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# +(.+)", words, re.MULTILINE)
-    return document(heading[1] if heading else file.stem, f'<main class="notebook">{body}</main>')
+    body = f'<main class="notebook">{body}</main>'
+    return document(heading[1] if heading else file.stem, body, SCRIPT if divided else "")
 
 
 def as_jpeg(png: str) -> str:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from nsutils.crops import Crops
 from nsutils.drawings import Textures
-from nsutils.encoders import DRAWINGS, Encoder, quickest, stride_of
+from nsutils.encoders import DRAWINGS, Encoder, named, quickest, stride_of
 from nsutils.samples import samples
 from nsutils.settings import ENCODERS
 
@@ -132,8 +132,15 @@ def train(
 ) -> None:
     """Trains, or goes on where it stopped, and writes the encoder to `out` and its own state beside it.
 
-    The same seed on the same machine gives the same weights, stopped or not.
+    The same seed on the same machine gives the same weights, stopped or not. ValueError for what cannot be.
     """
+    if out.suffix != ".safetensors" or not out.absolute().parent.is_dir():
+        raise ValueError(f"{str(out)!r} is no .safetensors file in a folder that there is")
+    if min(width, classes, batch) < 1 or pictures < batch:
+        raise ValueError(
+            "nothing to train; give a width, classes, a batch, and pictures for one at least"
+        )
+    device = named(device)
     torch.manual_seed(seed)
     school = School(width, classes, seed, device)
     chance = torch.Generator(device).manual_seed(seed + 1)
@@ -184,9 +191,14 @@ def keep(state: Path, school: School, descent: Optimizer, chance: Generator, ste
 def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) -> int:
     """Puts everything back as it was kept; the number of the step to go on with."""
     saved = torch.load(state, weights_only=True)
-    school.load_state_dict(saved["school"])
+    try:
+        school.load_state_dict(saved["school"])
+        descent.load_state_dict(saved["descent"])
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{str(state)!r} is of another training; delete it, or name another file"
+        ) from error
     school.precision = saved["precision"]
-    descent.load_state_dict(saved["descent"])
     chance.set_state(saved["chance"])
     return saved["step"]
 
@@ -221,4 +233,7 @@ if __name__ == "__main__":
     for name in ("pictures", "classes", "width", "batch", "seed"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--device")
-    train(**vars(parser.parse_args()))  # which has the defaults
+    try:
+        train(**vars(parser.parse_args()))  # which has the defaults
+    except ValueError as error:
+        parser.error(str(error))

@@ -125,16 +125,18 @@ def article(
     """All about a run. Takes the data that it links to out of the stock."""
     asked, others = recipe.rows(run)
     begun = ", as it began; the Python cell steers it as well" if run.steering else ""
+    planned = recipe.in_force(run).steps
+    all_of = f", to all {planned} steps" if run.made < planned else ""
     parts = {
         "How it came about": steps(run, room),
         "Losses": curves(run),
         "Steering": table(
             [(str(step), words) for step, words in recipe.steering(run)], ("after step", "changed")
         ),
-        "Recipe": table(asked.items())
+        "Recipe, as it began" if run.steering else "Recipe": table(asked.items())
         + f"<details><summary>All else, as the kit has it</summary>{table(others.items())}</details>",
-        "To repeat it": code("Python", recipe.python_cell(run))
-        + code(f"Command line{begun}", recipe.command_line(run))
+        "To repeat it": code(f"Python{all_of}", recipe.python_cell(run))
+        + code(f"Command line{all_of}{begun}", recipe.command_line(run))
         + rerun(pack),
         "Pictures it was made from": inputs(run, pack, stock) + f"<p>{note}</p>" * bool(note),
         "Forecast and measured": costs(run.meta),
@@ -164,7 +166,9 @@ def standing(run: Run) -> list[str]:
     meta, rows = run.meta, run.metrics
     created = meta.get("created", "").replace("T", " ").replace("+00:00", " UTC")
     took = duration(rows[-1]["seconds"]) if rows else ""
-    line = run.folder.name, run.status, f"{len(rows)} steps", took, meta.get("device"), created
+    planned = recipe.in_force(run).steps
+    made = f"{len(rows)} of {planned} steps" if len(rows) < planned else f"{len(rows)} steps"
+    line = run.folder.name, run.status, made, took, meta.get("device"), created
     lines = [" · ".join(filter(None, line))]
     if parent := meta.get("parent"):
         changed = recipe.changes_in_words(parent.get("changes") or {})
@@ -278,6 +282,7 @@ def costs(meta: Mapping[str, Any]) -> str:
     lines = [
         (word, told(foreseen[name]), told(measured[name]), f"{ratios.get(name, '-')}")
         for name, (word, told) in kinds.items()
+        if name in ratios or name == "bytes"  # the time was foretold for all steps
     ]
     return table(lines, ("", "forecast", "measured", "ratio"))
 

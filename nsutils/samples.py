@@ -25,5 +25,6 @@ def sample(name: str) -> str:
 
 
 def runs_folder() -> Path:
-    """Where runs are kept: data/runs of the checkout, or beside the working folder's own data."""
-    return RUNS if RUNS.parent.is_dir() else Path.cwd() / "data" / "runs"
+    """Where runs are kept: data/runs of the checkout, or of the working folder where there is none."""
+    installed = INSTALLED.is_dir() or not RUNS.parent.is_dir()
+    return Path.cwd() / "data" / "runs" if installed else RUNS

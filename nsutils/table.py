@@ -301,6 +301,6 @@ def thumbnail(row: Row) -> str:
             width, height = pictures.fitted(image.size, THUMB)
             image.thumbnail((SHARPNESS * THUMB, SHARPNESS * THUMB))
             data = pictures.jpeg(image.convert("RGB"), quality=75)
-        sized = f'width="{width}" height="{height}" style="max-width: none"'
+        sized = f'style="width: {width}px; height: {height}px; max-width: none"'
         return pictures.in_html(words(row, "name"), data, more=sized)
     return "<small>no picture</small>"

@@ -18,6 +18,7 @@ from nsutils.cli import main, parser
 from nsutils.recipe import command_line
 from nsutils.report import report
 from nsutils.settings import NOTES
+from nsutils.table import shortened
 
 SMALL = ["--size", "64", "--smallest", "52", "--steps", "6", "--scale-steps", "2,2"]
 
@@ -581,3 +582,22 @@ def test_a_style_that_counts_nothing_may_be_the_first(content, style, tmp_path, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is known of speed
     words = ["--style-blend-weights", "0,1", *SMALL]
     assert main(["forecast", content, style, style, *words]) == 0
+
+
+def test_nothing_is_written_over_a_picture(run, content, style, refused, tmp_path):
+    (photo := tmp_path / "me.jpg").write_bytes(Path(content).read_bytes())
+    assert "does not end in .html" in refused("report", run.folder, "-o", photo)
+    assert "is what the picture is made from" in refused("run", photo, style, "--save", photo)
+    assert photo.read_bytes() == Path(content).read_bytes()
+
+
+def test_a_run_is_found_by_the_name_that_a_table_shows(
+    content, style, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr("nsutils.samples.RUNS", tmp_path / "data" / "runs")
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    Path(content).rename(long := tmp_path / f"{'holiday_in_the_mountains_' * 2}.png")
+    made = Run.new(Settings(str(long), style))
+    assert "…" in (name := shortened(made.folder.name))
+    assert main(["note", name, "mine"]) == 0 and made.notes == "mine"

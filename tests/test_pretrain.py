@@ -87,3 +87,24 @@ def test_a_killed_training_goes_on_and_ends_the_same(tmp_path):
     train(tmp_path / "cut.safetensors", **TINY)
     whole, gone_on = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], gone_on[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("file", "how", "words"),
+    [
+        ("nowhere/slim.safetensors", {}, "no .safetensors file in a folder"),
+        ("slim.state", {}, "no .safetensors file"),
+        ("slim.safetensors", {"pictures": 3}, "nothing to train"),
+        ("slim.safetensors", {"batch": 0}, "nothing to train"),
+        ("slim.safetensors", {"device": "foo"}, "no device 'foo' here"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before(tmp_path, file, how, words):
+    with pytest.raises(ValueError, match=words):
+        train(tmp_path / file, **TINY | how)
+
+
+def test_the_state_of_another_training_is_named(tmp_path):
+    train(tmp_path / "slim.safetensors", **TINY)
+    with pytest.raises(ValueError, match="is of another training; delete it"):
+        train(tmp_path / "slim.safetensors", **TINY | {"width": 2 * TINY.get("width", 32)})

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nsutils import Run, Settings, Style, pictures, replay, vary
+from nsutils import Player, Run, Settings, Style, pictures, replay, vary
 from nsutils.notebook import page as notebook_page
 from nsutils.parcel import packed
 from nsutils.report import parcels, report
@@ -196,7 +196,7 @@ def test_runs_that_differ_in_two_settings_stand_in_a_grid_that_leads_to_each(
 
 def test_a_run_that_has_not_begun_is_reported(settings, tmp_path):
     text = report(Run.create(tmp_path / "run", settings))
-    assert "run · ready · 0 steps" in text
+    assert "run · ready · 0 of 12 steps" in text
     assert [alt for alt, _ in images(text)] == ["content: content.png", "style: style.png"]
 
 
@@ -231,3 +231,26 @@ def test_a_notebooks_page_has_no_tag_that_leads_away_even_if_another_hid_it(tmp_
     cell = nbformat.v4.new_code_cell("1", outputs=[output])
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file := tmp_path / "hostile.ipynb")
     assert "refresh" not in notebook_page(file)
+
+
+def test_a_report_of_a_stopped_run_says_how_far_it_came(settings, encoder, tmp_path):
+    for step in Player(run := Run.create(tmp_path / "run", settings), encoder):
+        if step.number == 6:
+            break
+    text = report(run)
+    assert "6 of 12 steps" in text and "Python, to all 12 steps" in text
+    assert 'scope="row">time' not in text and "Recipe, as it began" not in text
+
+
+def test_a_report_of_a_steered_run_says_that_its_recipe_is_the_beginning(run):
+    assert "Recipe, as it began" in report(run)
+
+
+def test_a_notebooks_page_has_no_link_to_what_is_not_in_it(tmp_path):
+    links = '<a href="../data/runs/one"><img alt="one"></a><a href="https://arxiv.org/abs/1508.06576">paper</a>'
+    cell = nbformat.v4.new_code_cell(
+        "1", outputs=[nbformat.v4.new_output("display_data", {"text/html": links})]
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file := tmp_path / "a.ipynb")
+    page = notebook_page(file)
+    assert "data/runs" not in page and 'alt="one"' in page and 'href="https://arxiv.org' in page

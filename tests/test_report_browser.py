@@ -11,6 +11,7 @@ from PIL import Image
 from test_browser import browser, playwright  # noqa: F401
 
 from nsutils import Player, Run, Settings
+from nsutils.figures import Divided
 from nsutils.notebook import page as notebook_page
 from nsutils.report import report
 
@@ -85,7 +86,7 @@ def test_hostile_names_stay_words(content, style, encoder, opened, tmp_path):
 
 def test_without_scripts_all_is_there(run, opened):
     page = opened(report(run), java_script_enabled=False)
-    heads = ["How it came about", "Losses", "Steering", "Recipe", "To repeat it"]
+    heads = ["How it came about", "Losses", "Steering", "Recipe, as it began", "To repeat it"]
     heads += ["Pictures it was made from", "Forecast and measured", "Made with"]
     assert page.locator("h2").all_inner_texts() == heads
     assert page.locator("img:visible").count() == len(run.images) + 3
@@ -169,3 +170,17 @@ def test_a_notebooks_page_shows_its_pictures_and_runs_nothing(content, opened, t
     assert page.locator("td").inner_text() == "7"
     assert page.evaluate(PICTURES) == 1
     assert "In [" not in page.inner_text("body") and page.asked == []
+
+
+def test_a_notebooks_divider_moves_in_its_page(opened, tmp_path):
+    pair = Divided(
+        Image.new("RGB", (60, 40), "red"), Image.new("RGB", (60, 40), "blue"), ("a", "b")
+    )
+    output = nbformat.v4.new_output("display_data", {"text/html": pair._repr_html_()})
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file := tmp_path / "a.ipynb")
+    page = opened(notebook_page(file))
+    page.get_by_label("Divider between a and b").press("Home")
+    over = page.get_by_alt_text("b")
+    playwright.expect(over).to_have_css("clip-path", "inset(0px 0px 0px 0%)")
+    assert not page.wrong, "its policy lets it move"
