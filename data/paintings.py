@@ -3,7 +3,7 @@
 `python data/paintings.py` paints them anew, or into the folder that is named.
 """
 
-import sys
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -465,6 +465,9 @@ PAINTINGS: dict[str, Callable[[], Image.Image]] = {
 }
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).parent / "pictures" / "style")
+    parser = argparse.ArgumentParser(description=__doc__)
+    usual = Path(__file__).parent / "pictures" / "style"
+    parser.add_argument("folder", type=Path, nargs="?", default=usual, help="that there is")
+    folder = parser.parse_args().folder
     for name, painting in PAINTINGS.items():
         painting().save(folder / f"{name}.jpg", quality=88, optimize=True)

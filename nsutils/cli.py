@@ -12,6 +12,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from nsutils import __version__
 from nsutils.presets import PRESETS, RECIPES
 from nsutils.settings import CHOICES, FIXED, NOTES, SUBJECTS, Settings, in_a_word, unknown
 
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
         prog="nsutils",
         description="Neural style transfer: a picture painted in the manner of another.",
     )
+    top.add_argument("--version", action="version", version=f"nsutils {__version__}")
     acts, made = top.add_subparsers(required=True, metavar="COMMAND", dest="command"), {}
     for name, words in COMMANDS.items():
         usage = f"%(prog)s {USAGE[name]}" if name in USAGE else None

@@ -17,6 +17,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+LEAST = 64  # pixels
 STEPS = 12  # more than the optimiser remembers, so that its memory is full
 LAYERS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
@@ -34,11 +35,17 @@ def main() -> None:
     if asked.one:
         print(json.dumps(MEASURES[asked.one](json.loads(sys.stdin.read()))))
         return
+    sizes = asked.sizes.split(",")
+    if not all(size.isdigit() and int(size) >= LEAST for size in sizes):
+        parser.error(f"--sizes {asked.sizes}: give pixels from {LEAST} on, as 256,512")
+    for file in (asked.vgg, asked.peer and asked.peer / "neural_style.py"):
+        if file and not file.is_file():
+            parser.error(f"there is no {file}")
     with tempfile.TemporaryDirectory() as folder:
         weights = (asked.vgg or made_up(Path(folder))).absolute()
         os.environ["NSUTILS_VGG19"] = str(weights)
         start_up()
-        for size in map(int, asked.sizes.split(",")):
+        for size in map(int, sizes):
             compare(size, pictures_of(size, Path(folder)), weights, asked.peer)
         if asked.objective:
             objective(pictures_of(256, Path(folder)))

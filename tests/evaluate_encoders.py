@@ -49,10 +49,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("candidates", nargs="*", metavar="NAME=FILE")
+    parser.add_argument("candidates", nargs="*", metavar="NAME=FILE", default=[])
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--steps", type=int, default=Settings.steps)
     asked = parser.parse_args()
+    for words in asked.candidates:
+        if not Path(words.partition("=")[2]).is_file():
+            parser.error(f"{words!r} is no NAME=FILE of weights")
     asked.out.mkdir(parents=True, exist_ok=True)
     candidates = named_encoders(asked.candidates)
     rows, grid = [], []

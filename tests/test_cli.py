@@ -13,7 +13,7 @@ import torch
 from conftest import torchvision_state
 from PIL import Image, ImageChops
 
-from nsutils import Run, Settings, pictures, sample
+from nsutils import Run, Settings, __version__, pictures, sample
 from nsutils.cli import main, parser
 from nsutils.recipe import command_line
 from nsutils.report import report
@@ -601,3 +601,9 @@ def test_a_run_is_found_by_the_name_that_a_table_shows(
     made = Run.new(Settings(str(long), style))
     assert "…" in (name := shortened(made.folder.name))
     assert main(["note", name, "mine"]) == 0 and made.notes == "mine"
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0 and capsys.readouterr().out == f"nsutils {__version__}\n"
