@@ -21,7 +21,7 @@ from nsutils.encoders import Encoder
 from nsutils.parcel import packed
 from nsutils.player import Player, encoder_of
 from nsutils.presets import FOUND, preset
-from nsutils.run import Run, new_folder, vacant
+from nsutils.run import Run, new_folder, vacant, with_pictures
 from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
 from nsutils.sources import check_targets, size_in_words, style_target
@@ -54,9 +54,7 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
 def paint(asked: Namespace, settings: Settings) -> int:
     if asked.save:
         pictures.check_writable(asked.save)
-        given = {settings.content, *(style.picture for style in settings.styles)}
-        if Path(asked.save).resolve() in {Path(name).resolve() for name in given}:
-            raise ValueError(f"{asked.save!r} is what the picture is made from; save it elsewhere")
+        check_aside(asked.save, [settings])
     encoder, foreseen, words = foreseen_of(asked, settings)
     if not foreseen.fits:
         raise ValueError(f"this run takes {foreseen}")
@@ -78,6 +76,15 @@ def paint(asked: Namespace, settings: Settings) -> int:
     return ended(run, asked.save)
 
 
+def check_aside(file: str, every: list[Settings]) -> None:
+    """ValueError if the file is a picture that is asked for."""
+    given: set[Path] = set()
+    for settings in every:
+        with_pictures(settings, lambda name: given.add(Path(name).resolve()) or name)
+    if Path(file).resolve() in given:
+        raise ValueError(f"{file!r} is what the picture is made from; save it elsewhere")
+
+
 def ended(run: Run, file: str | None = None) -> int:
     """Says how a run ended; the exit status."""
     print(f"{run.status}: {file or run.result}\n{run.folder}")
@@ -95,6 +102,8 @@ def sweep(asked: Namespace) -> int:
     with TemporaryDirectory() as aside, workers(asked.workers) as pool:
         follow_recipe(asked, Path(aside))
         every = [*{each.to_json(): each for each in varied(asked)}.values()]
+        if asked.save:
+            check_aside(asked.save, every)
         done, status = [], 0
         for one in {(one.encoder, one.weights): one for one in every}.values():
             checked_encoder(asked, one)
@@ -139,7 +148,7 @@ def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
 
 def found(name: str) -> Run:
     """The run in a folder, or of that name in data/runs, also as a table shortens it, or the last one there."""
-    if name == "last" or "…" in name:
+    if name == "last" or ("…" in name and not Path(name).exists()):
         from nsutils.table import runs, shortened
 
         alike = [run for run in runs() if shortened(run.folder.name) == name]

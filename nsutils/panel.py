@@ -24,7 +24,7 @@ from nsutils.replay import fork, settings_at
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
-from nsutils.settings import Settings
+from nsutils.settings import Settings, Style
 from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
@@ -220,7 +220,8 @@ class Panel:
             self._plan(player.settings, made)
             self.said.value, self.foreseen.value = GOING_ON, ""
             self._enable("playing")
-            self.problem.value, player.previewing = self._make_room(), self.hold.value
+            self.problem.value = self._make_room()
+            player.previewing = self.hold.value and not player.past_preview
             player.start()
         if not player.playing:
             self._enable(player.status)
@@ -352,16 +353,23 @@ class Panel:
                     put(self.controls, "steps", player.aim.steps)
                 raise ValueError(f"{made} iterations are made already; press Stop to end here")
             (last, since), now = self._pulled, time.monotonic()
-            one_pull = name == last and now - since < ONE_PULL
-            player.steer(one_pull, **{name: asked[name]})
-            slides = isinstance(self.controls.get(name), SLIDERS)
-            self._pulled = (name, now) if slides else ("", 0.0)
+            slid = self._slid(name, asked)
+            player.steer(slid == last != "" and now - since < ONE_PULL, **{name: asked[name]})
+            self._pulled = slid, now
             self.undo_button.disabled = False
             if name == "steps" and player.status == "paused":
                 self._tell()
             if name in AT_ONCE or player.settings.mask_colors:
                 player.settle()
                 self._recolour()
+
+    def _slid(self, name: str, asked: dict) -> str:
+        """Which slider has been moved, if it was one: strokes and choices are changes of their own."""
+        if name != "styles":
+            return name if isinstance(self.controls.get(name), SLIDERS) else ""
+        pairs = zip(self.player.settings.styles, asked["styles"], strict=True)
+        moved = [(n, part) for n, pair in enumerate(pairs) for part in differing(*pair)]
+        return "{} {}".format(*moved[0]) if len(moved) == 1 and moved[0][1] != "where" else ""
 
     def _recolour(self) -> None:
         """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
@@ -593,6 +601,11 @@ class Panel:
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
         self._keep()
         self._moved("settings")
+
+
+def differing(one: Style, other: Style) -> list[str]:
+    """The parts in which two styles differ."""
+    return [name for name, value in vars(one).items() if getattr(other, name) != value]
 
 
 def kept_steps(settings: Settings) -> list[int]:

@@ -169,8 +169,9 @@ class Player:
             self._lately = set()
         elif "further" not in line or not self._undoable:
             self._undoable.append(before)
-            # the iterations at each scale follow the steps
-            self._lately = changes(line).keys() - {"scale_steps"}
+            self._lately = changes(line).keys() - {"scale_steps"}  # which follow the steps
+            if len(self._lately) > 1:
+                self._lately -= {"steps"}  # which a preview adds
 
     @property
     def _wanted(self) -> Settings:
@@ -478,8 +479,8 @@ class Player:
                 self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
         seconds = self.run.last_row.get("seconds", 0.0)
         measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
-        if self.steps_left:
-            return {"measured": measured}
+        if self.steps_left or self.settings.steps != self.run.settings.steps:
+            return {"measured": measured, "measured_by_forecast": None}  # it was of other steps
         ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
         return {"measured": measured, "measured_by_forecast": ratios}
 
@@ -589,6 +590,12 @@ class Player:
         ladder, number = scales_of(self.settings), self.step.number
         here, after = ladder[self.step.scale], ladder[scale_of(self.settings, number)]
         return max(after) > max(here) >= PREVIEW
+
+    @property
+    def past_preview(self) -> bool:
+        """Whether it has left the scale of a preview behind."""
+        before = scales_of(self.settings)[: self.step.scale] if self.step else ()
+        return any(max(shape) >= PREVIEW for shape in before)
 
     def _stay(self) -> None:
         """Some more steps at the scale of the last, though what was undone may have had fewer there than are made."""

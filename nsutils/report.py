@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,8 @@ def article(
     """All about a run. Takes the data that it links to out of the stock."""
     asked, others = recipe.rows(run)
     begun = ", as it began; the Python cell steers it as well" if run.steering else ""
-    planned = recipe.in_force(run).steps
-    all_of = f", to all {planned} steps" if run.made < planned else ""
+    begun = f", to all {run.settings.steps} steps{begun}" if run.made < planned(run) else begun
+    all_of = f", to all {planned(run)} steps" if run.made < planned(run) else ""
     parts = {
         "How it came about": steps(run, room),
         "Losses": curves(run),
@@ -136,7 +137,7 @@ def article(
         "Recipe, as it began" if run.steering else "Recipe": table(asked.items())
         + f"<details><summary>All else, as the kit has it</summary>{table(others.items())}</details>",
         "To repeat it": code(f"Python{all_of}", recipe.python_cell(run))
-        + code(f"Command line{all_of}{begun}", recipe.command_line(run))
+        + code(f"Command line{begun}", recipe.command_line(run))
         + rerun(pack),
         "Pictures it was made from": inputs(run, pack, stock) + f"<p>{note}</p>" * bool(note),
         "Forecast and measured": costs(run.meta),
@@ -166,15 +167,21 @@ def standing(run: Run) -> list[str]:
     meta, rows = run.meta, run.metrics
     created = meta.get("created", "").replace("T", " ").replace("+00:00", " UTC")
     took = duration(rows[-1]["seconds"]) if rows else ""
-    planned = recipe.in_force(run).steps
-    made = f"{len(rows)} of {planned} steps" if len(rows) < planned else f"{len(rows)} steps"
-    line = run.folder.name, run.status, made, took, meta.get("device"), created
+    made = f"{len(rows)} of {planned(run)}" if len(rows) < planned(run) else f"{len(rows)}"
+    line = run.folder.name, run.status, f"{made} steps", took, meta.get("device"), created
     lines = [" · ".join(filter(None, line))]
     if parent := meta.get("parent"):
         changed = recipe.changes_in_words(parent.get("changes") or {})
         forked = f"forked from {parent.get('name')} after step {parent.get('step')}"
         lines.append(forked + f", with {changed}" * bool(changed))
     return lines
+
+
+def planned(run: Run) -> int:
+    """The steps that the run was to have at last."""
+    with suppress(ValueError):  # what was steered is damaged
+        return recipe.in_force(run).steps
+    return run.settings.steps
 
 
 def ends(run: Run, room: int) -> str:

@@ -588,6 +588,10 @@ def test_nothing_is_written_over_a_picture(run, content, style, refused, tmp_pat
     (photo := tmp_path / "me.jpg").write_bytes(Path(content).read_bytes())
     assert "does not end in .html" in refused("report", run.folder, "-o", photo)
     assert "is what the picture is made from" in refused("run", photo, style, "--save", photo)
+    words = (photo, style, "--vary", "size=64,72", "--save", photo)
+    assert "is what the picture is made from" in refused("sweep", *words)
+    words = (content, style, "--init", photo, "--save", photo)
+    assert "is what the picture is made from" in refused("run", *words)
     assert photo.read_bytes() == Path(content).read_bytes()
 
 

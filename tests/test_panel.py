@@ -21,6 +21,7 @@ from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
 from nsutils.vgg import VARIABLE
 from nsutils.widgets.asked import THIS
+from nsutils.widgets.controls import parts
 from nsutils.widgets.layers import CONTENT_CHOICES, STYLE_CHOICES, sight
 from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.protect import Protect
@@ -1270,3 +1271,45 @@ def test_a_run_that_waits_is_left_alone_by_another_panel(playing, settings, tmp_
     other = Panel(settings, tmp_path / "runs")
     other.run_button.click()
     assert other.wait().status == "done" and playing.player.status == "paused"
+
+
+def test_a_styles_slider_that_is_drawn_is_one_change_and_its_place_another(playing):
+    (row,) = playing.asked.styles.rows
+    scales = [child for child in parts(row) if getattr(child, "description", "") == "Scale"]
+    for scale in (1.5, 2.0):
+        scales[0].value = scale
+        until(playing, lambda s=scale: playing.player.step.settings.styles[0].scale == s)
+    assert ["further" in line for line in playing.run.steering] == [False, True]
+    playing.undo_button.click()
+    until(playing, lambda: playing.player.step.settings.styles[0].scale == 1)
+
+
+def test_a_slider_that_is_drawn_at_the_preview_is_one_change(settings, content, tmp_path):
+    pictures.to_image(colourful(120, 160, 1)).save(content)
+    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
+    panel = Panel(settings, tmp_path / "runs")
+    panel.hold.value = True
+    panel.run_button.click()
+    until(panel, lambda: panel.player.status == "paused")
+    for weight in (3.0, 10.0):
+        panel.controls["style_weight"].value = weight
+        until(panel, lambda w=weight: panel.player.step.settings.style_weight == w)
+    panel.undo_button.click()
+    assert panel.player.settings.style_weight == 1 and not panel.player.undoable
+    panel.player.close()
+
+
+def test_a_run_past_its_preview_is_not_held_again(settings, content, tmp_path):
+    pictures.to_image(colourful(160, 240, 1)).save(content)
+    settings = replace(settings, size=240, smallest=130, scale_steps=(3, 3), steps=9)
+    panel = Panel(settings, tmp_path / "runs")
+    panel.hold.value = True
+    panel.run_button.click()
+    until(panel, lambda: panel.player.status == "paused")
+    panel.pause_button.click()
+    until(panel, lambda: panel.player.step.number >= 4)
+    panel.stop_button.click()
+    panel.wait()
+    if panel.player.steps_left:
+        panel.pause_button.click()
+        assert panel.wait().status == "done"

@@ -626,3 +626,12 @@ def test_a_pause_at_the_very_end_holds_nobody_up_later(player):
     player.listeners.clear()
     player.steer(steps=player.settings.steps + 3)
     assert player.start().wait().status == "done"
+
+
+def test_a_prolonged_run_is_not_held_against_the_forecast_of_fewer_steps(player, encoder):
+    list(player)
+    assert "seconds" in player.run.meta["measured_by_forecast"]
+    again = Player(player.run, encoder)
+    again.steer(steps=again.settings.steps + 6)
+    list(again)
+    assert again.run.meta["measured_by_forecast"] is None
