@@ -148,7 +148,13 @@ def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
 
 def found(name: str) -> Run:
     """The run in a folder, or of that name in data/runs, also as a table shortens it, or the last one there."""
-    if name == "last" or ("…" in name and not Path(name).exists()):
+    if name == "last":
+        from nsutils.table import runs
+
+        if not (known := runs()):
+            raise ValueError(f"no run in {str(runs_folder())!r} yet; begin one with nsutils run")
+        return known[0]
+    if "…" in name and not Path(name).exists():
         from nsutils.table import runs, shortened
 
         alike = [run for run in runs() if shortened(run.folder.name) == name]
@@ -156,11 +162,7 @@ def found(name: str) -> Run:
             raise ValueError(
                 f"{len(alike)} runs are {name!r}; give a whole name: {alike[0].folder}"
             )
-        if name != "last":
-            return alike[0] if alike else Run(runs_folder() / name)
-        if not (known := runs()):
-            raise ValueError(f"no run in {str(runs_folder())!r} yet; begin one with nsutils run")
-        return known[0]
+        name = str(alike[0].folder) if alike else name
     return Run(name if Path(name).exists() else runs_folder() / name)
 
 

@@ -24,7 +24,7 @@ from nsutils.replay import fork, settings_at
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
-from nsutils.settings import Settings, Style
+from nsutils.settings import Settings
 from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
@@ -368,8 +368,13 @@ class Panel:
         if name != "styles":
             return name if isinstance(self.controls.get(name), SLIDERS) else ""
         pairs = zip(self.player.settings.styles, asked["styles"], strict=True)
-        moved = [(n, part) for n, pair in enumerate(pairs) for part in differing(*pair)]
-        return "{} {}".format(*moved[0]) if len(moved) == 1 and moved[0][1] != "where" else ""
+        moved = [
+            f"style {n}'s {part}"
+            for n, (known, style) in enumerate(pairs)
+            for part in ("weight", "scale", "where")
+            if getattr(known, part) != getattr(style, part)
+        ]
+        return moved[0] if len(moved) == 1 and not moved[0].endswith("where") else ""
 
     def _recolour(self) -> None:
         """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
@@ -601,11 +606,6 @@ class Panel:
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
         self._keep()
         self._moved("settings")
-
-
-def differing(one: Style, other: Style) -> list[str]:
-    """The parts in which two styles differ."""
-    return [name for name, value in vars(one).items() if getattr(other, name) != value]
 
 
 def kept_steps(settings: Settings) -> list[int]:

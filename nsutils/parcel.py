@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.run import UNREADABLE, Run, begun_with, shortened, whole_or_gone, with_pictures
+from nsutils.run import UNREADABLE, Run, begun_with, cut, whole_or_gone, with_pictures
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed
@@ -179,7 +179,7 @@ def place(facts: dict[str, Any], role: str, file: str | Path | None, aside: Path
             )
         return Path(file)
     suffix = ".webp" if facts["as_used"] else Path(facts["file"]).suffix
-    stem = shortened(Path(facts["name"]).stem, LONGEST)
+    stem = cut(Path(facts["name"]).stem, LONGEST)
     inside = Path(tempfile.mkdtemp(dir=aside)) / f"{stem}{suffix}"
     inside.write_bytes(base64.b64decode(facts["data"]))
     return inside

@@ -98,8 +98,8 @@ class Run:
                     raise ValueError(
                         f"{str(folder)!r} holds {taken[0]!r}, which would be the run's; choose another folder"
                     )
-                with ExitStack() as half_made:
-                    half_made.callback(remove, folder)
+                with ExitStack() as unless_whole:
+                    unless_whole.callback(remove, folder)
                     for part in ("images", "inputs"):
                         (folder / part).mkdir()
                     named, inputs = with_copies(settings, folder)
@@ -107,7 +107,7 @@ class Run:
                     meta |= {"inputs": inputs} | circumstances() | facts
                     write_json(folder / "meta.json", meta)
                     pictures.write(folder / "settings.json", named.to_json().encode())
-                    half_made.pop_all()
+                    unless_whole.pop_all()
         except OSError as error:
             raise ValueError(
                 f"no run can be made in {str(folder)!r}: {error.strerror or error}"
@@ -639,11 +639,11 @@ def new_folder(runs: Path, settings: Settings) -> Path:
     named = (settings.content, settings.styles[0].picture)
     stems = "-".join(Path(own_name(name)).stem for name in named)
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stems)
-    return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{shortened(plain, 60)}")
+    return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{cut(plain, 60)}")
 
 
-def shortened(name: str, most: int) -> str:
-    """A file's name in so many bytes at most."""
+def cut(name: str, most: int) -> str:
+    """The beginning of a file's name, in so many bytes at most."""
     return name.encode(errors="ignore")[:most].decode(errors="ignore")
 
 

@@ -51,6 +51,19 @@ def playing(settings, tmp_path):
     panel.player.close()
 
 
+@pytest.fixture
+def previewed(settings, content, tmp_path):
+    """A panel whose run of 9 steps waits at its preview, after 6 of them."""
+    pictures.to_image(colourful(120, 160, 1)).save(content)
+    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
+    panel = Panel(settings, tmp_path / "runs")
+    panel.hold.value = True
+    panel.run_button.click()
+    until(panel, lambda: panel.player.status == "paused")
+    yield panel
+    panel.player.close()
+
+
 def until(panel, holds, seconds=60):
     """Returns when it holds; looks each time the player tells something."""
     told = threading.Event()
@@ -698,13 +711,8 @@ def test_layers_have_weights_and_sets_to_choose(playing):
     assert "24 pixels" in next(row["sight"] for row in layers.known if row["layer"] == "relu3_1")
 
 
-def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(settings, content, tmp_path):
-    pictures.to_image(colourful(120, 160, 1)).save(content)
-    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
-    panel = Panel(settings, tmp_path / "runs")
-    panel.hold.value = True
-    panel.run_button.click()
-    until(panel, lambda: panel.player.status == "paused")
+def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(previewed):
+    panel = previewed
     assert panel.said.value.startswith("Preview: step 6 of 9, 128")
     panel.controls["style_weight"].value = 3.0
     until(panel, lambda: panel.player.status == "paused" and panel.player.step.number > 6)
@@ -1164,14 +1172,10 @@ def test_a_slider_that_is_drawn_for_some_steps_is_one_change(playing):
     assert playing.settings.style_weight == begun and not playing.player.undoable
 
 
-def test_what_is_undone_is_named_and_how_it_comes_to_be_seen(panel):
-    panel.run_button.click()
-    panel.controls["style_weight"].value = 30.0
-    panel.wait()
-    panel.controls["style_weight"].value = 10.0
-    if panel.player.undoable:
-        panel.undo_button.click()
-        assert "Style weight; to see it, move Iterations up and press Go on" in panel.problem.value
+def test_what_is_undone_is_named_and_how_it_comes_to_be_seen(steered_run, tmp_path):
+    panel = Panel(steered_run, tmp_path)
+    panel.undo_button.click()
+    assert "Style weight; to see it, move Iterations up and press Go on" in panel.problem.value
 
 
 def test_pause_and_stop_are_said_at_once_and_a_pause_can_be_taken_back(playing):
@@ -1284,32 +1288,27 @@ def test_a_styles_slider_that_is_drawn_is_one_change_and_its_place_another(playi
     until(playing, lambda: playing.player.step.settings.styles[0].scale == 1)
 
 
-def test_a_slider_that_is_drawn_at_the_preview_is_one_change(settings, content, tmp_path):
-    pictures.to_image(colourful(120, 160, 1)).save(content)
-    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
-    panel = Panel(settings, tmp_path / "runs")
-    panel.hold.value = True
-    panel.run_button.click()
-    until(panel, lambda: panel.player.status == "paused")
+def test_a_slider_that_is_drawn_at_the_preview_is_one_change(previewed):
+    panel = previewed
     for weight in (3.0, 10.0):
         panel.controls["style_weight"].value = weight
         until(panel, lambda w=weight: panel.player.step.settings.style_weight == w)
     panel.undo_button.click()
     assert panel.player.settings.style_weight == 1 and not panel.player.undoable
-    panel.player.close()
 
 
 def test_a_run_past_its_preview_is_not_held_again(settings, content, tmp_path):
     pictures.to_image(colourful(160, 240, 1)).save(content)
-    settings = replace(settings, size=240, smallest=130, scale_steps=(3, 3), steps=9)
+    settings = replace(settings, size=240, smallest=130, scale_steps=(3, 20), steps=ENDLESS)
     panel = Panel(settings, tmp_path / "runs")
     panel.hold.value = True
     panel.run_button.click()
     until(panel, lambda: panel.player.status == "paused")
     panel.pause_button.click()
-    until(panel, lambda: panel.player.step.number >= 4)
+    until(panel, lambda: panel.player.step.number >= 5)
     panel.stop_button.click()
-    panel.wait()
-    if panel.player.steps_left:
-        panel.pause_button.click()
-        assert panel.wait().status == "done"
+    assert panel.wait().status == "stopped" and panel.hold.value
+    panel.pause_button.click()
+    until(panel, lambda: panel.player.step.number > 25)
+    assert panel.player.status == "playing"
+    panel.player.close()

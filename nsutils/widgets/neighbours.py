@@ -14,14 +14,14 @@ from nsutils.run import in_colours
 from nsutils.settings import Settings, vary
 from nsutils.sources import content_of
 from nsutils.transfer import stylize
-from nsutils.widgets.controls import TERMS, button
+from nsutils.widgets.controls import NAMES, TERMS, button
 from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
 
 FACTOR = 10**0.5  # between neighbours: ten of a slider's places
 LARGEST = 192  # pixels, the long edge
 FEWER = 0.6  # of the steps at such a size: nine pictures are waited for
-WEIGHTS = {words: f"{name}_weight" for name, (words, *_) in TERMS.items()}
+WEIGHTS = {NAMES[name]: name for name in (f"{term}_weight" for term in TERMS)}
 SMALLEST = {"style_weight": 0.1, "content_weight": 0.1}  # beside a weight of 0; others' is 0.05
 
 
@@ -106,5 +106,4 @@ def neighbours(settings: Settings, names: list[str]) -> list[Settings]:
 
 
 def caption(settings: Settings, names: list[str]) -> str:
-    words = {name: word for word, name in WEIGHTS.items()}
-    return "\n".join(f"{words[name]} {getattr(settings, name):.3g}" for name in names)
+    return "\n".join(f"{NAMES[name]} {getattr(settings, name):.3g}" for name in names)
