@@ -54,31 +54,26 @@ TIPS = {
     "tv_form": "total variation smooths everywhere, or less where your picture has an edge",
     "protection": "of what is marked under Protect: at 0 it is painted like the rest, at 1 hardly at all",
     "mask_colors": "of what is marked under Protect: 0 the style's colours, 1 its own, as of skin",
+    "encoder": NOTES["encoder"],
 }
 
 
 def controls(settings: Settings) -> dict[str, widgets.Widget]:
     """A control for each setting that the panel offers beside the encoder, by the setting's name."""
-    known, tips = ENCODERS[settings.encoder], {name: f"{name}: {TIPS[name]}" for name in TIPS}
-    slider = {"style": NAMED, "layout": {"width": "auto"}}
+    known = ENCODERS[settings.encoder]
 
     def weight(name: str, low: int, high: int) -> Weight:
-        asked = getattr(settings, name)
-        return Weight(asked, low, high, description=NAMES[name], tooltip=tips[name], **slider)
+        return Weight(getattr(settings, name), low, high, **named(name))
 
     def count(name: str, low: int, high: int, step: int) -> widgets.IntSlider:
         asked = getattr(settings, name)
         asked = asked or SIDES[settings.side](pictures.shape(settings.content))  # its own size
         low = min(asked, low + (asked - low) % step)  # the page rounds to a grid from there
-        ends = {"min": low, "max": max(high, asked), "step": step}
-        return widgets.IntSlider(
-            asked, description=NAMES[name], tooltip=tips[name], **ends, **slider
-        )
+        return widgets.IntSlider(asked, min=low, max=max(high, asked), step=step, **named(name))
 
     def share(name: str, most: float = 1.0, step: float = 0.05) -> widgets.FloatSlider:
-        asked, how = getattr(settings, name), {"continuous_update": False, "tooltip": tips[name]}
-        how |= {"description": NAMES[name], "max": max(most, asked), "step": step}
-        return widgets.FloatSlider(asked, **how, **slider)
+        asked, how = getattr(settings, name), {"continuous_update": False, **named(name)}
+        return widgets.FloatSlider(asked, max=max(most, asked), step=step, **how)
 
     return {
         "size": count("size", 32, 2048, 32),
@@ -94,9 +89,7 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
                 "between edges": "edges",
             },
             value=settings.tv_form,
-            description=NAMES["tv_form"],
-            tooltip=tips["tv_form"],
-            **slider,
+            **named("tv_form"),
         ),
         "protection": share("protection"),
         "mask_colors": share("mask_colors"),
@@ -116,14 +109,14 @@ def controls(settings: Settings) -> dict[str, widgets.Widget]:
 def encoders(settings: Settings) -> widgets.Dropdown:
     """Those for which no file is needed, if none is given."""
     offered = ("slim", *vgg.CONVOLUTIONS, settings.encoder)
-    return widgets.Dropdown(
-        options=[name for name in ENCODERS if settings.weights or name in offered],
-        value=settings.encoder,
-        description=NAMES["encoder"],
-        tooltip=f"encoder: {NOTES['encoder']}",
-        style=NAMED,
-        layout={"width": "auto"},
-    )
+    options = [name for name in ENCODERS if settings.weights or name in offered]
+    return widgets.Dropdown(options=options, value=settings.encoder, **named("encoder"))
+
+
+def named(name: str) -> dict[str, Any]:
+    """How the control of a setting is called and laid out."""
+    look = {"style": NAMED, "layout": {"width": "auto"}}
+    return {"description": NAMES[name], "tooltip": f"{name}: {TIPS[name]}", **look}
 
 
 def buttons() -> list[widgets.Button]:
