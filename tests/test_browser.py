@@ -38,6 +38,7 @@ from nsutils.panel import Panel
 settings = Settings("content.png", "style.png", size=96, smallest=64, steps=1000, scale_steps=(20,), every=100)
 panel = Panel(settings, "runs")
 panel"""
+SHOWN = ".nsutils-viewer .under img"  # once the cell has run
 OPEN = """async () => {
   const notebook = window.jupyterapp.shell.currentWidget;
   await notebook.context.ready;
@@ -83,16 +84,17 @@ TOO_WIDE = """() => {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What the JupyterLab shows: a notebook with a panel, and two pictures."""
+def folder(request, tmp_path_factory):
+    """What the JupyterLab shows: a notebook with the test module's cell, and two pictures."""
     folder = tmp_path_factory.mktemp("lab")
     for name, seed in {"content": 1, "style": 2}.items():
         pictures.to_image(colourful(120, 160, seed)).save(folder / f"{name}.png")
-    cells = [nbformat.v4.new_code_cell(CELL), nbformat.v4.new_markdown_cell("the last cell")]
+    code = request.module.CELL
+    cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_markdown_cell("the last cell")]
     # Without a kernelspec a dialog asks for one and takes every click.
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "panel.ipynb")
+    nbformat.write(notebook, folder / "shown.ipynb")
     return folder
 
 
@@ -160,15 +162,15 @@ def lab(browser, folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def notebook(browser, lab):
+def notebook(request, browser, lab):
     """The page with the notebook, its cells run once."""
-    page = browser.new_page(viewport={"width": 1366, "height": 1000})
+    page = browser.new_page(viewport={"width": 1366, "height": 1000}, has_touch=True)
     page.set_default_timeout(1000 * PATIENCE)
     page.on("dialog", lambda dialog: dialog.accept())
-    page.goto(f"{lab}/lab/tree/panel.ipynb")
+    page.goto(f"{lab}/lab/tree/shown.ipynb")
     opened(page)
     page.evaluate(COMMAND, "notebook:run-all-cells")
-    page.wait_for_selector(".nsutils-viewer .under img")
+    page.wait_for_selector(request.module.SHOWN)
     yield page
     page.close()
 
@@ -342,10 +344,10 @@ def test_nothing_is_wider_than_the_output(page, width):
 
 
 def test_a_run_is_seen_steered_and_stopped(page, folder):
-    still = page.evaluate(BYTES, ".nsutils-viewer .under img")
+    still = page.evaluate(BYTES, SHOWN)
     run(page)
-    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-viewer .under img", still])
-    assert page.evaluate("document.querySelector('.nsutils-viewer .under img').naturalWidth") > 100
+    page.wait_for_function(OTHER_BYTES, arg=[SHOWN, still])
+    assert page.locator(SHOWN).evaluate("image => image.naturalWidth") > 100
     settings = json.loads((newest(folder) / "settings.json").read_text())
     given = Settings("content.png", "style.png").content_weight
     assert settings["content_weight"] == pytest.approx(given, rel=1e-9)  # not rounded by the page
@@ -365,7 +367,7 @@ def test_the_saved_notebook_holds_the_picture_and_no_widgets(page, folder):
     line.wait_for(state="attached")
     assert not line.is_visible(), "the panel shows the same"
     page.evaluate(COMMAND, "docmanager:save")
-    saved = nbformat.read(folder / "panel.ipynb", as_version=4)
+    saved = nbformat.read(folder / "shown.ipynb", as_version=4)
     assert "widgets" not in saved.metadata
     shown = [output.data for output in saved.cells[0].outputs]
     (jpeg,) = (data["image/jpeg"] for data in shown if "image/jpeg" in data)
@@ -380,9 +382,9 @@ def test_a_reloaded_page_finds_the_run_going_on(page):
     page.evaluate(COMMAND, "docmanager:save")
     page.reload()
     opened(page)
-    page.wait_for_selector(".nsutils-viewer .under img")
-    seen = page.evaluate(BYTES, ".nsutils-viewer .under img")
-    page.wait_for_function(OTHER_BYTES, arg=[".nsutils-viewer .under img", seen])
+    page.wait_for_selector(SHOWN)
+    seen = page.evaluate(BYTES, SHOWN)
+    page.wait_for_function(OTHER_BYTES, arg=[SHOWN, seen])
     stop(page)
 
 

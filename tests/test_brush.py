@@ -1,13 +1,14 @@
 """The brush: masks that go in and come out in Python, and strokes, ellipses and keys in a real JupyterLab."""
 
+# ruff: noqa: F401, F811 (fixtures are imported, and asked for by their names)
+
 import io
 
-import nbformat
 import numpy as np
 import pytest
 from conftest import colourful
 from PIL import Image
-from test_browser import CELLS, COMMAND, browser, lab, opened, playwright, until  # noqa: F401
+from test_browser import CELLS, COMMAND, browser, folder, lab, notebook, playwright, until
 
 from nsutils import pictures
 from nsutils.widgets.brush import Brush
@@ -22,6 +23,7 @@ brush.show(Image.open("content.png"))
 brush.observe(lambda change: pictures.write(Path("mask.png"), brush.mask), "mask")
 brush.observe(lambda change: pictures.write(Path("ellipse"), str(brush.ellipse).encode()), "ellipse")
 brush"""
+SHOWN = ".nsutils-brush .stage:not([hidden])"  # once the cell has run
 TOO_WIDE = """e => { const right = part => part.getBoundingClientRect().right, edge = right(e) + 1;
   return [...e.querySelectorAll(":not(svg *)")].filter(part => right(part) > edge).map(part => part.outerHTML) }"""
 
@@ -99,28 +101,9 @@ def test_a_mask_without_its_picture_is_said():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """What the JupyterLab shows: a notebook with a brush."""
-    folder = tmp_path_factory.mktemp("brush")
-    picture(160, 120).save(folder / "content.png")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(CELL), nbformat.v4.new_markdown_cell("the last cell")]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "brush.ipynb")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(browser, lab):  # noqa: F811
-    page = browser.new_page(viewport={"width": 1366, "height": 1100}, has_touch=True)
-    page.on("dialog", lambda dialog: dialog.accept())
-    page.goto(f"{lab}/lab/tree/brush.ipynb")
-    opened(page)
-    page.evaluate(COMMAND, "notebook:run-all-cells")
-    page.wait_for_selector(".nsutils-brush .stage:not([hidden])")
-    page.evaluate(COMMAND, "application:toggle-left-area")
-    yield page
-    page.close()
+def page(notebook):
+    notebook.evaluate(COMMAND, "application:toggle-left-area")
+    return notebook
 
 
 def button(page, name):
