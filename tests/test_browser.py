@@ -236,6 +236,21 @@ def stop(page):
     playwright.expect(button(page, "Stop")).to_be_disabled()
 
 
+def spot(stage, x, y):
+    """A place in the page by its parts of a picture there."""
+    box = stage.bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def drag(stage, *path):
+    mouse = stage.page.mouse
+    mouse.move(*spot(stage, *path[0]))
+    mouse.down()
+    for place in path[1:]:
+        mouse.move(*spot(stage, *place), steps=5)
+    mouse.up()
+
+
 def newest(folder):
     return max((folder / "runs").glob("*/settings.json"), key=os.path.getmtime).parent
 
@@ -397,15 +412,8 @@ def until(page, holds, seconds=PATIENCE):
 
 def test_a_stroke_of_the_brush_is_the_mask_of_the_next_run(page, folder):
     page.get_by_role("tab", name="Protect").click()
-    stage, status = (
-        page.locator(".nsutils-brush .stage"),
-        page.locator(".nsutils-brush [role=status]"),
-    )
-    box = stage.bounding_box()
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
-    page.mouse.up()
+    stage, status = map(page.locator(".nsutils-brush").locator, (".stage", "[role=status]"))
+    drag(stage, (0.2, 0.5), (0.4, 0.5))
     status.filter(has_text="of the picture is marked").wait_for()
     run(page)
     stop(page)
@@ -429,11 +437,9 @@ def test_a_preset_moves_the_sliders_and_the_page_leaves_them_there(page, folder)
     playwright.expect(button(page, "Stop")).to_be_enabled()
     stop(page)
     settings = json.loads((newest(folder) / "settings.json").read_text())
-    made = {
-        name: settings[name] for name in ("content_weight", "style_weight", "tv_weight", "size")
-    }
-    assert made == {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0, "size": 512}
-    assert settings["gram_divisor"] == "pixels" and settings["encoder"] == "slim"
+    weights = {"content_weight": 1.0, "style_weight": 1000.0, "tv_weight": 0.0}
+    others = {"size": 512, "gram_divisor": "pixels", "encoder": "slim"}
+    assert settings == settings | weights | others
 
 
 def test_a_run_whose_kernel_was_killed_goes_on_at_the_press_of_a_button(page, folder):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import colourful
 from PIL import Image
-from test_browser import CELLS, COMMAND, browser, folder, lab, notebook, playwright, until
+from test_browser import CELLS, COMMAND, browser, drag, folder, lab, notebook, spot, until
 
 from nsutils import pictures
 from nsutils.widgets.brush import Brush
@@ -118,24 +118,10 @@ def mask(folder):
     return np.asarray(Image.open(io.BytesIO(data)).convert("L")) / 255
 
 
-def spot(page, x, y):
-    """A place in the page by its parts of the picture."""
-    box = page.locator(".nsutils-brush .stage").bounding_box()
-    return box["x"] + x * box["width"], box["y"] + y * box["height"]
-
-
-def drag(page, *path):
-    page.mouse.move(*spot(page, *path[0]))
-    page.mouse.down()
-    for place in path[1:]:
-        page.mouse.move(*spot(page, *place), steps=5)
-    page.mouse.up()
-
-
 @pytest.mark.browser
 def test_strokes_reach_the_kernel_and_are_taken_back(page, folder):
-    cells = page.evaluate(CELLS)
-    drag(page, (0.2, 0.5), (0.8, 0.5))
+    cells, stage = page.evaluate(CELLS), page.locator(".nsutils-brush .stage")
+    drag(stage, (0.2, 0.5), (0.8, 0.5))
     until(page, lambda: mask(folder).any())
     assert mask(folder).shape == (120, 160)
     assert mask(folder)[60, 32:128].min() > 0.9 and mask(folder)[[10, 110]].max() == 0
@@ -143,12 +129,12 @@ def test_strokes_reach_the_kernel_and_are_taken_back(page, folder):
     assert edge.sum() == pytest.approx(size, rel=0.03)  # a blur spreads, it adds nothing
     assert ((edge > 0.05) & (edge < 0.95)).sum() >= 4  # a soft edge
     button(page, "Eraser").click()
-    drag(page, (0.5, 0.3), (0.5, 0.7))
+    drag(stage, (0.5, 0.3), (0.5, 0.7))
     until(page, lambda: mask(folder)[60, 80] < 0.1)
     assert mask(folder)[60, 40] > 0.9
     button(page, "Brush").click()
     for dot in range(20):
-        page.touchscreen.tap(*spot(page, 0.1 + 0.04 * dot, 0.1))
+        page.touchscreen.tap(*spot(stage, 0.1 + 0.04 * dot, 0.1))
     until(page, lambda: mask(folder)[12, [16, 80, 137]].min() > 0.9)
     page.keyboard.press("x")  # where the brush was, it is no command
     for _ in range(20):
@@ -165,7 +151,7 @@ def test_strokes_reach_the_kernel_and_are_taken_back(page, folder):
 def test_an_ellipse_is_marked_by_keys_alone_and_fits_a_narrow_box(page, folder):
     softness = page.locator(".nsutils-brush").get_by_role("slider", name="Softness")
     softness.press("Home")
-    playwright.expect(softness).to_have_attribute("aria-valuetext", "0 %")
+    until(page, lambda: softness.get_attribute("aria-valuetext") == "0 %")
     button(page, "Ellipse").press("Enter")
     page.locator(".nsutils-brush").evaluate("e => e.style.cssText = 'width: 300px; flex: none'")
     assert page.locator(".nsutils-brush").evaluate(TOO_WIDE) == []

@@ -6,7 +6,7 @@ import io
 import pytest
 from conftest import colourful
 from PIL import Image
-from test_browser import browser, playwright, until  # noqa: F401
+from test_browser import browser, drag, playwright, spot, until  # noqa: F401
 
 from nsutils import pictures
 from nsutils.widgets.viewer import Viewer
@@ -165,13 +165,8 @@ def test_the_divider_cuts_where_it_stands_zoomed_or_not(stand):
     stand.page.get_by_role("button", name="Zoom in").click()
     assert stand.place[0] > 1.2
     assert [stand.colour(x, 0.2) for x in (0.66, 0.74)] == [blue, red]
-    box = stand.page.locator(".stage").bounding_box()
-    x, y, across = box["x"], box["y"] + 0.1 * box["height"], box["width"]
     place = stand.place
-    stand.page.mouse.move(x + 0.7 * across, y)
-    stand.page.mouse.down()
-    stand.page.mouse.move(x + 0.3 * across, y, steps=4)
-    stand.page.mouse.up()
+    drag(stand.page.locator(".stage"), (0.7, 0.1), (0.3, 0.1))
     playwright.expect(divider).to_have_attribute("aria-valuetext", "30 %")
     assert [stand.colour(x, 0.2) for x in (0.26, 0.34)] == [blue, red]
     assert stand.place == place
@@ -224,8 +219,7 @@ def test_keys_in_the_viewer_are_no_commands_of_the_notebook(stand):
 @pytest.mark.browser
 def test_the_picture_follows_the_pointer_and_the_wheel(stand):
     stage = stand.page.locator(".stage")
-    box = stage.bounding_box()
-    stand.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    stand.page.mouse.move(*spot(stage, 0.25, 0.25))
     stand.page.mouse.wheel(0, -100)  # the page's
     stand.page.keyboard.down("Control")
     stand.page.mouse.wheel(0, -100)
@@ -234,9 +228,7 @@ def test_the_picture_follows_the_pointer_and_the_wheel(stand):
     zoom, x, y = stand.place
     assert zoom == pytest.approx(2.718**0.2, rel=0.01)
     assert x == pytest.approx(0.25 * (1 - zoom), abs=0.01) == y  # what is under the pointer stays
-    stand.page.mouse.down()
-    stand.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.23 * box["height"], steps=3)
-    stand.page.mouse.up()
+    drag(stage, (0.25, 0.25), (0.2, 0.23))
     assert stand.place == pytest.approx([zoom, x - 0.05, y - 0.02], abs=0.01)
     stand.page.mouse.down()
     stand.page.mouse.move(5, 5, steps=3)  # the picture's edges do not leave the box
@@ -246,14 +238,12 @@ def test_the_picture_follows_the_pointer_and_the_wheel(stand):
 
 @pytest.mark.browser
 def test_two_fingers_spread_the_picture(stand):
-    box = stand.page.locator(".stage").bounding_box()
+    stage = stand.page.locator(".stage")
     fingers = stand.page.context.new_cdp_session(stand.page)
 
     def touch(kind, *places):
-        points = [
-            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": finger}
-            for finger, (x, y) in enumerate(places)
-        ]
+        spots = [spot(stage, *place) for place in places]
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(spots)]
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     touch("touchStart", (0.4, 0.5), (0.6, 0.5))
