@@ -10,6 +10,7 @@ os.environ.setdefault(
 
 import pytest
 import torch
+from PIL import Image
 
 from nsutils import Player, Run, pictures
 from nsutils.encoders import DRAWINGS, Encoder
@@ -20,6 +21,13 @@ def colourful(height: int, width: int, seed: int) -> torch.Tensor:
     """Soft coloured noise, (1, 3, height, width)."""
     coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
     return pictures.resize(coarse, (height, width))
+
+
+def half(width: int = 64, height: int = 40) -> Image.Image:
+    """A mask, white on the left, black on the right."""
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (0, 0, width // 2, height))
+    return mask
 
 
 BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from conftest import colourful
+from conftest import colourful, half
 from PIL import Image
 from test_browser import CELLS, COMMAND, browser, drag, folder, lab, notebook, spot, until
 
@@ -36,13 +36,6 @@ def brush_over(image):
     brush = Brush()
     brush.show(image)
     return brush
-
-
-def half(width, height):
-    """White on the left, black on the right."""
-    mask = Image.new("L", (width, height))
-    mask.paste(255, (0, 0, width // 2, height))
-    return mask
 
 
 def test_a_mask_comes_out_as_it_went_in():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import colourful
+from conftest import colourful, half
 from ipywidgets.widgets.widget import _instances
 from PIL import Image, ImageChops
 
@@ -253,14 +253,14 @@ def test_an_upload_is_kept_and_chosen(panel, tmp_path):
 
 def test_pieces_of_two_uploads_are_not_mixed(panel, style, tmp_path):
     picker, data = panel.asked.styles.rows[0].picker, pictures.jpeg(Image.new("L", (60, 50)))
-    half = len(data) // 2
+    middle = len(data) // 2
     first, second = (
         {"name": "first.jpg", "size": len(data)},
-        {"name": "second.jpg", "size": 2 * half},
+        {"name": "second.jpg", "size": 2 * middle},
     )
-    picker.upload._handle_custom_msg(first | {"at": 0}, [data[:half]])
-    picker.upload._handle_custom_msg(second | {"at": 0}, [data[:half]])
-    picker.upload._handle_custom_msg(first | {"at": half}, [data[half:]])
+    picker.upload._handle_custom_msg(first | {"at": 0}, [data[:middle]])
+    picker.upload._handle_custom_msg(second | {"at": 0}, [data[:middle]])
+    picker.upload._handle_custom_msg(first | {"at": middle}, [data[middle:]])
     assert picker.value == style and not (tmp_path / "runs" / "uploads").exists()
     send(picker.upload, "first.jpg", data)
     assert Path(picker.value).read_bytes() == data
@@ -631,15 +631,9 @@ def test_a_report_is_written_and_can_be_saved(panel):
     assert 'download="' in panel.reported.value
 
 
-def half_masked(panel):
-    mask = Image.new("L", (64, 40))
-    mask.paste(255, (0, 0, 32, 40))
-    panel.protect.brush.take(mask)
-
-
 def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settings, tmp_path):
     panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
-    half_masked(panel)
+    panel.protect.brush.take(half())
     panel.run_button.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
     kept = pictures.opened(panel.run.settings.mask).convert("L")
@@ -801,9 +795,8 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
 
 
 def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
-    half, protect = Image.new("L", (64, 40)), panel.protect
-    half.paste(255, (0, 0, 32, 40))
-    half.save(tmp_path / "half.png")
+    protect = panel.protect
+    half().save(tmp_path / "half.png")
     protect.path.value = str(tmp_path / "none.png")
     assert "none.png" in protect.problem.value and panel.settings.mask is None
     protect.path.value = str(tmp_path / "half.png")
@@ -888,7 +881,7 @@ def test_a_place_needs_a_mark(panel):
     panel.asked.styles.rows[0].place.click()
     assert "nothing is marked" in panel.asked.styles.rows[0].picker.problem.value
     assert panel.settings.styles[0].where is None
-    half_masked(panel)
+    panel.protect.brush.take(half())
     panel.asked.styles.rows[0].place.click()
     assert panel.settings.styles[0].where and not panel.asked.styles.rows[0].picker.problem.value
 
@@ -952,10 +945,8 @@ def upright(folder):
 
 def own_colours(settings, tmp_path):
     """The settings with a mask on the left half, whose colours stay."""
-    mask = Image.new("L", (64, 40))
-    mask.paste(255, (0, 0, 32, 40))
-    mask.save(tmp_path / "left.png")
-    return replace(settings, mask=str(tmp_path / "left.png"), mask_colors=1.0)
+    half().save(mask := tmp_path / "left.png")
+    return replace(settings, mask=str(mask), mask_colors=1.0)
 
 
 def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(settings, tmp_path):
@@ -1129,7 +1120,7 @@ def test_a_weight_that_the_page_puts_on_its_grid_is_still_the_one_that_was_given
 
 
 def test_a_mark_for_a_style_of_the_next_run_leaves_the_one_in_hand_protected(playing):
-    half_masked(playing)
+    playing.protect.brush.take(half())
     until(playing, lambda: playing.player.step.settings.mask)
     playing.asked.styles.add.click()
     playing.asked.styles.rows[1].place.click()
@@ -1234,7 +1225,7 @@ def test_strokes_and_choices_are_changes_of_their_own(playing):
     for choice in ("squares", "edges"):
         smooth.value = choice
         until(playing, lambda: playing.player.step.settings.tv_form == smooth.value)
-    half_masked(playing)
+    playing.protect.brush.take(half())
     until(playing, lambda: playing.player.step.settings.mask)
     playing.protect.brush.mask = b""
     until(playing, lambda: not playing.player.step.settings.mask)

@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 import pytest
-from PIL import Image
+from conftest import half
+from PIL import Image, ImageOps
 
 from nsutils import Player, Run, Style, fork, recipe, rerun, steering
 from nsutils.parcel import packed
@@ -11,9 +12,7 @@ from nsutils.replay import likeness
 @pytest.fixture
 def two(settings, tmp_path):
     """Settings with two styles, the second in the left half."""
-    half = Image.new("L", (64, 40))
-    half.paste(255, (0, 0, 32, 40))
-    half.save(tmp_path / "half.png")
+    half().save(tmp_path / "half.png")
     picture = settings.styles[0].picture
     return replace(settings, styles=(picture, Style(picture, where=str(tmp_path / "half.png"))))
 
@@ -21,9 +20,7 @@ def two(settings, tmp_path):
 @pytest.fixture
 def played(two, encoder, tmp_path):
     """A run whose styles' weights, scales and places were changed after steps 3, 5 and 7."""
-    right = Image.new("L", (64, 40), 255)
-    right.paste(0, (0, 0, 32, 40))
-    right.save(tmp_path / "right.png")
+    ImageOps.invert(half()).save(tmp_path / "right.png")
     changed = {
         3: [{"weight": 0.3}, {"weight": 2.0}],
         5: [{"scale": 0.5}, {}],

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import colourful
-from PIL import Image, ImageFilter
+from conftest import colourful, half
+from PIL import Image, ImageFilter, ImageOps
 
 from nsutils import Player, Run, pictures
 from nsutils.transfer import Step
@@ -39,9 +39,8 @@ def test_no_less_than_nothing_is_left_of_a_face(settings, content):
 def test_structure_is_the_same_at_every_size_and_only_within_the_place(picture):
     spoilt = picture.clone()
     spoilt[..., :60] = torch.rand(1, 3, 90, 60, generator=torch.Generator().manual_seed(1))
-    left = Image.new("L", (4, 3))
-    left.paste(255, (0, 0, 2, 3))
-    right = left.point(lambda v: 255 - v)
+    left = half(4, 3)
+    right = ImageOps.invert(left)
     assert structure(spoilt, picture, right) > 0.9 > 0.5 > structure(spoilt, picture, left)
     large = pictures.resize(picture, (360, 480))
     assert structure(large, picture) == pytest.approx(1, abs=0.05)
