@@ -524,7 +524,6 @@ def test_a_disk_that_takes_no_more_is_said(run, capsys):
 
 
 def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capfd):
-    pytest.importorskip("skimage")
     words = ["run", sample("astronaut"), style, "--recipe", "portrait", *SMALL]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "a face was found" in capfd.readouterr().out

@@ -470,10 +470,9 @@ def test_the_contents_colours_come_back_while_a_run_is_held(playing):
 def test_a_recipes_mask_goes_with_the_recipe(settings, tmp_path):
     astronaut = replace(settings, content=str(sample("astronaut")))
     panel = Panel(astronaut, tmp_path / "runs")
-    found = threading.Event()
-    panel.protect.brush.observe(lambda change: change["new"] and found.set(), "ellipse")
-    assert panel.protect.brush.ellipse or found.wait(60)
+    ended("nsutils faces")
     proposed = panel.protect.brush.ellipse
+    assert proposed
     panel.asked.preset.value = "portrait"
     assert panel.settings.mask and not panel.protect.brush.ellipse
     panel.asked.preset.value = "nsutils"
@@ -649,12 +648,9 @@ def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settin
 
 
 def test_a_face_is_proposed_and_a_mask_that_is_there_is_left_alone(settings, tmp_path):
-    pytest.importorskip("skimage")
     face = replace(settings, content=sample("astronaut"), size=64)
     panel = Panel(face, tmp_path / "runs")
-    found = threading.Event()
-    panel.protect.brush.observe(lambda _: found.set(), "ellipse")
-    assert panel.protect.brush.ellipse or found.wait(60)
+    ended("nsutils faces")
     x, y = panel.protect.brush.ellipse[:2]
     assert (x, y) == (pytest.approx(0.44, abs=0.05), pytest.approx(0.25, abs=0.05))
     assert panel.settings.mask is None
@@ -1209,7 +1205,6 @@ def test_an_offer_says_how_far_the_run_is(playing, settings, tmp_path):
 
 
 def test_what_is_said_of_a_face_follows_what_is_marked(settings, tmp_path):
-    pytest.importorskip("skimage")
     protect = Protect(tmp_path)
     protect.show(sample("astronaut"))
     ended("nsutils faces")
