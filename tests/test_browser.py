@@ -77,10 +77,9 @@ SHARE = """script => {
   window.state = state;
   return import("data:text/javascript," + encodeURIComponent(script))
     .then(widget => widget.default.render({ model, el: document.querySelector("div") })) }"""
-TOO_WIDE = """() => {
-  const panel = document.querySelector(".nsutils-panel"), output = panel.closest(".jp-OutputArea-output");
-  const edge = output.getBoundingClientRect().right + 1;
-  return [...panel.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > edge).map(e => e.className) }"""
+# Of a box, those of the parts that it should hold that stand out at its right.
+TOO_WIDE = """(box, parts) => { const right = e => e.getBoundingClientRect().right, edge = right(box) + 1;
+  return [...box.querySelectorAll(parts)].filter(e => right(e) > edge).map(e => e.outerHTML) }"""
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +352,8 @@ def test_nothing_is_wider_than_the_output(page, width):
     layers = button(page, "Layers")
     layers.press("Enter")
     page.get_by_label("relu1_1").first.wait_for()
-    assert page.evaluate(TOO_WIDE) == []
+    output = page.locator(".jp-OutputArea-output:has(.nsutils-panel)")
+    assert output.evaluate(TOO_WIDE, ".nsutils-panel *") == []
     layers.press("Enter")
     page.set_viewport_size({"width": 1366, "height": 1000})
 

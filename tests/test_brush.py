@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import colourful, half
 from PIL import Image
-from test_browser import CELLS, COMMAND, browser, drag, folder, lab, notebook, spot, until
+from test_browser import CELLS, COMMAND, TOO_WIDE, browser, drag, folder, lab, notebook, spot, until
 
 from nsutils import pictures
 from nsutils.widgets.brush import Brush
@@ -24,8 +24,6 @@ brush.observe(lambda change: pictures.write(Path("mask.png"), brush.mask), "mask
 brush.observe(lambda change: pictures.write(Path("ellipse"), str(brush.ellipse).encode()), "ellipse")
 brush"""
 SHOWN = ".nsutils-brush .stage:not([hidden])"  # once the cell has run
-TOO_WIDE = """e => { const right = part => part.getBoundingClientRect().right, edge = right(e) + 1;
-  return [...e.querySelectorAll(":not(svg *)")].filter(part => right(part) > edge).map(part => part.outerHTML) }"""
 
 
 def picture(width=64, height=40, seed=1):
@@ -147,7 +145,7 @@ def test_an_ellipse_is_marked_by_keys_alone_and_fits_a_narrow_box(page, folder):
     until(page, lambda: softness.get_attribute("aria-valuetext") == "0 %")
     button(page, "Ellipse").press("Enter")
     page.locator(".nsutils-brush").evaluate("e => e.style.cssText = 'width: 300px; flex: none'")
-    assert page.locator(".nsutils-brush").evaluate(TOO_WIDE) == []
+    assert page.locator(".nsutils-brush").evaluate(TOO_WIDE, ":not(svg *)") == []
     for key in 5 * ["ArrowRight"] + 3 * ["Shift+ArrowUp"] + 10 * ["]"]:
         page.keyboard.press(key)
     page.keyboard.press("Enter")

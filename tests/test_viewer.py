@@ -6,7 +6,7 @@ import io
 import pytest
 from conftest import colourful
 from PIL import Image
-from test_browser import browser, drag, playwright, spot, until  # noqa: F401
+from test_browser import TOO_WIDE, browser, drag, playwright, spot, until  # noqa: F401
 
 from nsutils import pictures
 from nsutils.widgets.viewer import Viewer
@@ -31,9 +31,6 @@ window.put = values => {{
 window.start = () => {{ window.close = widget.render({{ model, el: document.querySelector("#box") }}); }};
 window.heard = heard;
 </script>"""
-TOO_WIDE = """e => { const right = e.getBoundingClientRect().right + 1;
-  return [...e.querySelectorAll(":not(.stage *)")].filter(part => part.getBoundingClientRect().right > right)
-    .map(part => part.outerHTML) }"""
 PLACE = """() => { const [image, stage] = [".under img", ".stage"].map(name =>
   document.querySelector(name).getBoundingClientRect());
   return [image.width / stage.width, (image.x - stage.x) / stage.width, (image.y - stage.y) / stage.height] }"""
@@ -292,7 +289,7 @@ def test_nothing_is_wider_than_a_narrow_box(stand, size):
     stand.shows(flat("red", *size))
     box = stand.page.locator("#box")
     box.evaluate("e => e.style.width = '300px'")
-    assert box.evaluate(TOO_WIDE) == []
+    assert box.evaluate(TOO_WIDE, ":not(.stage *)") == []
     assert stand.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     stage = stand.page.locator(".stage").bounding_box()
     assert stage["width"] / stage["height"] == pytest.approx(size[0] / size[1], rel=0.02)
