@@ -20,7 +20,6 @@ from conftest import colourful
 from PIL import Image
 
 from nsutils import Run, Settings, pictures
-from nsutils.widgets.share import Share
 
 pytestmark = pytest.mark.browser
 NO_BROWSER = "left out: no Chromium; apt install chromium, or .venv/bin/playwright install --with-deps chromium"
@@ -60,23 +59,6 @@ SAID_AND_SHOWN = """e => {
   const shown = e.closest(".jupyter-widgets").querySelector(".widget-readout").textContent;
   return [e.getAttribute("aria-valuetext"), shown] }"""
 OTHER_BYTES = f"async ([selector, old]) => await ({BYTES})(selector) !== old"
-# Timers that wait for `later()`, as they do in a busy browser while a hand moves something.
-TIMERS = """() => {
-  const waiting = new Map();
-  let count = 0;
-  window.setTimeout = act => (waiting.set(++count, act), count);
-  window.clearTimeout = number => waiting.delete(number);
-  window.later = () => { for (const [number, act] of waiting) { waiting.delete(number); act(); } };
-}"""
-SHARE = """script => {
-  document.body.innerHTML = "<div style='width: 400px'></div>";
-  const state = { name: "share", share: 0.5, asked: -1 }, heard = [];
-  const model = { get: name => state[name], set(name, value) { state[name] = value; }, save_changes() {},
-    on: (names, act) => heard.push(act) };
-  window.put = share => { state.share = share; heard.forEach(act => act()); };
-  window.state = state;
-  return import("data:text/javascript," + encodeURIComponent(script))
-    .then(widget => widget.default.render({ model, el: document.querySelector("div") })) }"""
 # Of a box, those of the parts that it should hold that stand out at its right.
 TOO_WIDE = """(box, parts) => { const right = e => e.getBoundingClientRect().right, edge = right(box) + 1;
   return [...box.querySelectorAll(parts)].filter(e => right(e) > edge).map(e => e.outerHTML) }"""
@@ -305,39 +287,6 @@ def test_a_bar_under_a_weight_shows_its_share_and_moves_it(page):
     before = float(reads(handle))
     bar.press("ArrowRight")
     until(page, lambda: float(reads(handle)) > before)
-
-
-def test_a_bar_that_was_moved_away_and_back_or_taken_away_follows_its_share_again(browser):
-    page = browser.new_page()
-    page.set_default_timeout(10_000)
-    page.evaluate(TIMERS)
-    page.evaluate(SHARE, Share()._esm)
-    bar = page.get_by_role("slider")
-    box = bar.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 40, y)
-    page.evaluate("put(0.9)")
-    assert bar.input_value() != "90", "a hand is on it"
-    page.mouse.move(x, y)
-    page.mouse.up()
-    page.evaluate("later()")
-    page.wait_for_function("put(0.8) || document.querySelector('input').value === '80'")
-    page.mouse.move(box["x"] + box["width"] * 0.8, y)
-    page.mouse.down()
-    page.mouse.move(x, y)
-    page.evaluate("put(-1)")
-    page.mouse.up()
-    page.wait_for_function("put(0.2) || document.querySelector('input').value === '20'")
-    assert page.evaluate("state.asked") == -1
-    page.mouse.move(box["x"] + box["width"] * 0.2, y)
-    page.mouse.down()
-    page.mouse.move(x, y)
-    page.evaluate("later()")  # what the hand left before does not take this from it
-    page.mouse.up()
-    page.wait_for_function("Math.abs(state.asked - 0.5) < 0.05")
-    page.close()
 
 
 @pytest.mark.parametrize("width", [1366, 900, 700])

@@ -1,4 +1,4 @@
-"""The viewer in a real browser: its own page, and a stand-in for the comm between it and the Python side."""
+"""The viewer and a share's bar in a real browser: a page of their own, and a stand-in for the comm to Python."""
 
 import base64
 import io
@@ -9,18 +9,19 @@ from PIL import Image
 from test_browser import TOO_WIDE, browser, drag, playwright, spot, until  # noqa: F401
 
 from nsutils import pictures
+from nsutils.widgets.share import Share
 from nsutils.widgets.viewer import Viewer
 
 ADDRESS = "http://viewer.test/"
 PAGE = """<!doctype html><style>{css}</style><div id="box"></div><script type="module">
-import widget from "./viewer.js";
+import widget from "./widget.js";
 const state = {{}}, heard = {{}}, unsent = {{}};
 const hear = names => names.forEach(name => heard["change:" + name]?.forEach(act => act()));
 const model = {{
   get: name => state[name],
   set(name, value) {{ state[name] = unsent[name] = value; hear([name]); }},
   save_changes() {{ tell({{ ...unsent }}); Object.keys(unsent).forEach(name => delete unsent[name]); }},
-  on: (name, act) => (heard[name] ??= new Set()).add(act),
+  on: (names, act) => names.split(" ").forEach(name => (heard[name] ??= new Set()).add(act)),
   off: (name, act) => heard[name].delete(act),
 }};
 const bytes = text => new DataView(Uint8Array.from(atob(text), letter => letter.charCodeAt()).buffer);
@@ -29,40 +30,46 @@ window.put = values => {{
   hear(Object.keys(values));
 }};
 window.start = () => {{ window.close = widget.render({{ model, el: document.querySelector("#box") }}); }};
-window.heard = heard;
+Object.assign(window, {{ heard, state }});
 </script>"""
+# Timers that wait for `later()`, as they do in a busy browser while a hand moves something.
+TIMERS = """() => {
+  const waiting = new Map();
+  let count = 0;
+  window.setTimeout = act => (waiting.set(++count, act), count);
+  window.clearTimeout = number => waiting.delete(number);
+  window.later = () => { for (const [number, act] of waiting) { waiting.delete(number); act(); } };
+}"""
 PLACE = """() => { const [image, stage] = [".under img", ".stage"].map(name =>
   document.querySelector(name).getBoundingClientRect());
   return [image.width / stage.width, (image.x - stage.x) / stage.width, (image.y - stage.y) / stage.height] }"""
 
 
 class Stand:
-    """A Viewer in Python and its view in a page; `put` is what a kernel does, `sent` what the page has sent."""
+    """A widget in Python and its view in a page; `put` is what a kernel does, `sent` what the page has sent."""
 
-    def __init__(self, page):
-        self.page, self.viewer, self.sent = page, Viewer(), []
+    def __init__(self, page, widget):
+        self.page, self.widget, self.sent = page, widget, []
         page.expose_function("tell", self._told)
         page.route(f"{ADDRESS}**", self._serve)
         page.goto(ADDRESS)
-        self.put(**{name: getattr(self.viewer, name) for name in self.names})
+        page.evaluate("values => put(values)", packed(widget.get_state()))
         page.evaluate("start()")
-
-    names = ("picture", "caption", "other", "other_caption", "steps", "step")
 
     def _serve(self, route):
         if route.request.url.endswith(".js"):
-            route.fulfill(body=self.viewer._esm, content_type="text/javascript")
+            route.fulfill(body=self.widget._esm, content_type="text/javascript")
         else:
-            route.fulfill(body=PAGE.format(css=self.viewer._css), content_type="text/html")
+            route.fulfill(body=PAGE.format(css=self.widget._css), content_type="text/html")
 
     def _told(self, values):
         self.sent.append(values)
-        self.viewer.set_state(values)
+        self.widget.set_state(values)
 
     def put(self, **values):
         for name, value in values.items():
-            setattr(self.viewer, name, value)
-        self.page.evaluate("values => put(values)", {name: packed(values[name]) for name in values})
+            setattr(self.widget, name, value)
+        self.page.evaluate("values => put(values)", packed(values))
 
     def shows(self, image):
         """Waits until this is the picture."""
@@ -85,8 +92,11 @@ class Stand:
         return stage.getpixel((int(x * stage.width), int(y * stage.height)))
 
 
-def packed(value):
-    return {"bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+def packed(values):
+    return {
+        name: {"bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for name, value in values.items()
+    }
 
 
 def flat(colour, width=400, height=300):
@@ -110,7 +120,7 @@ def stand(context):
     page = context.new_page()
     page.wrong = []
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    stand = Stand(page)
+    stand = Stand(page, Viewer())
     stand.put(picture=sent(flat("red")), caption="result")
     stand.shows(flat("red"))
     yield stand
@@ -138,12 +148,12 @@ def test_scrubbing_by_keys_sends_the_kept_steps(stand):
     ]:
         scrubber.press(key)
         playwright.expect(scrubber).to_have_attribute("aria-valuetext", words)
-        until(stand.page, lambda step=step: stand.viewer.step == step)
+        until(stand.page, lambda step=step: stand.widget.step == step)
     stand.put(steps=[20, 40, 80, 160])  # the chosen one stays the chosen one
     assert scrubber.input_value() == "0"
     scrubber.press("End")
     playwright.expect(scrubber).to_have_attribute("aria-valuetext", "newest")
-    until(stand.page, lambda: stand.viewer.step == -1)
+    until(stand.page, lambda: stand.widget.step == -1)
     assert [values["step"] for values in stand.sent] == [40, 10, 20, -1]
 
 
@@ -294,3 +304,36 @@ def test_nothing_is_wider_than_a_narrow_box(stand, size):
     stage = stand.page.locator(".stage").bounding_box()
     assert stage["width"] / stage["height"] == pytest.approx(size[0] / size[1], rel=0.02)
     assert stage["height"] <= 560.5
+
+
+@pytest.mark.browser
+def test_a_bar_that_was_moved_away_and_back_or_taken_away_follows_its_share_again(context):
+    page = context.new_page()
+    page.add_init_script(f"({TIMERS})()")
+    Stand(page, Share(name="share", share=0.5))
+    bar = page.get_by_role("slider")
+    box = bar.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y)
+    page.evaluate("put({ share: 0.9 })")
+    assert bar.input_value() != "90", "a hand is on it"
+    page.mouse.move(x, y)
+    page.mouse.up()
+    page.evaluate("later()")
+    page.wait_for_function("put({ share: 0.8 }) || document.querySelector('input').value === '80'")
+    page.mouse.move(box["x"] + box["width"] * 0.8, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.evaluate("put({ share: -1 })")
+    page.mouse.up()
+    page.wait_for_function("put({ share: 0.2 }) || document.querySelector('input').value === '20'")
+    assert page.evaluate("state.asked") == -1
+    page.mouse.click(box["x"] + box["width"] * 0.2, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.evaluate("later()")  # what the click left does not take this from it
+    page.mouse.up()
+    page.wait_for_function("Math.abs(state.asked - 0.5) < 0.05")
+    page.close()
