@@ -100,8 +100,7 @@ def send(upload, name, data, pieces=1):
 
 
 def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
-    panel.run_button.click()
-    run = panel.wait()
+    run = played(panel)
     assert run is panel.run and run.folder.parent == tmp_path / "runs"
     assert run.status == "done" and run.result.exists()
     assert panel.progress.value == panel.progress.max == 12 and "Done" in panel.said.value
@@ -129,8 +128,7 @@ def test_pictures_keep_their_place_and_shape(panel):
     assert live[0] / live[1] == pytest.approx(64 / 40, rel=0.01)
     seen = set()
     panel.seen.viewer.observe(lambda _: seen.add(shown(panel.seen.viewer).size), "picture")
-    panel.play()
-    panel.wait()
+    played(panel)
     assert seen == {live}
     assert {name: shown(image).size for name, image in images(panel).items()} == sizes
 
@@ -303,10 +301,15 @@ def test_what_fails_on_the_way_says_so_and_wait_raises_it(panel, monkeypatch, tm
     assert plays(panel)
 
 
+def played(panel):
+    """The run that Run begins, once it has ended."""
+    panel.run_button.click()
+    return panel.wait()
+
+
 def plays(panel):
     """Whether the panel still works."""
-    panel.run_button.click()
-    return panel.wait().status == "done" and not panel.problem.value
+    return played(panel).status == "done" and not panel.problem.value
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e-9, 1e-6, 0.03, 1.0, 1234.5])
@@ -422,8 +425,7 @@ def test_a_preset_chosen_while_a_run_plays_is_for_the_next_one(playing):
 
 
 def test_a_run_does_not_go_on_with_a_presets_settings(panel, settings):
-    panel.run_button.click()
-    run = panel.wait()
+    run = played(panel)
     panel.asked.preset.value = "crowsonkb"
     for act in (panel.pause_button, panel.seen.fork):
         panel.problem.value, panel.seen.viewer.step = "", 6
@@ -436,8 +438,7 @@ def test_a_run_does_not_go_on_with_a_presets_settings(panel, settings):
 
 
 def test_after_undo_the_controls_are_the_runs_again(panel, settings):
-    panel.run_button.click()
-    panel.wait()
+    played(panel)
     panel.controls["steps"].value = 16
     panel.controls["style_weight"].value = 2.0
     panel.pause_button.click()
@@ -496,8 +497,7 @@ def test_a_preset_keeps_pictures_chosen_since(panel, style):
 
 def test_the_contents_colours_come_back_at_once_when_the_run_is_done(settings, tmp_path):
     panel = Panel(replace(settings, steps=6, scale_steps=()), tmp_path / "runs")
-    panel.run_button.click()
-    panel.wait()
+    played(panel)
     before, made = shown(panel.seen.viewer), panel.run.metrics
     panel.controls["original_colors"].value = 1.0
     kept = shown(panel.seen.viewer)
@@ -559,8 +559,7 @@ def test_a_stopped_run_goes_on_to_the_same_picture(panel, settings, tmp_path):
 
 
 def test_a_finished_run_goes_on_to_more_iterations(panel):
-    panel.run_button.click()
-    run = panel.wait()
+    run = played(panel)
     panel.pause_button.click()
     assert "move Iterations up" in panel.problem.value
     panel.controls["steps"].value = 16
@@ -608,8 +607,7 @@ def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
 
 def test_a_report_is_written_and_can_be_saved(panel):
     panel.report_button.click()
-    panel.run_button.click()
-    run = panel.wait()
+    run = played(panel)
     panel.report_button.click()
     link = panel.reported.value.split('href="data:text/html;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == (run.folder / "report.html").read_bytes()
@@ -701,8 +699,7 @@ def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(previewed):
 
 
 def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
-    panel.play()
-    first = panel.wait()
+    first = played(panel)
     panel.seen.pin.click()
     panel.tiles.tiles[6].children[1].click()
     assert panel.seen.viewer.step == 6 and panel.seen.viewer.caption.endswith("step 6")
@@ -726,8 +723,7 @@ def test_a_second_style_is_blended_in_with_its_share_and_scale(panel, style):
     styles = panel.asked.styles
     styles.add.click()
     styles.rows[1].weight.value, styles.rows[1].scale.value = 3.0, 0.5
-    panel.play()
-    asked = panel.wait().settings.styles
+    asked = played(panel).settings.styles
     assert [(one.weight, one.scale) for one in asked] == [(1.0, 1.0), (3.0, 0.5)]
     styles.rows[0].remove.click()
     assert [one.scale for one in panel.settings.styles] == [0.5]
@@ -757,8 +753,7 @@ def test_a_tile_that_is_empty_shows_the_newest_picture(panel):
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
     panel = Panel(replace(settings, style_weight=0.0), tmp_path / "runs")
-    panel.play()
-    panel.wait()
+    played(panel)
     assert "style has hardly come" in panel.word.value
 
 
@@ -766,8 +761,7 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
     mask = tmp_path / "mask.png"
     Image.new("L", (64, 40), 255).save(mask)
     panel = Panel(replace(settings, mask=str(mask)), tmp_path / "runs")
-    panel.play()
-    before, tile = panel.wait().result.read_bytes(), shown(images(panel)["result"])
+    before, tile = played(panel).result.read_bytes(), shown(images(panel)["result"])
     panel.controls["mask_colors"].value = 1.0
     assert panel.run.result.read_bytes() != before and shown(images(panel)["result"]) != tile
     assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
@@ -786,8 +780,7 @@ def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
     panel.asked.styles.add.click()
     panel.asked.styles.rows[1].place.click()
     assert panel.settings.mask is None, "the brush is free for the next"
-    panel.play()
-    first, second = panel.wait().settings.styles
+    first, second = played(panel).settings.styles
     assert first.where is None and pictures.opened(second.where).getpixel((5, 5)) == (255,) * 3
     panel.asked.styles.rows[1].place.click()
     assert panel.settings.styles[1].where is None
@@ -829,8 +822,7 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
 
 
 def test_any_tile_can_be_looked_at(panel):
-    panel.play()
-    panel.wait()
+    played(panel)
     seen = panel.seen
     for name in ("style", "result", "content", 6, "style", "result"):
         panel.tiles.tiles[name].children[1].click()
@@ -847,8 +839,7 @@ def test_any_tile_can_be_looked_at(panel):
 def test_few_iterations_come_to_the_full_size(settings, tmp_path):
     panel = Panel(replace(settings, steps=110, scale_steps=None), tmp_path / "runs")
     panel.controls["steps"].value = 10
-    panel.play()
-    assert panel.wait().status == "done" and max(panel.player.step.shape) == 64
+    assert played(panel).status == "done" and max(panel.player.step.shape) == 64
 
 
 def test_a_place_needs_a_mark(panel):
@@ -861,8 +852,7 @@ def test_a_place_needs_a_mark(panel):
 
 
 def test_what_is_refused_leaves_no_trace(panel):
-    panel.play()
-    run = panel.wait()
+    run = played(panel)
     panel.controls["steps"].value = 10
     panel.go_on()
     panel.controls["original_colors"].value = 0.5
@@ -905,8 +895,7 @@ def test_a_large_picture_is_seen_by_its_own_pixels_at_the_end(tmp_path):
     picture = str(tmp_path / "large.png")
     few = {"style_layers": "pixels", "content_layers": "relu1_1", "octaves": 1}
     panel = Panel(Settings(picture, picture, size=800, steps=1, **few), tmp_path / "runs")
-    panel.play()
-    panel.wait()
+    played(panel)
     assert shown(panel.seen.viewer).width == panel.seen.viewer.width == 800
 
 
@@ -925,8 +914,7 @@ def own_colours(settings, tmp_path):
 
 def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(settings, tmp_path):
     panel = Panel(own_colours(settings, tmp_path), tmp_path / "runs")
-    panel.play()
-    run, brush = panel.wait(), panel.protect.brush
+    run, brush = played(panel), panel.protect.brush
     before, mask = run.result.read_bytes(), brush.image
     panel.asked.content.choose(upright(tmp_path))
     assert brush.image is None
@@ -1105,8 +1093,7 @@ def test_a_mark_for_a_style_of_the_next_run_leaves_the_one_in_hand_protected(pla
 
 def test_every_style_has_a_tile(panel):
     panel.asked.styles.add.click()
-    panel.play()
-    panel.wait()
+    played(panel)
     assert list(panel.tiles.tiles)[:3] == ["content", "style 1", "style 2"]
     panel.tiles.tiles["style 2"].children[1].click()
     assert "looked-at" in panel.tiles.tiles["style 2"]._dom_classes
@@ -1162,8 +1149,7 @@ def test_pause_and_stop_are_said_at_once_and_a_pause_can_be_taken_back(playing):
 
 
 def test_the_picture_is_offered_at_the_end(panel):
-    panel.run_button.click()
-    run = panel.wait()
+    run = played(panel)
     link = panel.painted.value.split('href="data:image/png;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == run.result.read_bytes()
     assert f'download="{run.folder.name}.png"' in panel.painted.value
@@ -1240,8 +1226,7 @@ def test_a_run_that_waits_is_left_alone_by_another_panel(playing, settings, tmp_
     playing.pause_button.click()
     until(playing, lambda: playing.player.status == "paused")
     other = Panel(settings, tmp_path / "runs")
-    other.run_button.click()
-    assert other.wait().status == "done" and playing.player.status == "paused"
+    assert played(other).status == "done" and playing.player.status == "paused"
 
 
 def test_a_styles_slider_that_is_drawn_is_one_change_and_its_place_another(playing):
