@@ -28,9 +28,11 @@ transfer     stylize, the optimisation, yields a Step after each iteration
 watch        what a person should be told while a run goes
 cost         what a run will cost: seconds and memory
 origin       the machine, the versions and the process a run is made by
-steering     what may change while a run plays, and the record of it
+steering     what may change while a run plays, and a line of the record of it
+course       a run's settings over its steps, by its record and as they are steered
 run          a folder that keeps settings, losses, pictures and the last step
 parcel       a run as JSON, its pictures inside
+pace         how fast a run goes, beside its forecast
 player       plays a run: pause, steer, undo, stop, go on
 recipe       a run in words: a table, a Python cell, a command line
 replay       forks of a run, and a run made again

@@ -1,15 +1,12 @@
 """Plays a run: in the caller's loop or in a thread of its own, to be paused, steered, stopped and gone on with."""
 
 import atexit
-import functools
 import math
 import os
 import re
-import statistics
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -20,18 +17,19 @@ from tqdm import tqdm
 
 from nsutils import encoders, machine
 from nsutils.cost import Cost, gigabytes
+from nsutils.course import Course
 from nsutils.encoders import Encoder
 from nsutils.origin import now
+from nsutils.pace import Pace
 from nsutils.run import Run, begun_with
-from nsutils.settings import PIXELS, Settings, changed
+from nsutils.settings import PIXELS, Settings
 from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales_of
-from nsutils.steering import changes, check, renamed, steered
+from nsutils.steering import check, renamed
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
 
 SMALLER = 0.8  # of the edge that did not fit
 PREVIEW = 128  # pixels: the least long edge of a preview
-MORE = 10  # steps that follow a change while it is held; a slider of whole tens shows them
 OVER = ("stopped", "done", "failed")
 GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
@@ -58,14 +56,12 @@ class Player:
         self.shares: dict[str, float] = {}
         self.shares_under: Settings | None = None
         self.word, self._told = "", set()
-        self.seconds, self._foreseen, self._moments = 0.0, 0.0, deque(maxlen=10)
-        self.cost: Cost | None = None
-        self.whole: int | None = None  # pixels up to which images are seen whole; None: all are
+        self.pace: Pace | None = None  # once the run has been begun
+        self.course = Course(run.settings)
         self._take_over()
         self.error: BaseException | None = None
         self.status = "ready"
         self.listeners: list[Callable[[Player], None]] = []
-        self._lock = threading.Lock()
         self._go, self._stop, self._ended, self._moved = (threading.Event() for _ in range(4))
         self._thread: threading.Thread | None = None
         self._go.set()
@@ -76,35 +72,24 @@ class Player:
         return max(0, self.aim.steps - self._number)
 
     @property
+    def settings(self) -> Settings:
+        """Those asked for, in force from the next step on."""
+        return self.course.settings
+
+    @property
     def aim(self) -> Settings:
         """The settings in force now, with what the record has for later steps."""
-        mine = self._own | self._recorded.differences(self.settings).keys()
-        lines = ({name: line[name] for name in {*line} - mine} for line in self._to_come)
-        return functools.reduce(steered, lines, self.settings)
+        return self.course.aim
 
     @property
     def seconds_left(self) -> float | None:
-        """What the steps to make cost by the forecast, as much more or less as the last ones did; None at first.
-
-        At another scale half as much more or less: what slows small images down need not slow down large ones.
-        """
-        if not self.cost or not self.step:
-            return None
-        slower, ahead = 1.0, self.cost.ahead(self.aim, self.step, self.whole)
-        if len(self._moments) > 1:
-            (since, foreseen), (now, all_foreseen) = self._moments[0], self._moments[-1]
-            slower = (now - since) / (all_foreseen - foreseen)
-        return sum(
-            seconds * (slower if shape == self.step.shape else (1 + slower) / 2)
-            for shape, seconds in ahead
-        )
+        """What the steps to make will take; None at first."""
+        return self.pace.left(self.aim, self.step) if self.pace and self.step else None
 
     @property
     def speed(self) -> float:
         """Steps a second, over the last few."""
-        if len(self._moments) < 2:
-            return 0.0
-        return (len(self._moments) - 1) / max(1e-9, self._moments[-1][0] - self._moments[0][0])
+        return self.pace.speed if self.pace else 0.0
 
     @property
     def playing(self) -> bool:
@@ -118,28 +103,15 @@ class Player:
         """
         check(self.settings, changes)
         changes = renamed(changes, self.run.add_mask)
-        encoder = self.cost.encoder if self.cost else self.encoder
-        with self._lock:
-            asked = steered(self.settings, changes)
-            check_possible(asked, encoder)
-            further = further and not self._undone and self._lately == changes.keys()
-            self._further = further and (self._further or self.settings == self._recorded)
-            self.settings = asked
+        encoder = self.pace.cost.encoder if self.pace else self.encoder
+        self.course.ask(changes, further, lambda asked: check_possible(asked, encoder))
         self._moved.set()
 
     def _take_over(self) -> None:
-        """The last step and the record as they are on disk."""
+        """The last step and the record as they are on disk; what was asked here stays asked."""
         self._seen = self.run.stamp
         self.step: Step | None = self.run.last
-        self._read_the_record()
-
-    def _catch_up(self) -> None:
-        """Takes over what another player has made of the run since; what was asked here stays asked."""
-        if self.run.stamp != self._seen:
-            with self._lock:
-                asked = self._recorded.differences(self.settings)
-                self._take_over()
-                self.settings = replace(self.settings, **asked)
+        self.course.read(self.run.steering, self._number)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -148,82 +120,26 @@ class Player:
             self._catch_up()
             yield
 
-    def _read_the_record(self) -> None:
-        """Takes over what was steered up to the last step, and what is still to come after a later one."""
-        settings, self._undoable = self.run.settings, []
-        self._lately: set[str] = set()  # what the last change that can be undone was of
-        self._own: set[str] = set()  # changed since then: the record no longer decides about them
-        self._to_come = self.run.steering
-        while self._to_come and self._to_come[0]["step"] <= self._number:
-            line = self._to_come.pop(0)
-            self._remember(line, settings)
-            settings = steered(settings, line)
-        self.settings = self._recorded = settings
-        self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
-        self._further = False  # whether what is not on record goes on with the last change that is
-
-    def _remember(self, line: dict[str, Any], before: Settings) -> None:
-        """Takes note of what a line of the record lets undo, or has undone."""
-        if "undo" in line and self._undoable:
-            self._undoable.pop()
-            self._lately = set()
-        elif "further" not in line or not self._undoable:
-            self._undoable.append(before)
-            self._lately = changes(line).keys() - {"scale_steps"}  # which follow the steps
-            if len(self._lately) > 1:
-                self._lately -= {"steps"}  # which a preview adds
-
-    @property
-    def _wanted(self) -> Settings:
-        """The settings but for a change that is not on record yet."""
-        return self._undone[-1] if self._undone else self._recorded
+    def _catch_up(self) -> None:
+        """Takes over what another player has made of the run since."""
+        if self.run.stamp != self._seen:
+            self._take_over()
 
     @property
     def undoable(self) -> bool:
         """Whether there is a change to take back."""
-        return bool(self._undoable) or self.settings != self._wanted
+        return self.course.undoable
 
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
-        with nullcontext() if self.playing else self._at_rest(), self._lock:
-            if self.settings == self._wanted or self._further:
-                if not self._undoable:
-                    raise ValueError("there is no change to take back")
-                self._undone.append(self._undoable.pop())
-            self.settings, self._further, self._lately = self._wanted, False, set()
+        with nullcontext() if self.playing else self._at_rest():
+            self.course.undo()
         self._moved.set()
         self.settle()
 
     def _follow(self) -> Settings:
-        """The settings in force after the last step: by the record, and by what was asked, which is written down."""
-        number = self._number
-        with self._lock:
-            recorded = self._recorded
-            aims = [*((aim, {"undo": True}) for aim in self._undone), (self.settings, {})]
-            while self._to_come and self._to_come[0]["step"] <= number:
-                line = self._to_come.pop(0)
-                self._remember(line, recorded)
-                recorded = steered(recorded, line)
-                theirs = {name: line[name] for name in {*line} - self._own}
-                aims = [(steered(aim, theirs), told) for aim, told in aims]
-                self._further = False
-            for aim, told in aims:
-                changed_to = recorded.differences(aim)
-                if changed(recorded, **changed_to) != aim:
-                    changed_to["scale_steps"] = aim.scale_steps  # else they would follow the steps
-                if changed_to:
-                    if self._further and not told:
-                        told = {"further": True}
-                    self.run.steered(number, changed_to | told)
-                    if "undo" in told:
-                        self._own -= changed_to.keys()
-                    else:
-                        self._own |= changed_to.keys()
-                        self._remember(changed_to | told, recorded)
-                recorded = aim
-            self.settings = self._recorded = recorded
-            self._undone = []
-        return recorded
+        """The settings in force after the last step."""
+        return self.course.follow(self._number, self.run.steered)
 
     def settle(self) -> None:
         """Lets what needs no step take effect at once if none is being made: the content's colours that are kept."""
@@ -391,7 +307,7 @@ class Player:
         One that was refused before it had begun stays as it was.
         """
         if ending["status"] == "failed":
-            self.settings, self._undone = self._recorded, []
+            self.course.forget()
         try:
             if begun:
                 self._follow()
@@ -426,7 +342,7 @@ class Player:
         check_possible(self.settings, encoder)
         cost = Cost(self.settings, encoder)
         begun = "forecast" in meta
-        if not begun or scales_of(self.settings) != scales_of(self._recorded):
+        if not begun or scales_of(self.settings) != scales_of(self.course.recorded):
             forecast = cost.forecast(*([meta["whole"]] if "whole" in meta else []))
             if not forecast.fits:
                 raise ValueError(f"this run takes {forecast}")
@@ -435,17 +351,17 @@ class Player:
             self.run.note(forecast=foreseen, whole=forecast.whole, threads=threads)
         else:
             cost.probed()
-        self.whole = self.run.meta.get("whole")
-        self.cost = cost  # other threads look at both
+        self.pace = Pace(cost, self.run.meta.get("whole"), self.weigh)
         device = encoder.device
         machine.give_back_memory(device)
         machine.forget_peak(device)
-        self._before, self._took = machine.resident_memory(device), {}
+        self._before = machine.resident_memory(device)
 
     def _fits(self, shape: Shape) -> bool:
         """Whether a scale fits into the memory that is free now; said in meta.json if it does not."""
-        needed = self._before + sum(self.cost.memory(shape, self.steps_left, self.whole))
-        device = self.cost.encoder.device
+        cost, whole = self.pace.cost, self.pace.whole
+        needed = self._before + sum(cost.memory(shape, self.steps_left, whole))
+        device = cost.encoder.device
         free = machine.resident_memory(device) + machine.free_memory(device)
         if needed > free:
             height, width = shape
@@ -471,14 +387,13 @@ class Player:
     def _measured(self) -> dict[str, Any]:
         """Seconds from the first step to the last and the most memory, and their ratios to the forecast's."""
         foreseen = self.run.meta.get("forecast")
-        if not self.cost or not foreseen or not self._number:
+        if not self.pace or not foreseen or not self._number:
             return {}
-        for (height, width), took in self._took.items():
-            if len(took) > 3 and not self.whole and not self.run.steering:
-                usual = statistics.mean(took[1:])
-                self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
+        if not self.pace.whole and not self.run.steering:
+            self.pace.teach()
         seconds = self.run.last_row.get("seconds", 0.0)
-        measured = {"seconds": seconds, "bytes": machine.peak_memory(self.cost.encoder.device)}
+        bytes_ = machine.peak_memory(self.pace.cost.encoder.device)
+        measured = {"seconds": seconds, "bytes": bytes_}
         if self.steps_left or self.settings.steps != self.run.settings.steps:
             return {"measured": measured, "measured_by_forecast": None}  # it was of other steps
         ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
@@ -490,8 +405,7 @@ class Player:
         strangest = max(known, default=math.inf if self._number else 0.0)
         watch = Watch(run.settings, run.meta["faces"], strangest)
         before = run.last_row.get("seconds", 0.0)
-        self.seconds, self._foreseen, begun = 0.0, 0.0, time.monotonic()
-        self._moments.clear()
+        begun = time.monotonic()
         kept, scale = float("-inf"), 0  # the first step is a checkpoint already
         sent, wait = None, CHECKPOINT_SECONDS
         while True:
@@ -507,9 +421,11 @@ class Player:
             except BaseException:
                 self.step = replace(self.step, memory={})  # the optimiser was cut in mid-step
                 raise
-            self._clock(time.monotonic() - begun)
+            self.pace.see(step, time.monotonic() - begun)
+            if step.shares:
+                self.shares, self.shares_under = step.shares, step.settings
             self.word = watch.see(step)
-            run.record(step, before + self.seconds)
+            run.record(step, before + self.pace.seconds)
             if step.settings.keeps(step.number):
                 run.keep(step)
             grown = step.scale != scale
@@ -525,29 +441,9 @@ class Player:
                 return
 
     def _steps(self, settings: Settings) -> Generator[Step, Settings | None, None]:
-        encoder, whole = self.cost.encoder, self.whole
-        self._weighing = 0.0
-        faces = self.run.meta["faces"]
-        return stylize(settings, encoder, self.step, whole, self._fits, self._weighs, faces)
-
-    def _weighs(self) -> bool:
-        """Whether the next step is to find its gradient's shares."""
-        return bool(self.weigh) and self._weighing <= self.weigh * self.seconds
-
-    def _clock(self, seconds: float) -> None:
-        """Takes note of what the last step took, `seconds` after the first began."""
-        took, self.seconds = seconds - self.seconds, seconds
-        shape = self.step.shape
-        self._foreseen += self.cost.step(shape, self.whole)
-        if shape not in self._took:
-            self._foreseen += self.cost.beginning(shape)
-            self._took[shape] = []
-        if self.step.shares:
-            self.shares, self.shares_under = self.step.shares, self.step.settings
-            self._weighing += took if self._moments else 0.0  # the first step is a slow one
-        else:
-            self._took[shape].append(took)
-        self._moments.append((seconds, self._foreseen))
+        pace, faces = self.pace, self.run.meta["faces"]
+        encoder, whole = pace.cost.encoder, pace.whole
+        return stylize(settings, encoder, self.step, whole, self._fits, pace.weighs, faces)
 
     def _taken_back(self, error: FloatingPointError) -> FloatingPointError:
         """Stands again at the last kept step before the losses grew; what happened."""
@@ -559,7 +455,8 @@ class Player:
                 good = before
         self.step = self.run.state(good)
         self.run.rewind(good, steering=True)
-        self._read_the_record()
+        self.course.forget()
+        self.course.read(self.run.steering, good)
         back = f"; it was taken back from step {reached} to step {good}" if reached else ""
         return FloatingPointError(f"{error}{back}")
 
@@ -574,12 +471,12 @@ class Player:
         self._enter("paused")
         self._tell()
         while not self._go.is_set() or (
-            previewed and self.previewing and self.settings == self._recorded
+            previewed and self.previewing and self.settings == self.course.recorded
         ):
             self._moved.wait()
             self._moved.clear()
         if previewed and self.previewing and self.step.scale < len(self.settings.scale_steps):
-            self._stay()
+            self.course.stay(self.step.scale, self._number)
         self._enter("playing")
         return time.monotonic() - begun
 
@@ -596,18 +493,6 @@ class Player:
         """Whether it has left the scale of a preview behind."""
         before = scales_of(self.settings)[: self.step.scale] if self.step else ()
         return any(max(shape) >= PREVIEW for shape in before)
-
-    def _stay(self) -> None:
-        """Some more steps at the scale of the last, though what was undone may have had fewer there than are made."""
-        with self._lock:
-            counts, scale = [*self.settings.scale_steps], self.step.scale
-            more = max(0, self._number + MORE - sum(counts[: scale + 1]))
-            counts[scale] += more
-            asked = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
-            undone = self.settings == self._wanted
-            self.settings = replace(self.settings, **asked)
-            if undone:
-                self._undone[-1:] = [self.settings]
 
     def _enter(self, status: str, **facts: Any) -> None:
         self.run.note(status=status, **facts)

@@ -14,6 +14,7 @@ import torch
 from conftest import small_encoder
 from PIL import Image
 
+import nsutils.course
 import nsutils.player
 from nsutils import Player, Run, stylize
 from nsutils.player import clock
@@ -430,7 +431,7 @@ def test_changes_before_the_first_step_are_recorded(player, encoder, tmp_path):
 def holds(player, monkeypatch):
     """Plays up to a preview of 32 pixels; the step and the shape at which it holds, each time."""
     monkeypatch.setattr(nsutils.player, "PREVIEW", 32)
-    monkeypatch.setattr(nsutils.player, "MORE", 3)
+    monkeypatch.setattr(nsutils.course, "MORE", 3)
     holds = queue.Queue()
     player.listeners.append(
         lambda p: p.status == "paused" and holds.put((p.step.number, p.step.shape))
