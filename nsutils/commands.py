@@ -18,10 +18,12 @@ from tqdm import tqdm
 
 from nsutils import cost, encoders, faces, pictures, replay, sweeps
 from nsutils.encoders import Encoder
+from nsutils.folders import vacant
+from nsutils.inputs import with_pictures
 from nsutils.parcel import packed
 from nsutils.player import Player, encoder_of
 from nsutils.presets import FOUND, preset
-from nsutils.run import Run, new_folder, vacant, with_pictures
+from nsutils.run import Run, new_folder
 from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
 from nsutils.sources import check_targets, size_in_words, style_target

@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from nsutils.inputs import with_pictures
 from nsutils.presets import FOUND, PRESETS, RECIPES, preset
-from nsutils.run import Run, with_pictures
+from nsutils.run import Run
 from nsutils.settings import Settings, Style, coarse_steps, in_a_word
 from nsutils.steering import changes, renamed, steered
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from nsutils.encoders import Encoder
+from nsutils.folders import alone, vacant
 from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, check_possible, encoder_of
-from nsutils.run import Run, alone, begun_with, new_folder, vacant, whole_or_gone
+from nsutils.run import Run, begun_with, new_folder, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered

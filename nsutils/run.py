@@ -1,6 +1,5 @@
 """A run's folder: what was asked, what came of it, and what it needs to go on. Plain files, read without the kit."""
 
-import csv
 import io
 import itertools
 import json
@@ -8,7 +7,6 @@ import math
 import os
 import shutil
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,10 +23,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nsutils import colours, pictures
+from nsutils import colours, metrics, pictures
+from nsutils.folders import alone, cut, vacant
+from nsutils.inputs import copied, own_name, with_copies, with_pictures
 from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
-from nsutils.settings import STARTS, Settings, Style
+from nsutils.settings import Settings, Style
 from nsutils.sources import Sources, content_of, mask_of, opened_mask
 from nsutils.steering import changes, renamed
 from nsutils.targets import shown
@@ -39,7 +39,6 @@ FILES = (
     *("settings.json", "meta.json", "metrics.csv", "steering.jsonl", "checkpoint.pt", "result.png"),
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
-COLUMNS = ("step", "seconds", "scale", "total", "content", "style", "tv")  # and more
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
 UNREADABLE = (
     *(json.JSONDecodeError, UnicodeDecodeError),
@@ -48,8 +47,6 @@ UNREADABLE = (
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
-ALONE = threading.RLock()  # one thread at a time makes a run, claims one or notes its facts
-HELD: set[Path] = set()  # the folders with which that thread is alone
 
 
 class Damaged(ValueError):
@@ -150,10 +147,9 @@ class Run:
 
     def check_losses(self) -> None:
         """ValueError if metrics.csv does not begin with its columns."""
-        for line in self._lines("metrics.csv", first=True):
-            if missing := [name for name in COLUMNS if name not in line.strip().split(",")]:
-                way_out = "delete it: the run can go on without its losses so far"
-                raise self._damaged("metrics.csv", f"no column {missing[0]}", way_out)
+        if missing := metrics.missing(self._losses):
+            way_out = "delete it: the run can go on without its losses so far"
+            raise self._damaged("metrics.csv", f"no column {missing[0]}", way_out)
 
     @property
     def status(self) -> str:
@@ -239,22 +235,12 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """A row a step; a line cut off in mid-write, or that is not of numbers, is left out."""
         self.check_losses()
-        rows = []
-        for row in csv.DictReader(self._lines("metrics.csv")):
-            with suppress(ValueError, TypeError):
-                rows.append({name: float(value) for name, value in row.items()})
-        return rows
+        return metrics.rows(self._losses)
 
     @property
     def last_row(self) -> dict[str, float]:
-        """The last whole row of `metrics`, found without parsing the others; empty if there is none."""
-        file = self.folder / "metrics.csv"
-        data = file.read_bytes() if file.exists() else b""
-        names = data.partition(b"\n")[0].decode(errors="replace").split(",")
-        for line in reversed(data.rsplit(b"\n", 9)[1:-1]):  # what follows the last end was cut off
-            with suppress(ValueError):
-                return dict(zip(names, map(float, line.split(b",")), strict=True))
-        return {}
+        """The last whole row of `metrics`; empty if there is none."""
+        return metrics.last_row(self._losses)
 
     @property
     def made(self) -> int:
@@ -276,7 +262,7 @@ class Run:
             return renamed(line, lambda name: str(self.folder / name))
 
         try:
-            lines = map(read, self._lines("steering.jsonl"))
+            lines = map(read, metrics.lines(self._record))
             # steps made again after a crash are steered late
             return sorted(lines, key=lambda line: index(line["step"]))
         except (ValueError, *UNREADABLE) as error:
@@ -353,23 +339,12 @@ class Run:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
         row = {"step": step.number, "seconds": round(seconds, 3), "scale": step.scale}
         row |= step.losses
-        header = next(csv.reader(self._lines("metrics.csv", first=True)), [])
-        if new := [name for name in row if name not in header]:
-            self._widen(header := header + new)
-        values = (f"{row.get(name, math.nan):.8g}" for name in header)
-        self._append("metrics.csv", ",".join(values))
-
-    def _widen(self, header: list[str]) -> None:
-        """Gives metrics.csv a longer header; what earlier rows lack is nan."""
-        rows = [line.rstrip("\n").split(",") for line in self._lines("metrics.csv")[1:]]
-        rows = [row + ["nan"] * (len(header) - len(row)) for row in rows]
-        text = "".join(",".join(row) + "\n" for row in [header, *rows])
-        pictures.write(self.folder / "metrics.csv", text.encode())
+        metrics.add_row(self._losses, row)
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
         line = {"step": step, **renamed(changes, self.relative)}
-        self._append("steering.jsonl", json.dumps(line))
+        metrics.append(self._record, json.dumps(line))
 
     def relative(self, name: str) -> str:
         """A file's name as the run's own files have it."""
@@ -387,8 +362,8 @@ class Run:
 
     def checkpoint(self, step: Step) -> None:
         """Keeps what is needed to go on from the step."""
-        for name in ("metrics.csv", "steering.jsonl"):  # they must not fall behind it
-            if (file := self.folder / name).exists():
+        for file in (self._losses, self._record):  # they must not fall behind it
+            if file.exists():
                 with file.open("rb+") as stream:
                     os.fsync(stream.fileno())
         self._save(step, self.folder / "checkpoint.pt")
@@ -444,38 +419,23 @@ class Run:
 
     def rewind(self, number: int, steering: bool = False) -> None:
         """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""
-        header, *rows = self._lines("metrics.csv") or [""]
-        stays = [
-            row for row in rows if (step := row.partition(",")[0]).isdigit() and int(step) <= number
-        ]
-        if stays != rows:
-            pictures.write(self.folder / "metrics.csv", "".join([header, *stays]).encode())
+        metrics.rewind(self._losses, number)
         kept = (self.folder.glob(f"{place}/step_*") for place in ("images", "states"))
         for step, file in numbered(itertools.chain(*kept)):
             if step > number:
                 file.unlink()
         if steering:
-            lines = self._lines("steering.jsonl")
+            lines = metrics.lines(self._record)
             lines = [line for line in lines if json.loads(line)["step"] < number]
-            pictures.write(self.folder / "steering.jsonl", "".join(lines).encode())
+            pictures.write(self._record, "".join(lines).encode())
 
-    def _lines(self, name: str, first: bool = False) -> list[str]:
-        file = self.folder / name
-        if not file.exists():
-            return []
-        with file.open(newline="", errors="replace") as stream:
-            lines = [stream.readline()] if first else stream.readlines()
-        return [line for line in lines if line.endswith("\n")]
+    @property
+    def _losses(self) -> Path:
+        return self.folder / "metrics.csv"
 
-    def _append(self, name: str, line: str) -> None:
-        """Adds a line, in place of one that was cut off in mid-write."""
-        with (self.folder / name).open("ab+") as stream:
-            if end := stream.tell():
-                stream.seek(end - 1)
-                if stream.read() != b"\n":
-                    stream.seek(0)
-                    stream.truncate(stream.read().rfind(b"\n") + 1)
-            stream.write(f"{line}\n".encode())
+    @property
+    def _record(self) -> Path:
+        return self.folder / "steering.jsonl"
 
     def _read(self, name: str, way_out: str, made: Callable[[Any], Any]) -> Any:
         """What is `made` of a JSON file."""
@@ -492,22 +452,6 @@ class Run:
 
     def _named(self, settings: Settings) -> Settings:
         return with_pictures(settings, self.relative)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Meanwhile no other thread or process is here with the same folder; one that is killed holds nobody up."""
-    with ALONE, ExitStack() as stack:
-        if (place := folder.resolve()) not in HELD:
-            HELD.add(place)
-            stack.callback(HELD.discard, place)
-            with suppress(ImportError, OSError):  # Windows, or a disk without locks: threads only
-                import fcntl
-
-                opened = os.open(place, os.O_RDONLY)
-                stack.callback(os.close, opened)
-                fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
 
 
 def remove(folder: Path) -> None:
@@ -581,55 +525,6 @@ def with_alpha(image: Image.Image, settings: Settings) -> Image.Image:
     return image
 
 
-def with_pictures(settings: Settings, renamed: Callable[[str], str]) -> Settings:
-    """The settings with every picture's name changed."""
-    return by_role(settings, lambda role, name: renamed(name))
-
-
-def by_role(settings: Settings, renamed: Callable[[str, str], str]) -> Settings:
-    """The same, by what a picture is there for as well: content, style_1, where_1, style_2, ..., mask, init."""
-    content, styles = renamed("content", settings.content), []
-    for n, style in enumerate(settings.styles, 1):
-        picture = renamed(f"style_{n}", style.picture)
-        where = style.where and renamed(f"where_{n}", style.where)
-        styles.append(replace(style, picture=picture, where=where))
-    mask = settings.mask and renamed("mask", settings.mask)
-    init = settings.init if settings.init in STARTS else renamed("init", settings.init)
-    return replace(settings, content=content, styles=tuple(styles), mask=mask, init=init)
-
-
-def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, dict[str, str]]]:
-    """Copies the pictures to inputs/, named by role; the settings that name the copies, and what they were."""
-    inputs: dict[str, dict[str, str]] = {}
-
-    def copy(role: str, name: str) -> str:
-        file = folder / "inputs" / f"{role}{Path(name).suffix.lower()}"
-        pictures.write(file, Path(name).read_bytes())
-        inputs[role] = copied(folder, file, own_name(name))
-        return inputs[role]["file"]
-
-    named = by_role(settings, copy)
-    weights = settings.weights and str(Path(settings.weights).absolute())
-    return replace(named, weights=weights), inputs
-
-
-def own_name(picture: str) -> str:
-    """The name of a picture's file, the old one if it is an input of a run."""
-    file = Path(picture)
-    if file.parent.name == "inputs":
-        with suppress(ValueError):
-            for facts in Run(file.parents[1]).meta["inputs"].values():
-                if Path(facts["file"]).name == file.name:
-                    return facts["name"]
-    return file.name
-
-
-def copied(folder: Path, file: Path, name: str) -> dict[str, str]:
-    """What meta.json says of an input: its file, its old name, its hash."""
-    hash = pictures.sha256(file.read_bytes())
-    return {"file": file.relative_to(folder).as_posix(), "name": name, "sha256": hash}
-
-
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     pictures.write(file, json.dumps(values, indent=2).encode())
 
@@ -640,14 +535,3 @@ def new_folder(runs: Path, settings: Settings) -> Path:
     stems = "-".join(Path(own_name(name)).stem for name in named)
     plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stems)
     return vacant(runs / f"{datetime.now():%Y%m%d-%H%M%S}-{cut(plain, 60)}")
-
-
-def cut(name: str, most: int) -> str:
-    """The beginning of a file's name, in so many bytes at most."""
-    return name.encode(errors="ignore")[:most].decode(errors="ignore")
-
-
-def vacant(folder: Path) -> Path:
-    """The folder, or one numbered like it, that is not there yet."""
-    numbered = (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
-    return next(path for path in itertools.chain([folder], numbered) if not path.exists())

@@ -22,9 +22,11 @@ from tqdm.auto import tqdm
 from nsutils import encoders, machine, pictures
 from nsutils.cost import ladder
 from nsutils.encoders import Encoder
+from nsutils.folders import alone
+from nsutils.inputs import with_pictures
 from nsutils.player import Player, resolved
 from nsutils.recipe import told_apart
-from nsutils.run import Run, alone, half_made, remove, whole_or_gone, with_pictures
+from nsutils.run import Run, half_made, remove, whole_or_gone
 from nsutils.settings import HOW, Settings
 from nsutils.targets import Known
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from nsutils import Player, Run, Settings, Style, pictures, stylize
-from nsutils.run import alone, new_folder
+from nsutils.folders import alone
+from nsutils.run import new_folder
 
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["nsutils.player", "conftest"])

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import traitlets
 
 from nsutils import pictures
-from nsutils.run import own_name
+from nsutils.inputs import own_name
 from nsutils.targets import shown
 from nsutils.widgets.upload import Upload
 
