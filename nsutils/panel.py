@@ -1,63 +1,37 @@
 """The panel: pick pictures, move sliders, press Run, and watch the picture arrive."""
 
-import base64
-import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
 from IPython.display import display
-from PIL import Image
 
-from nsutils import colours, pictures
-from nsutils.figures import TERMS, contact_sheet, loss_curves, originals
-from nsutils.player import OVER, PREVIEW, Player, clock
+from nsutils import pictures
+from nsutils.player import OVER, PREVIEW, Player
 from nsutils.presets import RECIPES
-from nsutils.recipe import plain
 from nsutils.replay import fork, settings_at
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
 from nsutils.settings import Settings
-from nsutils.sources import mask_of, size_in_words
-from nsutils.targets import shown
-from nsutils.transfer import Step
 from nsutils.widgets.asked import THIS, Asked
-from nsutils.widgets.controls import NAMED, NAMES, STEERED, buttons, put
+from nsutils.widgets.buttons import ENDED, Buttons
+from nsutils.widgets.controls import NAMES, STEERED, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.left import AT_WORK, Left
 from nsutils.widgets.neighbours import Neighbours
-from nsutils.widgets.picker import complaint
 from nsutils.widgets.protect import Protect
-from nsutils.widgets.seen import Seen
-from nsutils.widgets.tiles import Tiles
-from nsutils.widgets.viewer import LIVE
+from nsutils.widgets.view import View
+from nsutils.widgets.words import PAUSING, complaint, copy_of, note
 
-LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
-SLOW_SHARE = 30  # times as long as the last took, between two drawings
-LIVE_EDGE = 720  # pixels
-LARGEST_COPY = 30 << 20  # bytes of a file that a link in the page holds
-MOST_TILES = 10
 WEIGHING = 0.1  # of the time goes into finding the gradient's shares
-NO_CURVES = pictures.png(Image.new("L", (770, 330), "white"), {})
-WATCHED = {
-    "each term": TERMS,
-    "style layers": ("style/",),
-    "content layers": ("content/",),
-    "total": ("total",),
-}
-RECIPE = ("encoder", "size", *STEERED)
-ALWAYS = ("encoder", "size", "steps", "style_weight", "content_weight")  # said of every run
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
-GOING_ON, PAUSING = "Going on …", "Pausing after this step …"
-ENDED = ("ready", *OVER)
+GOING_ON = "Going on …"
 APART = f"these settings are for a new run: press Run, or choose “{THIS}” under Settings of"
 TWICE = 0.5  # seconds within which a second press of Run is the same
 SLIDERS = (widgets.FloatLogSlider, widgets.FloatSlider, widgets.IntSlider)
@@ -73,7 +47,7 @@ class Panel:
     end, `run` is the run in hand, if any.
 
     What is asked for goes one way, from `asked` and `protect` to the player; what comes of it the other, from the
-    player to `seen`, `tiles` and the words. Callbacks come in any thread: they speak to the player and are soon
+    player to `view`. Callbacks come in any thread: they speak to the player and are soon
     done. What the player tells comes in its thread and only sets widgets' values.
     """
 
@@ -81,13 +55,10 @@ class Panel:
         given = settings or Settings(sample("waterside"), sample("strokes"))
         settings = given.settings if isinstance(given, Run) else given
         self.folder = Path(folder) if folder else runs_folder()
-        self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
         self.asked = Asked(settings, self.folder / "uploads", self._moved, self._take_mask)
         self.controls = self.asked.controls  # by their settings' names
-        self.buttons = buttons()
-        self.run_button, self.pause_button, self.stop_button = self.buttons[:3]
-        self.undo_button, self.report_button = self.buttons[3:]
+        self.buttons = Buttons()
         self.left = Left()
         self.hold = widgets.Checkbox(
             description="Wait at the preview",
@@ -95,23 +66,12 @@ class Panel:
             indent=False,
             layout={"width": "auto"},
         )
-        self.progress = widgets.IntProgress(max=settings.steps, layout={"width": "auto"})
-        self.said = widgets.HTML("Press Run to begin.").add_class("said")
-        self.word = widgets.HTML().add_class("word")
         self.foreseen = Foreseen()
-        self.problem, self.painted, self.reported = (widgets.HTML() for _ in range(3))
-        self.seen = Seen(self._fork)
+        self.problem, self.reported = widgets.HTML(), widgets.HTML()
         self.neighbours = Neighbours(lambda: self.settings, lambda *of: put(self.controls, *of))
-        self.curves = widgets.Image(value=NO_CURVES, format="png").add_class("curves")
-        self.watched = widgets.Dropdown(
-            options=WATCHED, description="Watch", style=NAMED, layout={"width": "auto"}
-        )
-        self.tiles = Tiles(self._look_at)
-        self.seen.viewer.observe(
-            lambda seen: self.tiles.mark({LIVE: "result"}.get(seen["new"], seen["new"])), "step"
-        )
+        more = {"Protect": self.protect, "Around": self.neighbours}
+        self.view = View(self._fork, self._prolonged, more)
         self.box = laid_out(self)
-        self._static: list = []
         self._quiet = False
         self._apart = False  # whether the controls have a preset's settings, not the run's
         self._pressed = 0.0
@@ -128,6 +88,10 @@ class Panel:
             with self._unheard():
                 self.protect.lay(settings.mask)
             self.left.offer(self.folder)
+
+    @property
+    def player(self) -> Player | None:
+        return self.view.player
 
     @property
     def run(self) -> Run | None:
@@ -217,15 +181,15 @@ class Panel:
             if asked.get("steps", player.settings.steps) <= made:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             player.steer(**asked)
-            self._plan(player.settings, made)
-            self.said.value, self.foreseen.value = GOING_ON, ""
+            self.view.plan(player.settings, made)
+            self.view.said.value, self.foreseen.value = GOING_ON, ""
             self._enable("playing")
             self.problem.value = self._make_room()
             player.previewing = self.hold.value and not player.past_preview
             player.start()
         if not player.playing:
             self._enable(player.status)
-            self._tell()
+            self.view.tell()
 
     def pause(self) -> None:
         """Holds the run, or lets it go on."""
@@ -234,12 +198,12 @@ class Panel:
             return
         if player.status == "paused" or player.pausing:
             player.resume()
-            self.said.value = GOING_ON
+            self.view.said.value = GOING_ON
             self._enable("playing")
         elif player.playing:
             player.pause()
             if player.pausing:
-                self.said.value = PAUSING
+                self.view.said.value = PAUSING
                 self._enable("paused")
         else:
             self.go_on()
@@ -258,7 +222,7 @@ class Panel:
                     self.asked.put(self.player.settings)
                 self._lay_mask()
             self._recolour()
-            self._tell()
+            self.view.tell()
             taken_back = before.differences(self.player.settings).keys() - {*AT_ONCE}
             if taken_back and not self.player.playing:
                 words = ", ".join(NAMES.get(name, name) for name in sorted(taken_back))
@@ -275,7 +239,7 @@ class Panel:
 
     def stop(self) -> None:
         if self.player is not None and self.player.playing and self.player.status not in OVER:
-            self.said.value, self.stop_button.disabled = "Stopping after this step …", True
+            self.view.said.value, self.buttons.stop.disabled = "Stopping after this step …", True
             self.player.stop()
 
     def wait(self) -> Run | None:
@@ -286,11 +250,10 @@ class Panel:
 
     def _connect(self) -> None:
         acts = (self._press_run, self.pause, self.stop, self.undo, self.report, self._take_last)
-        for pressed, act in zip((*self.buttons, self.left), acts, strict=True):
+        for pressed, act in zip((*self.buttons.children, self.left), acts, strict=True):
             pressed.on_click(lambda _, act=act: act())
         self.hold.observe(lambda change: self._hold(change["new"]), "value")
         self.protect.brush.observe(lambda _: self._moved("mask"), "mask")
-        self.watched.observe(lambda _: self._draw_curves(), "value")
 
     def _moved(self, name: str) -> None:
         """What was moved takes effect within a step, and the forecast follows."""
@@ -356,9 +319,9 @@ class Panel:
             slid = self._slid(name, asked)
             player.steer(slid == last != "" and now - since < ONE_PULL, **{name: asked[name]})
             self._pulled = slid, now
-            self.undo_button.disabled = False
+            self.buttons.undo.disabled = False
             if name == "steps" and player.status == "paused":
-                self._tell()
+                self.view.tell()
             if name in AT_ONCE or player.settings.mask_colors:
                 player.settle()
                 self._recolour()
@@ -377,15 +340,13 @@ class Panel:
         return moved[0] if len(moved) == 1 and not moved[0].endswith("where") else ""
 
     def _recolour(self) -> None:
-        """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
         self._enable(self.player.status)
-        if not self.player.step or self.player.status == "playing":
-            return
-        self._show(self.player.step)
-        if not self.player.playing:
-            self.tiles.fill("result", self._image(self.player.step))
-            self._keep()
-            self._offer()
+        self.view.recolour()
+
+    def _prolonged(self, steps: int) -> None:
+        """There are to be more steps, or fewer."""
+        with self._unheard():
+            put(self.controls, "steps", steps)
 
     def _hold(self, wanted: bool) -> None:
         """Lets the run wait at its preview, or no longer."""
@@ -440,27 +401,6 @@ class Panel:
                 changes["mask"] = self.protect.brush.image
             self._play(lambda: fork(run, step, **changes), self._picked)
 
-    def _look_at(self, name: str | int) -> None:
-        """A tile was clicked: it is seen at full size."""
-        self.views.selected_index = 0
-        if name in self._images:
-            self.seen.look(self._images[name], name)
-            self.tiles.mark(name)
-        else:  # what is not kept yet, as the result, is the newest
-            self.seen.viewer.step = name if name in self.seen.viewer.steps else LIVE
-
-    def _image(self, step: Step) -> Image.Image:
-        settings = self.player.settings  # the latest: colours need no step
-        mask = mask_of(settings) if settings.mask_colors else None
-        return colours.finished(pictures.to_image(step.image), self._content, settings, mask)
-
-    def _show(self, step: Step) -> None:
-        image = self._image(step)
-        # While it plays every scale comes in one size, quick to send.
-        large = step.shape[1] > self._size[0] and self.player.status != "playing"
-        shown = image if large else image.resize(self._size)
-        self.seen.show(shown, step.settings, step.shape[1])
-
     def _take_last(self) -> None:
         """Goes on with the run that was offered, or shows it again."""
         found = self.left.found
@@ -477,112 +417,37 @@ class Panel:
             return
         picked = {"content": self.asked.content.value, "styles": self.asked.styles.value}
         with suppress(ValueError):  # the picker says so
-            self._lay(replace(self.asked.given, **picked))
+            self.view.lay(replace(self.asked.given, **picked))
 
     def _begin(self, player: Player, picked: list[str]) -> None:
         """Shows a player of a run whose pictures were so picked, from here on."""
-        self.player, self._picked, self._apart = player, picked, False
-        settings, kept = player.aim, self.run.images
-        self._lay(settings)
-        self._live_at, self._slow_at, self._pulled = 0.0, 0.0, ("", 0.0)
-        self.progress.max, self.progress.value, self.progress.bar_style = settings.steps, 0, ""
-        self.said.value = f"Starting: {escape(size_in_words(settings))}"
-        for words in (self.problem, self.painted, self.reported, self.word):
-            words.value = ""
-        self.curves.value = NO_CURVES
+        self.view.begin(player)
+        self._picked, self._apart, self._pulled = picked, False, ("", 0.0)
+        self.problem.value = self.reported.value = ""
         self.asked.weigh({})
         self.left.hide()
         self._enable("playing")
-        for number in self.tiles.awaited & kept.keys():
-            self.tiles.fill(number, pictures.opened(kept[number]))
-        self.seen.viewer.steps = [*kept]
         player.listeners.append(self._follow)
         AT_WORK.add(player)
-
-    def _lay(self, settings: Settings) -> None:
-        self._images = images = {name: shown(path) for name, path in originals(settings)}
-        self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
-        self._content = images["content"].resize(self._size)
-        self.seen.begin(self._content, settings, self.run)
-        self._plan(settings)
-        for name, image in images.items():
-            self.tiles.fill(name, image)
-        self.tiles.mark("result" if self.run else "content")
-
-    def _plan(self, settings: Settings, after: int = -1) -> None:
-        self.tiles.plan(self._images, kept_steps(settings), self._size, after)
 
     def _follow(self, player: Player) -> None:
         """Shows where the player is. Called in its thread."""
         if player is not self.player:
             return
-        now, step, ended = time.monotonic(), player.step, player.status in ENDED
-        halted = player.status != "playing"
-        if step and (halted or now - self._live_at > LIVE_SECONDS):
-            self._live_at = now
-            self._show(step)
-            self._tell()
-            self.word.value = escape(player.word)
+        if self.view.follow():
             self.asked.weigh({} if self._apart else player.shares, player.shares_under)
-        if step:
-            self._replan()
-        if step and step.number in self.tiles.awaited:
-            self.tiles.fill(step.number, self._image(step))
-            self.seen.viewer.steps = [*player.run.images]
-        if step and ended:
-            self.tiles.fill("result", self._image(step))
-            self.tiles.settle()
-            self.seen.viewer.steps = [*player.run.images]
-            self._offer()
-        if step and (halted or now > self._slow_at):
-            self._draw_curves()
-            self._keep()
-            drawn = time.monotonic()
-            # what takes long, as after thousands of steps, is done more rarely
-            self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
         if player.status == "failed":
-            self.said.value, self.problem.value = "Failed", complaint(player.error)
+            self.view.said.value, self.problem.value = "Failed", complaint(player.error)
         elif player.status in ("done", "stopped"):
             self.problem.value = ""  # what it complained of meanwhile is past
-        if ended and not self._one_run.locked():  # else another begins at once
+        if player.status in ENDED and not self._one_run.locked():  # else another begins at once
             self.foreseen.follow(lambda: self.settings)
         self._enable(player.status)
 
-    def _tell(self) -> None:
-        """Says where the run is."""
-        if step := self.player.step:
-            self._replan()
-            self.progress.value, self.said.value = step.number, pace(self.player)
-
-    def _replan(self) -> None:
-        """There may be more steps to come, or fewer."""
-        aim, step = self.player.aim, self.player.step
-        if aim.steps == self.progress.max:
-            return
-        self.progress.max = aim.steps
-        self._plan(aim, step.number - 1)
-        with self._unheard():
-            put(self.controls, "steps", aim.steps)
-
-    def _draw_curves(self) -> None:
-        if self.run and self.run.metrics:
-            self.curves.value = loss_curves(self.run, self.watched.value).png()
-
-    def _offer(self) -> None:
-        """Says where the picture is, and offers a copy."""
-        if (file := self.run.result).exists():
-            self.painted.value = copy_of(file, "Picture", "image/png")
-
     def _enable(self, status: str) -> None:
-        if status == "playing" and self.player.pausing:
-            status = "paused"
-        self.stop_button.disabled = ended = status in ENDED
-        self.pause_button.disabled = self.report_button.disabled = False
-        self.undo_button.disabled = not (self.player and self.player.undoable)
-        words = "Go on" if ended else "Resume" if status == "paused" else "Pause"
-        self.pause_button.description = words
-        self.pause_button.icon = "pause" if words == "Pause" else "play"
-        self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
+        self.buttons.enable(status, self.player)
+        bar = {"done": "success", "failed": "danger"}.get(status, "")
+        self.view.progress.bar_style = bar
 
     @contextmanager
     def _complaining(self) -> Iterator[None]:
@@ -592,84 +457,19 @@ class Panel:
         except (ValueError, OSError) as error:
             self.problem.value = complaint(error)
 
-    def _keep(self) -> None:
-        """Renews the static pictures under the widgets, which stay in the saved notebook."""
-        if self._static and self.run and self.run.images:
-            sheet = base64.b64encode(pictures.jpeg(contact_sheet(self.run))).decode()
-            kept = {"text/html": recipe_line(self.player)}, {"image/jpeg": sheet}
-            for handle, data in zip(self._static, kept, strict=True):
-                handle.update(data | {"text/plain": self.run.folder.name}, raw=True)
-
     def _ipython_display_(self) -> None:
         words = "Sliders and a live picture stand here when the notebook runs."
         display(self.box._repr_mimebundle_() | {"text/plain": words}, raw=True)
-        self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
-        self._keep()
+        self.view.leave_room()
         self._moved("settings")
-
-
-def kept_steps(settings: Settings) -> list[int]:
-    """The steps before the last that are kept, thinned out to what a grid can show."""
-    steps = list(range(0, settings.steps, settings.interval))
-    return steps[:: math.ceil(len(steps) / MOST_TILES)]
 
 
 def laid_out(panel: Panel) -> widgets.VBox:
     """Controls beside the picture, or above it where the window is narrow; the tiles below."""
-    losses = widgets.VBox([panel.watched, panel.curves])
-    tabs = [panel.seen, losses, panel.protect, panel.neighbours]
-    panel.views = widgets.Tab(tabs, titles=("Picture", "Losses", "Protect", "Around"))
-    row = widgets.HBox(panel.buttons, layout={"flex_flow": "row wrap"})
-    words = (panel.said, panel.word, panel.foreseen, panel.problem, panel.painted, panel.reported)
-    main = widgets.VBox([panel.left, row, panel.hold, panel.progress, *words, panel.views])
+    view = panel.view
+    words = (view.said, view.word, panel.foreseen, panel.problem, view.painted, panel.reported)
+    acts = (panel.left, panel.buttons, panel.hold, view.progress)
+    main = widgets.VBox([*acts, *words, view.tabs])
     columns = widgets.Box([main.add_class("views"), panel.asked])
-    parts = [columns.add_class("columns"), panel.tiles, Guard()]
+    parts = [columns.add_class("columns"), view.tiles, Guard()]
     return widgets.VBox(parts).add_class("nsutils-panel")
-
-
-def copy_of(file: Path, what: str, kind: str) -> str:
-    """Where a run's file is, and a link that saves a copy where that is not too large for a page, in HTML."""
-    data, place = file.read_bytes(), min(str(file), os.path.relpath(file), key=len)
-    words = f"{what}: {escape(place)} ({len(data) / 1e6:.1f} MB)"
-    if len(data) <= LARGEST_COPY:
-        name = escape(f"{file.parent.name}{file.suffix}")
-        link = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        words += f'. <a download="{name}" href="{link}">Save the {what.lower()}</a>'
-    return f'<div class="note">{words}</div>'
-
-
-def note(words: str) -> str:
-    """A line that is no complaint, in HTML."""
-    return f'<div class="note">{escape(words)}</div>'
-
-
-def pace(player: Player) -> str:
-    """Where the run is, in words: step, speed, time left or taken."""
-    height, width = player.step.image.shape[-2:]
-    words = f"step {player.step.number} of {player.aim.steps}, {width} × {height} px"
-    if player.status == "playing" and player.pausing:
-        return PAUSING
-    if player.status == "playing":
-        speed = f", {player.speed:.1f} steps/s" if player.speed else ""
-        return f"{words}{speed}, {clock(player.seconds_left)} left"
-    if player.status == "paused" and player.previewing:
-        return f"Preview: {words}. Move sliders and see; Resume goes on to the full size"
-    status = player.run.status if player.status == "ready" else player.status
-    took = clock(player.run.last_row.get("seconds", 0.0))
-    return f"{status.capitalize()}: {words}, after {took}"
-
-
-def recipe_line(player: Player) -> str:
-    """What the run is called, where it stands, and the settings in force, in one line of HTML."""
-    made = f"{player.aim.steps - player.steps_left} of {player.aim.steps} steps"
-    settings = player.settings
-    changed = Settings(settings.content, settings.styles).differences(settings)
-    recipe = "; ".join(
-        f"{name} = {plain(getattr(settings, name))}"
-        for name in RECIPE
-        if name in changed or name in ALWAYS
-    )
-    name = escape(player.run.folder.name)
-    return (
-        f"<p class='nsutils-kept'>Run <b>{name}</b>, {player.status}, {made}: {escape(recipe)}</p>"
-    )

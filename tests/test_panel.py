@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 
 from nsutils import Player, Run, Settings, faces, pictures, preset, sample
 from nsutils.objective import Objective
-from nsutils.panel import Panel, kept_steps, recipe_line
+from nsutils.panel import Panel
 from nsutils.presets import PRESETS
 from nsutils.settings import ENCODERS, PIXELS, VGG16, VGG19
 from nsutils.sources import Sources
@@ -27,8 +27,10 @@ from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
+from nsutils.widgets.view import kept_steps
 from nsutils.widgets.viewer import Viewer
 from nsutils.widgets.weight import STEP, Weight
+from nsutils.widgets.words import recipe_line
 
 ENDLESS = 100_000  # steps: until stopped
 
@@ -45,7 +47,7 @@ def panel(settings, tmp_path):
 def playing(settings, tmp_path):
     """A panel whose run has made a few steps and does not end by itself."""
     panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
     yield panel
     panel.player.close()
@@ -58,7 +60,7 @@ def previewed(settings, content, tmp_path):
     settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
     panel = Panel(settings, tmp_path / "runs")
     panel.hold.value = True
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.status == "paused")
     yield panel
     panel.player.close()
@@ -84,7 +86,7 @@ def flat(image):
 
 
 def images(panel):
-    return {name: tile.children[0] for name, tile in panel.tiles.tiles.items()}
+    return {name: tile.children[0] for name, tile in panel.view.tiles.tiles.items()}
 
 
 def offered(layers):
@@ -103,8 +105,11 @@ def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
     run = played(panel)
     assert run is panel.run and run.folder.parent == tmp_path / "runs"
     assert run.status == "done" and run.result.exists()
-    assert panel.progress.value == panel.progress.max == 12 and "Done" in panel.said.value
-    assert panel.stop_button.disabled and panel.pause_button.description == "Go on"
+    assert (
+        panel.view.progress.value == panel.view.progress.max == 12
+        and "Done" in panel.view.said.value
+    )
+    assert panel.buttons.stop.disabled and panel.buttons.pause.description == "Go on"
 
 
 def test_tiles_fill_in_order_and_hold_pictures(panel, settings):
@@ -119,15 +124,17 @@ def test_tiles_fill_in_order_and_hold_pictures(panel, settings):
     panel.wait()
     assert filled == expected[2:]
     assert list(images(panel)) == expected and not any(map(flat, images(panel).values()))
-    assert not flat(panel.seen.viewer) and not flat(panel.curves)
+    assert not flat(panel.view.seen.viewer) and not flat(panel.view.curves)
 
 
 def test_pictures_keep_their_place_and_shape(panel):
     sizes = {name: shown(image).size for name, image in images(panel).items()}
-    live = shown(panel.seen.viewer).size
+    live = shown(panel.view.seen.viewer).size
     assert live[0] / live[1] == pytest.approx(64 / 40, rel=0.01)
     seen = set()
-    panel.seen.viewer.observe(lambda _: seen.add(shown(panel.seen.viewer).size), "picture")
+    panel.view.seen.viewer.observe(
+        lambda _: seen.add(shown(panel.view.seen.viewer).size), "picture"
+    )
     played(panel)
     assert seen == {live}
     assert {name: shown(image).size for name, image in images(panel).items()} == sizes
@@ -164,35 +171,35 @@ def test_more_iterations_bring_more_tiles(panel, settings):
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
     panel.controls["steps"].value = 20
     panel.wait()
-    assert panel.run.meta["steps"] == panel.progress.max == 20
+    assert panel.run.meta["steps"] == panel.view.progress.max == 20
     made = [name for name in images(panel) if isinstance(name, int)]
     assert made == sorted(made) and made[-1] > 12
     assert not any(map(flat, images(panel).values()))
 
 
 def test_pause_holds_until_resumed(playing):
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     until(playing, lambda: playing.player.status == "paused")
-    assert playing.pause_button.description == "Resume" and "Paused" in playing.said.value
+    assert playing.buttons.pause.description == "Resume" and "Paused" in playing.view.said.value
     told, held = threading.Event(), playing.player.step.number
     playing.player.listeners.append(lambda _: told.set())
     assert not told.wait(0.3) and playing.player.step.number == held
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     until(playing, lambda: playing.player.step.number > held)
-    assert playing.pause_button.description == "Pause"
+    assert playing.buttons.pause.description == "Pause"
 
 
 def test_a_paused_run_can_be_stopped(playing):
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     until(playing, lambda: playing.player.status == "paused")
-    playing.stop_button.click()
+    playing.buttons.stop.click()
     assert playing.wait().status == "stopped"
 
 
 def test_stop_keeps_what_there_is(playing):
-    playing.stop_button.click()
+    playing.buttons.stop.click()
     run = playing.wait()
-    assert run.status == "stopped" and run.result.exists() and "Stopped" in playing.said.value
+    assert run.status == "stopped" and run.result.exists() and "Stopped" in playing.view.said.value
     assert "result" in images(playing) and not any(map(flat, images(playing).values()))
 
 
@@ -207,7 +214,7 @@ def test_run_while_running_ends_the_old_and_begins_anew(playing):
 def test_an_impossible_run_leaves_the_old_one_alone(playing):
     old = playing.run
     playing.controls["content_layers"].chosen = []
-    playing.run_button.click()
+    playing.buttons.run.click()
     assert "content_layers is empty" in playing.problem.value
     assert playing.run is old and old.status == "playing"
 
@@ -219,7 +226,7 @@ def test_a_path_that_is_no_picture_is_one_line_and_not_chosen(panel, content, tm
         panel.asked.content.path.value = str(wrong)
         said = panel.asked.content.problem.value
         assert wrong.name in said and "\n" not in said and panel.asked.content.value == content
-    panel.run_button.click()
+    panel.buttons.run.click()
     assert panel.run is None and "empty its box" in panel.problem.value
     panel.asked.content.path.value = ""
     assert not panel.asked.content.problem.value
@@ -274,7 +281,7 @@ def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp
 def test_a_panel_over_a_picture_that_is_gone_says_so(settings, tmp_path):
     panel = Panel(replace(settings, content="gone.png"), tmp_path / "runs")
     assert "gone.png" in panel.asked.content.problem.value
-    panel.run_button.click()
+    panel.buttons.run.click()
     assert "gone.png" in panel.problem.value
     with pytest.raises(ValueError, match=r"gone\.png"):
         panel.wait()
@@ -282,7 +289,7 @@ def test_a_panel_over_a_picture_that_is_gone_says_so(settings, tmp_path):
 
 def test_what_cannot_run_says_so_and_wait_raises_it(panel):
     panel.controls["size"].value = 32
-    panel.run_button.click()
+    panel.buttons.run.click()
     assert "too thin" in panel.problem.value and panel.run is None
     with pytest.raises(ValueError, match="too thin"):
         panel.wait()
@@ -293,17 +300,17 @@ def test_what_cannot_run_says_so_and_wait_raises_it(panel):
 def test_what_fails_on_the_way_says_so_and_wait_raises_it(panel, monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "no.pth"))
     panel.controls["encoder"].value = "vgg19"
-    panel.run_button.click()
+    panel.buttons.run.click()
     with pytest.raises(ValueError, match=r"no\.pth"):
         panel.wait()
-    assert "no.pth" in panel.problem.value and "Failed" in panel.said.value
+    assert "no.pth" in panel.problem.value and "Failed" in panel.view.said.value
     panel.controls["encoder"].value = "slim"
     assert plays(panel)
 
 
 def played(panel):
     """The run that Run begins, once it has ended."""
-    panel.run_button.click()
+    panel.buttons.run.click()
     return panel.wait()
 
 
@@ -427,12 +434,12 @@ def test_a_preset_chosen_while_a_run_plays_is_for_the_next_one(playing):
 def test_a_run_does_not_go_on_with_a_presets_settings(panel, settings):
     run = played(panel)
     panel.asked.preset.value = "crowsonkb"
-    for act in (panel.pause_button, panel.seen.fork):
-        panel.problem.value, panel.seen.viewer.step = "", 6
+    for act in (panel.buttons.pause, panel.view.seen.fork):
+        panel.problem.value, panel.view.seen.viewer.step = "", 6
         act.click()
         assert "for a new run" in panel.problem.value
     assert panel.run is run and run.status == "done" and not run.steering
-    panel.run_button.click()
+    panel.buttons.run.click()
     panel.stop()
     assert panel.wait() is not run and panel.run.settings.tv_weight == 2.0
 
@@ -441,10 +448,10 @@ def test_after_undo_the_controls_are_the_runs_again(panel, settings):
     played(panel)
     panel.controls["steps"].value = 16
     panel.controls["style_weight"].value = 2.0
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     panel.wait()
     panel.asked.preset.value = "gatys"
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     assert panel.asked.preset.value == THIS and "press Go on" in panel.problem.value
     for name in ("content_weight", "tv_weight"):
         assert panel.controls[name].weight == getattr(settings, name)
@@ -458,11 +465,11 @@ def test_what_the_page_only_rounds_is_no_move(playing):
 
 
 def test_the_contents_colours_come_back_while_a_run_is_held(playing):
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     until(playing, lambda: playing.player.status == "paused")
-    before = playing.seen.viewer.picture
+    before = playing.view.seen.viewer.picture
     playing.controls["original_colors"].value = 1.0
-    assert playing.seen.viewer.picture != before
+    assert playing.view.seen.viewer.picture != before
 
 
 def test_a_recipes_mask_goes_with_the_recipe(settings, tmp_path):
@@ -498,9 +505,9 @@ def test_a_preset_keeps_pictures_chosen_since(panel, style):
 def test_the_contents_colours_come_back_at_once_when_the_run_is_done(settings, tmp_path):
     panel = Panel(replace(settings, steps=6, scale_steps=()), tmp_path / "runs")
     played(panel)
-    before, made = shown(panel.seen.viewer), panel.run.metrics
+    before, made = shown(panel.view.seen.viewer), panel.run.metrics
     panel.controls["original_colors"].value = 1.0
-    kept = shown(panel.seen.viewer)
+    kept = shown(panel.view.seen.viewer)
     difference = ImageChops.difference(kept.convert("YCbCr"), before.convert("YCbCr"))
     (_, light), *others = difference.getextrema()
     assert light <= 12 < max(high for _, high in others)
@@ -519,7 +526,7 @@ def test_the_forecast_follows_the_controls_until_a_run_begins(panel):
     assert panel.foreseen.ready.wait(60)
     assert panel.foreseen.value != long
     short = panel.foreseen.value
-    panel.run_button.click()
+    panel.buttons.run.click()
     panel.controls["steps"].value = 20
     panel.player.wait()
     assert panel.foreseen.value == short, "time left says more"
@@ -546,28 +553,28 @@ def test_no_weights_are_fetched_for_a_forecast(panel):
 
 
 def test_a_stopped_run_goes_on_to_the_same_picture(panel, settings, tmp_path):
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 5)
-    panel.stop_button.click()
+    panel.buttons.stop.click()
     stopped = panel.wait()
-    assert panel.pause_button.description == "Go on"
-    panel.pause_button.click()
+    assert panel.buttons.pause.description == "Go on"
+    panel.buttons.pause.click()
     assert panel.wait() is stopped and stopped.status == "done"
-    assert not panel.tiles.awaited and list(images(panel))[-1] == "result"
+    assert not panel.view.tiles.awaited and list(images(panel))[-1] == "result"
     unbroken = Player(Run.create(tmp_path / "unbroken", settings)).play()
     assert stopped.result.read_bytes() == unbroken.result.read_bytes()
 
 
 def test_a_finished_run_goes_on_to_more_iterations(panel):
     run = played(panel)
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     assert "move Iterations up" in panel.problem.value
     panel.controls["steps"].value = 16
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     panel.wait()
     assert panel.run is run or panel.run.folder == run.folder
     assert len(run.metrics) == 16 and run.steering == [{"step": 12, "steps": 16}]
-    assert panel.progress.value == panel.progress.max == 16
+    assert panel.view.progress.value == panel.view.progress.max == 16
 
 
 def left(run, after):
@@ -583,13 +590,13 @@ def test_a_kept_run_is_taken_up_with_its_settings_and_pictures(settings, tmp_pat
     run = left(Run.create(tmp_path / "runs" / "kept", asked), 6)
     panel = Panel(Run(run.folder), tmp_path / "runs")
     assert panel.settings == panel.player.settings
-    assert re.match(r"Stopped: step 6 of 12, .* after 0:\d\d$", panel.said.value)
+    assert re.match(r"Stopped: step 6 of 12, .* after 0:\d\d$", panel.view.said.value)
     panel.asked.styles.add.click()
     pickers = panel.asked.content, panel.asked.styles.rows[0].picker
     assert [picker.list.label for picker in pickers] == ["content.png", "style.png"]
     panel.asked.styles.rows[1].remove.click()
-    assert not flat(images(panel)[4]) and panel.tiles.awaited >= {8, 10}
-    panel.pause_button.click()
+    assert not flat(images(panel)[4]) and panel.view.tiles.awaited >= {8, 10}
+    panel.buttons.pause.click()
     assert panel.wait().status == "done" and len(panel.run.metrics) == 12
 
 
@@ -606,9 +613,9 @@ def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
 
 
 def test_a_report_is_written_and_can_be_saved(panel):
-    panel.report_button.click()
+    panel.buttons.report.click()
     run = played(panel)
-    panel.report_button.click()
+    panel.buttons.report.click()
     link = panel.reported.value.split('href="data:text/html;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == (run.folder / "report.html").read_bytes()
     assert 'download="' in panel.reported.value
@@ -617,13 +624,13 @@ def test_a_report_is_written_and_can_be_saved(panel):
 def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settings, tmp_path):
     panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
     panel.protect.brush.take(half())
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
     kept = pictures.opened(panel.run.settings.mask).convert("L")
     assert kept.getpixel((5, 20)) == 255 and kept.getpixel((60, 20)) == 0
     panel.protect.brush.mask = b""
     until(panel, lambda: panel.player.step.settings.mask is None)
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     until(panel, lambda: panel.player.step.settings.mask is not None)
     assert panel.protect.brush.image.getpixel((5, 20)) == 255
     panel.player.close()
@@ -687,12 +694,12 @@ def test_layers_have_weights_and_sets_to_choose(playing):
 
 def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(previewed):
     panel = previewed
-    assert panel.said.value.startswith("Preview: step 6 of 9, 128")
+    assert panel.view.said.value.startswith("Preview: step 6 of 9, 128")
     panel.controls["style_weight"].value = 3.0
     until(panel, lambda: panel.player.status == "paused" and panel.player.step.number > 6)
     made = panel.player.step.number
     assert panel.controls["steps"].value == panel.player.settings.steps == 9 + made - 6
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     run = panel.wait()
     assert run.status == "done" and len(run.metrics) == panel.player.settings.steps
     assert pictures.opened(run.result).size == (160, 120)
@@ -700,21 +707,21 @@ def test_a_run_waits_at_its_preview_follows_sliders_and_climbs(previewed):
 
 def test_a_kept_step_is_looked_at_compared_and_forked_from(panel):
     first = played(panel)
-    panel.seen.pin.click()
-    panel.tiles.tiles[6].children[1].click()
-    assert panel.seen.viewer.step == 6 and panel.seen.viewer.caption.endswith("step 6")
-    assert shown(panel.seen.viewer).size == pictures.opened(first.images[6]).size
-    assert panel.seen.viewer.other and panel.seen.against.value == "the pinned picture"
+    panel.view.seen.pin.click()
+    panel.view.tiles.tiles[6].children[1].click()
+    assert panel.view.seen.viewer.step == 6 and panel.view.seen.viewer.caption.endswith("step 6")
+    assert shown(panel.view.seen.viewer).size == pictures.opened(first.images[6]).size
+    assert panel.view.seen.viewer.other and panel.view.seen.against.value == "the pinned picture"
     panel.controls["style_weight"].value = 4.0
-    panel.seen.fork.click()
+    panel.view.seen.fork.click()
     run = panel.wait()
     assert run.folder != first.folder and run.status == "done" and len(run.metrics) == 12
     assert run.meta["parent"]["step"] == 6 and run.steering == [{"step": 6, "style_weight": 4.0}]
     assert run.metrics[:6] == first.metrics[:6]
-    assert "Style weight 1 → <b>4</b>" in panel.seen.differs.value
-    panel.seen.viewer.step = 6
+    assert "Style weight 1 → <b>4</b>" in panel.view.seen.differs.value
+    panel.view.seen.viewer.step = 6
     panel.controls["size"].value = 52
-    panel.seen.fork.click()
+    panel.view.seen.fork.click()
     assert panel.wait().steering[-1]["size"] == 52
     assert max(panel.player.step.shape) == 58, "no step is coarser than the one it leaves"
 
@@ -745,16 +752,18 @@ def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
 
 
 def test_a_tile_that_is_empty_shows_the_newest_picture(panel):
-    panel.tiles.tiles[6].children[1].click()
-    assert panel.seen.fork.disabled and "looked-at" not in panel.tiles.tiles[6]._dom_classes
-    panel.seen.pin.click()
-    assert panel.seen.viewer.other_caption == "content"
+    panel.view.tiles.tiles[6].children[1].click()
+    assert (
+        panel.view.seen.fork.disabled and "looked-at" not in panel.view.tiles.tiles[6]._dom_classes
+    )
+    panel.view.seen.pin.click()
+    assert panel.view.seen.viewer.other_caption == "content"
 
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
     panel = Panel(replace(settings, style_weight=0.0), tmp_path / "runs")
     played(panel)
-    assert "style has hardly come" in panel.word.value
+    assert "style has hardly come" in panel.view.word.value
 
 
 def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path):
@@ -765,7 +774,7 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
     panel.controls["mask_colors"].value = 1.0
     assert panel.run.result.read_bytes() != before and shown(images(panel)["result"]) != tile
     assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     assert pictures.opened(panel.run.result) == Image.open(io.BytesIO(before)).convert("RGB")
     assert shown(images(panel)["result"]) == tile
 
@@ -788,8 +797,8 @@ def test_a_mask_is_read_from_a_file_and_can_be_a_styles_place(panel, tmp_path):
 
 def test_a_double_click_begins_one_run(settings, tmp_path):
     panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
-    panel.run_button.click()
-    panel.run_button.click()
+    panel.buttons.run.click()
+    panel.buttons.run.click()
     panel.player.close()
     assert len(list((tmp_path / "runs").glob("*/settings.json"))) == 1
 
@@ -802,12 +811,12 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
     again.left.click()
     assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
     assert again.player is playing.player and again.settings.steps == ENDLESS
-    assert again.seen.viewer.steps[0] == 0
-    drawn = playing.progress.value
+    assert again.view.seen.viewer.steps[0] == 0
+    drawn = playing.view.progress.value
     made = again.player.step.number
-    until(again, lambda: again.progress.value > made)
-    assert playing.progress.value == drawn, "one panel draws it"
-    again.stop_button.click()
+    until(again, lambda: again.view.progress.value > made)
+    assert playing.view.progress.value == drawn, "one panel draws it"
+    again.buttons.stop.click()
     run = again.wait()
     later = Panel(settings, tmp_path / "runs")
     assert "Go on with the last run" in later.left.description
@@ -823,11 +832,13 @@ def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_st
 
 def test_any_tile_can_be_looked_at(panel):
     played(panel)
-    seen = panel.seen
+    seen = panel.view.seen
     for name in ("style", "result", "content", 6, "style", "result"):
-        panel.tiles.tiles[name].children[1].click()
+        panel.view.tiles.tiles[name].children[1].click()
         marked = [
-            each for each, tile in panel.tiles.tiles.items() if "looked-at" in tile._dom_classes
+            each
+            for each, tile in panel.view.tiles.tiles.items()
+            if "looked-at" in tile._dom_classes
         ]
         assert marked == [name]
         expected = {"style": "style", "content": "content", 6: f"{panel.run.folder.name}, step 6"}
@@ -886,7 +897,7 @@ def test_a_style_may_be_changed_while_it_plays_and_the_change_taken_back(playing
     until(playing, lambda: playing.player.step.number >= changed)
     shares = [(style.weight, style.scale) for style in playing.player.step.settings.styles]
     assert shares == [(1.0, 1.0), (1.0, 0.5)]
-    playing.undo_button.click()
+    playing.buttons.undo.click()
     assert (styles.rows[1].weight.value, styles.rows[1].scale.value) != (1.0, 0.5)
 
 
@@ -896,7 +907,7 @@ def test_a_large_picture_is_seen_by_its_own_pixels_at_the_end(tmp_path):
     few = {"style_layers": "pixels", "content_layers": "relu1_1", "octaves": 1}
     panel = Panel(Settings(picture, picture, size=800, steps=1, **few), tmp_path / "runs")
     played(panel)
-    assert shown(panel.seen.viewer).width == panel.seen.viewer.width == 800
+    assert shown(panel.view.seen.viewer).width == panel.view.seen.viewer.width == 800
 
 
 def upright(folder):
@@ -919,11 +930,11 @@ def test_the_next_content_and_what_is_marked_on_it_leave_the_run_in_hand_alone(s
     panel.asked.content.choose(upright(tmp_path))
     assert brush.image is None
     brush.take(Image.new("L", (80, 120), 255))
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     assert "no change to take back" in panel.problem.value and brush.image.size == (80, 120)
     assert not run.steering and run.result.read_bytes() == before
-    panel.seen.viewer.step = 6
-    panel.seen.fork.click()
+    panel.view.seen.viewer.step = 6
+    panel.view.seen.fork.click()
     assert pictures.opened(panel.wait().settings.mask) == mask.convert("RGB")
     assert not panel.run.steering
     brush.mask = b""
@@ -979,15 +990,15 @@ def test_a_layers_sight_is_that_of_its_network():
 
 def test_a_pinned_step_has_the_settings_that_it_was_made_under(steered_run, tmp_path):
     panel = Panel(steered_run, tmp_path)
-    panel.seen.viewer.step = 6
-    panel.seen.pin.click()
-    assert "were the same" in panel.seen.differs.value, "a picture beside itself"
-    panel.seen.viewer.step = 8
-    assert "Style weight 1 → <b>4</b>" in panel.seen.differs.value
-    panel.seen.pin.click()
-    assert "were the same" in panel.seen.differs.value
-    panel.seen.viewer.step = 6
-    assert "Style weight 4 → <b>1</b>" in panel.seen.differs.value
+    panel.view.seen.viewer.step = 6
+    panel.view.seen.pin.click()
+    assert "were the same" in panel.view.seen.differs.value, "a picture beside itself"
+    panel.view.seen.viewer.step = 8
+    assert "Style weight 1 → <b>4</b>" in panel.view.seen.differs.value
+    panel.view.seen.pin.click()
+    assert "were the same" in panel.view.seen.differs.value
+    panel.view.seen.viewer.step = 6
+    assert "Style weight 4 → <b>1</b>" in panel.view.seen.differs.value
 
 
 def test_settings_that_differ_are_words_alone(settings):
@@ -1094,9 +1105,9 @@ def test_a_mark_for_a_style_of_the_next_run_leaves_the_one_in_hand_protected(pla
 def test_every_style_has_a_tile(panel):
     panel.asked.styles.add.click()
     played(panel)
-    assert list(panel.tiles.tiles)[:3] == ["content", "style 1", "style 2"]
-    panel.tiles.tiles["style 2"].children[1].click()
-    assert "looked-at" in panel.tiles.tiles["style 2"]._dom_classes
+    assert list(panel.view.tiles.tiles)[:3] == ["content", "style 1", "style 2"]
+    panel.view.tiles.tiles["style 2"].children[1].click()
+    assert "looked-at" in panel.view.tiles.tiles["style 2"]._dom_classes
 
 
 def test_iterations_that_are_refused_are_not_left_on_the_slider(playing):
@@ -1120,16 +1131,16 @@ def test_a_slider_that_is_drawn_for_some_steps_is_one_change_and_undo_moves_it_b
     for weight in (3.0, 10.0, 30.0):
         playing.controls["style_weight"].value = weight
         until(playing, lambda w=weight: playing.player.step.settings.style_weight == w)
-    playing.undo_button.click()
+    playing.buttons.undo.click()
     until(playing, lambda: playing.player.step.settings.style_weight == begun)
     assert playing.settings.style_weight == begun and not playing.player.undoable
-    playing.undo_button.click()
+    playing.buttons.undo.click()
     assert "no change to take back" in playing.problem.value
 
 
 def test_what_is_undone_is_named_and_how_it_comes_to_be_seen(steered_run, tmp_path):
     panel = Panel(steered_run, tmp_path)
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     assert "Style weight; to see it, move Iterations up and press Go on" in panel.problem.value
 
 
@@ -1137,28 +1148,28 @@ def test_pause_and_stop_are_said_at_once_and_a_pause_can_be_taken_back(playing):
     reached, held = threading.Event(), threading.Event()
     playing.player.listeners.append(lambda _: (reached.set(), held.wait(60)))
     assert reached.wait(60)
-    playing.pause_button.click()
-    assert "Pausing after this step" in playing.said.value
-    assert playing.pause_button.description == "Resume"
-    playing.pause_button.click()
-    assert playing.pause_button.description == "Pause" and not playing.player.pausing
-    playing.stop_button.click()
-    assert "Stopping after this step" in playing.said.value and playing.stop_button.disabled
+    playing.buttons.pause.click()
+    assert "Pausing after this step" in playing.view.said.value
+    assert playing.buttons.pause.description == "Resume"
+    playing.buttons.pause.click()
+    assert playing.buttons.pause.description == "Pause" and not playing.player.pausing
+    playing.buttons.stop.click()
+    assert "Stopping after this step" in playing.view.said.value and playing.buttons.stop.disabled
     held.set()
     assert playing.wait().status == "stopped"
 
 
 def test_the_picture_is_offered_at_the_end(panel):
     run = played(panel)
-    link = panel.painted.value.split('href="data:image/png;base64,')[1].split('"')[0]
+    link = panel.view.painted.value.split('href="data:image/png;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == run.result.read_bytes()
-    assert f'download="{run.folder.name}.png"' in panel.painted.value
+    assert f'download="{run.folder.name}.png"' in panel.view.painted.value
 
 
 def test_a_run_of_another_panel_is_stopped_and_that_is_said(playing, settings, tmp_path):
     other = Panel(settings, tmp_path / "runs")
     assert "is being painted" in other.left.description
-    other.run_button.click()
+    other.buttons.run.click()
     assert f"to be gone on with: {playing.run.folder.name}." in other.problem.value
     assert playing.wait().status == "stopped"
     assert other.wait().status == "done"
@@ -1166,7 +1177,7 @@ def test_a_run_of_another_panel_is_stopped_and_that_is_said(playing, settings, t
 
 def test_an_offer_says_how_far_the_run_is(playing, settings, tmp_path):
     other = Panel(settings, tmp_path / "runs")
-    playing.stop_button.click()
+    playing.buttons.stop.click()
     made = playing.wait().made
     until(playing, lambda: f"was painted ({made} of" in other.left.description)
 
@@ -1192,7 +1203,7 @@ def test_strokes_and_choices_are_changes_of_their_own(playing):
     playing.protect.brush.mask = b""
     until(playing, lambda: not playing.player.step.settings.mask)
     assert not any("further" in line for line in playing.run.steering)
-    playing.undo_button.click()
+    playing.buttons.undo.click()
     until(playing, lambda: playing.player.step.settings.mask)
 
 
@@ -1200,9 +1211,9 @@ def test_a_pause_that_was_asked_for_is_not_forgotten_by_what_follows(playing):
     reached, held = threading.Event(), threading.Event()
     playing.player.listeners.append(lambda _: (reached.set(), held.wait(60)))
     assert reached.wait(60)
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     playing.controls["original_colors"].value = 0.5
-    assert playing.pause_button.description == "Resume"
+    assert playing.buttons.pause.description == "Resume"
     held.set()
     until(playing, lambda: playing.player.status == "paused")
 
@@ -1212,18 +1223,18 @@ def test_go_on_waits_at_the_preview_if_it_is_to(settings, content, tmp_path):
     settings = replace(settings, size=160, smallest=64, scale_steps=(20,), steps=30)
     panel = Panel(settings, tmp_path / "runs")
     panel.hold.value = True
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 2)
-    panel.stop_button.click()
+    panel.buttons.stop.click()
     panel.wait()
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     until(panel, lambda: panel.player.status in ("paused", "done"))
-    assert "Preview" in panel.said.value
+    assert "Preview" in panel.view.said.value
     panel.player.close()
 
 
 def test_a_run_that_waits_is_left_alone_by_another_panel(playing, settings, tmp_path):
-    playing.pause_button.click()
+    playing.buttons.pause.click()
     until(playing, lambda: playing.player.status == "paused")
     other = Panel(settings, tmp_path / "runs")
     assert played(other).status == "done" and playing.player.status == "paused"
@@ -1236,7 +1247,7 @@ def test_a_styles_slider_that_is_drawn_is_one_change_and_its_place_another(playi
         scales[0].value = scale
         until(playing, lambda s=scale: playing.player.step.settings.styles[0].scale == s)
     assert ["further" in line for line in playing.run.steering] == [False, True]
-    playing.undo_button.click()
+    playing.buttons.undo.click()
     until(playing, lambda: playing.player.step.settings.styles[0].scale == 1)
 
 
@@ -1245,7 +1256,7 @@ def test_a_slider_that_is_drawn_at_the_preview_is_one_change(previewed):
     for weight in (3.0, 10.0):
         panel.controls["style_weight"].value = weight
         until(panel, lambda w=weight: panel.player.step.settings.style_weight == w)
-    panel.undo_button.click()
+    panel.buttons.undo.click()
     assert panel.player.settings.style_weight == 1 and not panel.player.undoable
 
 
@@ -1254,13 +1265,13 @@ def test_a_run_past_its_preview_is_not_held_again(settings, content, tmp_path):
     settings = replace(settings, size=240, smallest=130, scale_steps=(3, 20), steps=ENDLESS)
     panel = Panel(settings, tmp_path / "runs")
     panel.hold.value = True
-    panel.run_button.click()
+    panel.buttons.run.click()
     until(panel, lambda: panel.player.status == "paused")
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     until(panel, lambda: panel.player.step.number >= 5)
-    panel.stop_button.click()
+    panel.buttons.stop.click()
     assert panel.wait().status == "stopped" and panel.hold.value
-    panel.pause_button.click()
+    panel.buttons.pause.click()
     until(panel, lambda: panel.player.step.number > 25)
     assert panel.player.status == "playing"
     panel.player.close()

@@ -1,4 +1,4 @@
-"""A control for each setting that the panel offers, and the buttons."""
+"""A control for each setting that the panel offers."""
 
 import math
 from collections.abc import Iterator
@@ -117,23 +117,6 @@ def named(name: str) -> dict[str, Any]:
     """How the control of a setting is called and laid out."""
     look = {"style": NAMED, "layout": {"width": "auto"}}
     return {"description": NAMES[name], "tooltip": f"{name}: {TIPS[name]}", **look}
-
-
-def buttons() -> list[widgets.Button]:
-    """Run, Pause, Stop, Undo, Report."""
-    layout = {"flex": "1 1 0", "width": "auto", "min_width": "84px"}
-    made = [
-        widgets.Button(description=word, icon=icon, tooltip=tip, layout=layout, disabled=True)
-        for word, icon, tip in (
-            ("Run", "play", "begin a new run, in a new folder"),
-            ("Pause", "pause", "hold the run, or let it go on"),
-            ("Stop", "stop", "end the run; what there is is kept"),
-            ("Undo", "undo", "take the last change back that was made while it ran"),
-            ("Report", "file", "write the run as one HTML file, to send to a friend"),
-        )
-    ]
-    made[0].disabled, made[0].button_style = False, "primary"
-    return made
 
 
 def value(controls: dict[str, widgets.Widget], name: str) -> Any:

@@ -15,8 +15,8 @@ from nsutils.settings import Settings, vary
 from nsutils.sources import content_of
 from nsutils.transfer import stylize
 from nsutils.widgets.controls import NAMES, TERMS, button
-from nsutils.widgets.picker import complaint
 from nsutils.widgets.tiles import Tiles
+from nsutils.widgets.words import complaint
 
 FACTOR = 10**0.5  # between neighbours: ten of a slider's places
 LARGEST = 192  # pixels, the long edge

@@ -12,6 +12,7 @@ from nsutils import pictures
 from nsutils.inputs import own_name
 from nsutils.targets import shown
 from nsutils.widgets.upload import Upload
+from nsutils.widgets.words import complaint
 
 PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
 FLEXIBLE = {"width": "auto", "min_width": "0"}
@@ -98,8 +99,3 @@ class Picker(widgets.VBox):
 def typed(words: str) -> str:
     """The path that was typed, or copied with its quotes."""
     return os.path.expanduser(words.strip().strip("\"'"))
-
-
-def complaint(error: Exception) -> str:
-    """One line that says what is wrong, in HTML; nobody writes more than one line into an error here."""
-    return f'<div class="bad" role="alert">{escape(" ".join(str(error).split()))}</div>'

@@ -10,7 +10,8 @@ from PIL import Image
 from nsutils import faces, pictures
 from nsutils.sources import opened_mask
 from nsutils.widgets.brush import Brush
-from nsutils.widgets.picker import complaint, typed
+from nsutils.widgets.picker import typed
+from nsutils.widgets.words import complaint
 
 FOUND = "A face was found: the style spares it."
 

@@ -10,8 +10,9 @@ import traitlets
 from nsutils import pictures
 from nsutils.settings import Style
 from nsutils.widgets.controls import button, renewed
-from nsutils.widgets.picker import Picker, complaint
+from nsutils.widgets.picker import Picker
 from nsutils.widgets.weight import Weight
+from nsutils.widgets.words import complaint
 
 NAMED = {"description_width": "60px"}
 SHAPE = 48  # pixels: the edge of a small picture of the place, shown at half of that
