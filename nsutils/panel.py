@@ -47,8 +47,8 @@ class Panel:
     end, `run` is the run in hand, if any.
 
     What is asked for goes one way, from `asked` and `protect` to the player; what comes of it the other, from the
-    player to `view`. Callbacks come in any thread: they speak to the player and are soon
-    done. What the player tells comes in its thread and only sets widgets' values.
+    player to `view`. Callbacks come in any thread: they speak to the player and are soon done. What the player tells
+    comes in its thread and only sets widgets' values.
     """
 
     def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
