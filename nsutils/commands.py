@@ -367,23 +367,19 @@ def styles_of(asked: Namespace) -> tuple[Style, ...]:
     """The styles with their shares and scales, a folder's pictures each for itself."""
     folders = {name: pictures.folder(Path(name)) for name in asked.styles if name}
     files = [file for name in asked.styles for file in folders.get(name) or [name]]
-    lists = {}
-    for name in ("style_blend_weights", "style_scale"):
-        given = getattr(asked, name) or (1.0,) * len(files)
-        for_all = name == "style_scale" and len(given) == 1
-        if len(given) != len(files) and not for_all:
+    count, scales = len(files), asked.style_scale or (1.0,)
+    lists = {
+        "style_blend_weights": asked.style_blend_weights or (1.0,) * count,
+        "style_scale": scales * count if len(scales) == 1 else scales,
+        "style_where": [None if name == "-" else name for name in asked.style_where or "-" * count],
+    }
+    for name, given in lists.items():
+        if len(given) != count:
+            what = "masks" if name == "style_where" else "numbers"
             raise ValueError(
-                f"{name} has {len(given)} numbers for {len(files)} styles; give one for each"
+                f"{name} has {len(given)} {what} for {count} styles; give one for each"
             )
-        lists[name] = given if len(given) == len(files) else given * len(files)
-    places = [None if name == "-" else name for name in asked.style_where or "-" * len(files)]
-    if len(places) != len(files):
-        raise ValueError(
-            f"style_where has {len(places)} masks for {len(files)} styles; give one for each"
-        )
-    return tuple(
-        Style(str(file), *rest) for file, *rest in zip(files, *lists.values(), places, strict=True)
-    )
+    return tuple(Style(str(file), *own) for file, *own in zip(files, *lists.values(), strict=True))
 
 
 def report(asked: Namespace) -> None:
