@@ -203,7 +203,7 @@ def wasserstein(
         root, inverse = roots(seen)
     found = (of_all.split(counts) for of_all in (seen, trace(root), inverse))
     layers = zip(got, wanted, *found, strict=True)
-    return [Transport.apply(raw, *target, *found, relative) for raw, target, *found in layers]
+    return [Transport.apply(raw, target, relative, *found) for raw, target, *found in layers]
 
 
 class Transport(torch.autograd.Function):
@@ -214,20 +214,11 @@ class Transport(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx,
-        raw: Tensor,
-        mean: Tensor,
-        axes: Tensor,
-        lengths: Tensor,
-        seen: Tensor,
-        shared: Tensor,
-        inverse: Tensor,
-        relative: bool,
-    ) -> Tensor:
+    def forward(ctx, raw: Tensor, target: Axes, relative: bool, *found: Tensor) -> Tensor:
+        (mean, _, lengths), (seen, shared, inverse) = target, found
         whole = lengths.sum(-1)
         ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
-        ctx.save_for_backward(raw, mean, axes, lengths, inverse)
+        ctx.save_for_backward(raw, *target, inverse)
         means = (raw[..., :1] - mean).square().sum((-2, -1))
         varied = seen.diagonal(dim1=-2, dim2=-1)[:, : lengths.shape[-1]] / lengths
         return (means + varied.sum(-1) + whole - 2 * shared) / ctx.scale
@@ -241,7 +232,7 @@ class Transport(torch.autograd.Function):
         products = torch.bmm(torch.bmm(axes, products), axes.mT)
         means = 2 * (own - mean) - torch.bmm(products + products.mT, own)
         pulled = torch.cat((means, products), -1)
-        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 7
+        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 5
 
 
 def with_root(raw: Tensor) -> Tensor:
