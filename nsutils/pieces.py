@@ -43,6 +43,9 @@ class Piece(NamedTuple):
         return whole[..., *(span.core(stride) for span in self)]
 
 
+Measure = Callable[[Tensor, Piece], dict[str, Tensor]]
+
+
 def pieces(shape: tuple[int, int], most: int, margin: int) -> list[Piece]:
     """An image's pieces, each of about `most` pixels with its margin, all of them together the image."""
     margin = -(-margin // ALIGNED) * ALIGNED
@@ -60,18 +63,10 @@ def spans(length: int, edge: int, margin: int) -> list[Span]:
     ]
 
 
-def summed(
-    image: Tensor, measure: Callable[[Tensor, Piece], dict[str, Tensor]], cut: list[Piece]
-) -> dict[str, Tensor]:
+def summed(image: Tensor, measure: Measure, cut: list[Piece]) -> dict[str, Tensor]:
     """`measure(pixels, piece)` gives sums over a piece's pixels; these are their sums over all pieces of an image."""
     names: list[str] = []
-
-    def values(pixels: Tensor, piece: Piece) -> list[Tensor]:
-        found = measure(pixels, piece)
-        names[:] = found
-        return [*found.values()]
-
-    sums = Summed.apply(image, values, cut)
+    sums = Summed.apply(image, measure, cut, names)
     return dict(zip(names, sums, strict=True))
 
 
@@ -80,24 +75,25 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, image: Tensor, measure: Callable[[Tensor, Piece], list[Tensor]], cut: list[Piece]
+        ctx, image: Tensor, measure: Measure, cut: list[Piece], names: list[str]
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(image)
         ctx.measure, ctx.cut = measure, cut
-        sums: list[Tensor] = []
+        sums: dict[str, Tensor] = {}
         for piece in cut:
             found = measure(piece.of(image), piece)
-            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-        return tuple(sums)
+            sums = {name: sums[name] + found[name] for name in found} if sums else found
+        names.extend(sums)
+        return tuple(sums.values())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *slopes: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, *slopes: Tensor) -> tuple[Tensor, None, None, None]:
         (image,) = ctx.saved_tensors
         whole = torch.zeros_like(image)
         for piece in ctx.cut:
             pixels = piece.of(image).detach().requires_grad_()
             with torch.enable_grad():
-                found = ctx.measure(pixels, piece)
+                found = [*ctx.measure(pixels, piece).values()]
             piece.of(whole).add_(torch.autograd.grad(found, pixels, slopes)[0])
-        return whole, None, None
+        return whole, None, None, None
