@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
 from nsutils.objective import TERMS
-from nsutils.parcel import outcome
 from nsutils.run import Run
 from nsutils.settings import Settings
 from nsutils.targets import shown
@@ -37,7 +36,7 @@ COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3
 
 def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
     """Captions and files: content, styles, kept steps, result. Of many steps, evenly spaced ones."""
-    settings, result = run.settings, outcome(run)
+    settings, result = run.settings, run.outcome
     steps = [(f"step {number}" if number else "start", file) for number, file in run.images.items()]
     if result and ends_on_a_kept_step(run):
         steps.pop()
@@ -260,7 +259,7 @@ def latest(run: Run) -> Image.Image | None:
     """The result, or else the last kept picture."""
     files = [*run.images.values()]
     with suppress(ValueError):  # its record is damaged
-        files += filter(None, [outcome(run)])
+        files += filter(None, [run.outcome])
     for file in reversed(files):
         with suppress(ValueError):
             return shown(file)
@@ -284,7 +283,7 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     if edge < FILM:
         raise ValueError(f"a film of {edge} px; give an edge of {FILM} or more")
     files = [*run.images.values()]
-    if ending := outcome(run):
+    if ending := run.outcome:
         files[len(files) - ends_on_a_kept_step(run) :] = [ending]
     if not files:
         raise ValueError(f"no pictures in {str(run.folder)!r} yet; let the run go on")

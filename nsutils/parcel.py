@@ -55,12 +55,6 @@ def is_mask(role: str) -> bool:
     return role.startswith(("mask", "where"))
 
 
-def outcome(run: Run) -> Path | None:
-    """The result's file, unless the run was stopped there and has come further since."""
-    made = run.made
-    return run.result if run.result.exists() and run.meta.get("steps", made) >= made else None
-
-
 def carried(run: Run, role: str, small: bool, original: bool) -> dict[str, Any]:
     """An input's bytes, and whether they are what the run used of it; none if it is left out."""
     if small and not is_mask(role):
@@ -114,7 +108,7 @@ def used(settings: Settings, role: str, file: Path) -> Image.Image:
 
 def result(run: Run) -> dict[str, Any] | None:
     """The picture's size and hash, and a small one to compare with where the hash cannot be the same."""
-    if not (file := outcome(run)):
+    if not (file := run.outcome):
         return None
     with pictures.reading(file) as image:
         image = image.convert("RGB")

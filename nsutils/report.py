@@ -16,7 +16,7 @@ from PIL import Image
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
 from nsutils.figures import Grid, latest, loss_curves, tiles
-from nsutils.parcel import Parcel, intact, outcome, packed
+from nsutils.parcel import Parcel, intact, packed
 from nsutils.run import Run
 from nsutils.targets import shown
 
@@ -194,7 +194,7 @@ def ends(run: Run, room: int) -> str:
         sources += figure(shown(run.folder / facts["file"]), words, words, *size, kind=role)
     if not result:
         return f'<div class="sources">{sources}</div>'
-    caption = "{}, {} × {} px".format("result" if outcome(run) else "so far", *result.size)
+    caption = "{}, {} × {} px".format("result" if run.outcome else "so far", *result.size)
     large = figure(result, caption, f"result: {title(run)}", LARGE, room // 3, kind="result")
     return f'<div class="ends"><div class="sources">{sources}</div>{large}</div>'
 

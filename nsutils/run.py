@@ -227,6 +227,14 @@ class Run:
         return self.folder / "result.png"
 
     @property
+    def outcome(self) -> Path | None:
+        """The result, unless the run was stopped there and has come further since."""
+        made = self.made
+        return (
+            self.result if self.result.exists() and self.meta.get("steps", made) >= made else None
+        )
+
+    @property
     def images(self) -> dict[int, Path]:
         """The kept pictures by step."""
         return dict(numbered(self.folder.glob("images/step_*.jpg")))
