@@ -40,7 +40,8 @@ player       plays a run: pause, steer, undo, stop, go on
 recipe       a run in words: a table, a Python cell, a command line
 replay       forks of a run, and a run made again
 sweeps       many runs by one call, here or on any executor
-figures      contact sheet, film and loss curves
+figures      contact sheet, film, runs in rows and columns
+curves       losses over the steps, as plots
 table        the runs of a folder: filtered, sorted, compared
 report       one HTML file
 widgets      the widgets that ipywidgets does not have

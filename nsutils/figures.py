@@ -1,22 +1,18 @@
-"""Pictures of runs: contact sheet, film and loss curves. They only read what is on disk."""
+"""Pictures of runs: contact sheet, film, and many runs in rows and columns. They only read what is on disk."""
 
-import io
 import itertools
 import math
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
-from nsutils.objective import TERMS
 from nsutils.run import Run
 from nsutils.settings import Settings
 from nsutils.targets import shown
@@ -26,12 +22,9 @@ GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
 BESIDE, LINKED, DIVIDED = 130, 160, 560
 # What moves a divider, of the slider that is `this`.
 DIVIDE = "this.previousElementSibling.lastElementChild.style.clipPath=`inset(0 0 0 ${this.value}%)`"
-LEAST = 1e-4  # a loss below is as good as none
 FRAMES_A_SECOND, LONGEST = 12, 900  # of a film, at most; seconds, for a GIF's frame lasts up to 655
 FILM = 32  # pixels: its long edge, at least
-MARKS, LETTER = 8, 0.0105  # changes named in the curves; a letter's width in parts of the axes'
-INK, FAINT, PAPER, BLANK, STEERED = "#222222", "#777777", "#ffffff", "#dddddd", "#7b2cbf"
-COLOURS = ("#2a6f97", "#d1603d", "#8a8a8a", "#4c956c", "#b08900", "#7b2cbf", "#3d405b")
+INK, FAINT, PAPER, BLANK = "#222222", "#777777", "#ffffff", "#dddddd"
 
 
 def tiles(run: Run, most: int = 13) -> list[tuple[str, Path]]:
@@ -300,74 +293,3 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     times = [moving] * (len(frames) - 1) + [round(seconds * 1000 / 3)]
     how = {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
     return pictures.saved(frames[0], "GIF", **how)
-
-
-class Plot(Figure):
-    """A figure that a notebook shows by itself: pyplot, which would, keeps a state that no thread may share."""
-
-    def png(self, dpi: int = 110) -> bytes:
-        """A PNG file's bytes."""
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=dpi)
-        return buffer.getvalue()
-
-    _repr_png_ = png
-
-
-def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
-    """Losses over the steps, by default each term's, on a logarithmic axis; where the scale grew, a line.
-
-    `names` are of columns of `run.metrics`; "style/" stands for those of all style layers.
-    """
-    figure = Plot(figsize=(7, 3), layout="constrained")
-    axes, rows = figure.subplots(), run.metrics
-    steps = [row["step"] for row in rows]
-    kinds = tuple(name for name in names if name.endswith("/"))
-    shown = [n for n in (rows[-1] if rows else {}) if n in names or n.startswith(kinds)]
-    for name, colour in zip(shown, itertools.cycle(COLOURS)):
-        axes.plot(steps, [row[name] for row in rows], color=colour, label=name, linewidth=1.5)
-    for before, after in itertools.pairwise(rows):
-        if after["scale"] != before["scale"]:
-            axes.axvline(after["step"], color="#cccccc", linewidth=1, zorder=0)
-    relative = run.settings.relative
-    axes.set(xlabel="step", ylabel="loss, relative to the target" if relative else "loss")
-    if rows:
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], LEAST if relative else 0))
-        axes.legend(frameon=False, ncols=min(3, len(shown)), loc="best")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.set_figheight(3 + 0.15 * mark(axes, recipe.steering(run)))
-    return figure
-
-
-def mark(axes: Axes, changes: list[tuple[int, str]]) -> int:
-    """A dotted line at each change of settings, the first few named above the axes; in how many rows."""
-    first, last = axes.get_xlim()
-    for step, _ in changes:
-        axes.axvline(step, color=STEERED, linewidth=1, linestyle=":")
-    ends: list[float] = []  # how far to the right each row is written
-    for step, words in changes[:MARKS] + [(step, "…") for step, _ in changes[MARKS:][:1]]:
-        words = textwrap.shorten(words.replace(" = ", " "), 40, placeholder=" …")
-        width = LETTER * (len(words) + 2) * (last - first)
-        left, side = (step, "left") if step + width <= last else (step - width, "right")
-        row = next((row for row, end in enumerate(ends) if end <= left), len(ends))
-        ends[row : row + 1] = [left + width]
-        above = {"xytext": (0, 3 + 11 * row), "textcoords": "offset points", "ha": side}
-        top = {"xy": (step, 1), "xycoords": axes.get_xaxis_transform()}
-        axes.annotate(words, **top, **above, size=7.5, color=STEERED, parse_math=False)
-    return len(ends)
-
-
-def totals(runs: Mapping[str, Run]) -> Plot:
-    """What each run minimised, in parts of its first value, for losses in different units on one axis."""
-    figure = Plot(figsize=(7, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for (name, run), colour in zip(runs.items(), itertools.cycle(COLOURS)):
-        rows = run.metrics
-        first = rows[0]["total"] if rows else 1
-        shares = [row["total"] / first for row in rows]
-        axes.plot([row["step"] for row in rows], shares, color=colour, label=name, linewidth=1.5)
-    axes.set(xlabel="step", ylabel="total, in parts of its first", yscale="log")
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -15,7 +15,8 @@ from PIL import Image
 
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
-from nsutils.figures import Grid, latest, loss_curves, tiles
+from nsutils.curves import loss_curves
+from nsutils.figures import Grid, latest, tiles
 from nsutils.parcel import Parcel, intact, packed
 from nsutils.run import Run
 from nsutils.targets import shown

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import nsutils
 
 PACKAGE = Path(nsutils.__file__).parent
@@ -47,10 +49,9 @@ def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     assert said.stdout.strip() == "set()"
 
 
-def test_stylizing_loads_no_torchvision():
-    words = (
-        "import sys, nsutils; nsutils.Player, nsutils.stylize; print('torchvision' in sys.modules)"
-    )
+@pytest.mark.parametrize("heavy", ["torchvision", "matplotlib"])
+def test_painting_and_the_table_of_runs_load_nothing_that_they_do_not_need(heavy):
+    words = f"import sys, nsutils; nsutils.Player, nsutils.runs; print({heavy!r} in sys.modules)"
     said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
 

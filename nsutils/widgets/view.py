@@ -11,7 +11,9 @@ from IPython.display import display
 from PIL import Image
 
 from nsutils import colours, pictures
-from nsutils.figures import TERMS, contact_sheet, loss_curves, originals
+from nsutils.curves import loss_curves
+from nsutils.figures import contact_sheet, originals
+from nsutils.objective import TERMS
 from nsutils.player import Player
 from nsutils.settings import Settings
 from nsutils.sources import mask_of, size_in_words
