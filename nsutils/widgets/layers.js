@@ -74,6 +74,7 @@ function render({ model, el }) {
     pulls();
   }
 
+  // Not in draw, which would pull a slider out of the hand that moves it.
   function pulls() {
     const shares = model.get("shares"), most = Math.max(1e-9, ...Object.values(shares));
     for (const [layer, { bar, pull }] of rows) {

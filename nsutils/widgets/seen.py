@@ -65,7 +65,7 @@ class Seen(widgets.VBox):
         self.newest, self.width = image, width
         if settings != self.settings:
             self.settings = settings
-            self._set_beside()
+            self._tell()
         if self.viewer.step == LIVE:
             self._draw()
 
