@@ -29,9 +29,10 @@ watch        what a person should be told while a run goes
 cost         what a run will cost: seconds and memory
 origin       the machine, the versions and the process a run is made by
 steering     what may change while a run plays, and a line of the record of it
-course       a run's settings over its steps, by its record and as they are steered
+course       a run's settings over its steps, by its record and as it is steered
 folders      folders that many make and use at once
-metrics      files that grow by a line, and the losses in one
+growing      text files that grow by a line at a time
+metrics      the losses on disk, a row a step
 inputs       the pictures that belong to a run
 run          a folder that keeps settings, losses, pictures and the last step
 parcel       a run as JSON, its pictures inside

@@ -14,26 +14,30 @@ MORE = 10  # steps that follow a change while it is held; a slider of whole tens
 class Course:
     """What a run is steered by; to be used from any thread.
 
-    `settings` are those asked for, `recorded` those of the record, which follow them after each step. Lines of the
-    record may be of steps that are still to come, after a crash or where a run is made again: they come into force
-    after their step, but for what has been steered otherwise since.
+    `settings` are those asked for, `recorded` those of the record, which catch up with them after each step; it is
+    `steered` if the record has lines. They may be of steps that are still to come, after a crash or where a run is
+    made again: then they come into force after their step, but for what has been steered otherwise since.
     """
 
     def __init__(self, begun: Settings):
-        self._begun = self.settings = self.recorded = begun
+        self.settings = self.recorded = begun
+        self.steered = False
         self._lock = threading.Lock()
         self._to_come: list[Line] = []
         self._undoable: list[Settings] = []
         self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
         self._lately: set[str] = set()  # what the last change that can be undone was of
         self._further = False  # whether what is not on record goes on with that change
-        self._own: set[str] = set()  # changed since then: the record no longer decides about them
+        self._own: set[str] = (
+            set()
+        )  # changed here: what the record has for them later no longer counts
 
-    def read(self, record: Sequence[Line], number: int) -> None:
+    def read(self, begun: Settings, record: Sequence[Line], number: int) -> None:
         """Takes over the record up to step `number`, and what it has for later ones; what was asked stays asked."""
         with self._lock:
             asked = self.recorded.differences(self.settings)
-            settings, self._undoable, self._undone = self._begun, [], []
+            settings, self.steered = begun, bool(record)
+            self._undoable, self._undone = [], []
             self._lately, self._further, self._own = set(), False, set()
             self._to_come = [*record]
             for line in self._reached(number):
@@ -49,7 +53,8 @@ class Course:
 
     def forget(self) -> None:
         """Takes back what was asked and is not on record."""
-        self.settings, self._undone = self.recorded, []
+        with self._lock:
+            self.settings, self._undone = self.recorded, []
 
     @property
     def aim(self) -> Settings:
@@ -58,14 +63,14 @@ class Course:
         lines = ({name: line[name] for name in {*line} - mine} for line in self._to_come)
         return functools.reduce(steered, lines, self.settings)
 
-    def ask(self, line: Line, further: bool, check: Callable[[Settings], None]) -> None:
+    def ask(self, changes: Line, further: bool, check: Callable[[Settings], None]) -> None:
         """Changes settings, if those that come of it pass the check.
 
         A change that goes `further` than the one before, of the same settings, is undone with it, as one.
         """
         with self._lock:
-            check(asked := steered(self.settings, line))
-            further = further and not self._undone and self._lately == line.keys()
+            check(asked := steered(self.settings, changes))
+            further = further and not self._undone and self._lately == changes.keys()
             self._further = further and (self._further or self.settings == self.recorded)
             self.settings = asked
 
@@ -119,6 +124,7 @@ class Course:
                     if self._further and not told:
                         told = {"further": True}
                     write(number, changed_to | told)
+                    self.steered = True
                     if "undo" in told:
                         self._own -= changed_to.keys()
                     else:

@@ -31,8 +31,3 @@ def vacant(folder: Path) -> Path:
     """The folder, or one numbered like it, that is not there yet."""
     numbered = (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
     return next(path for path in itertools.chain([folder], numbered) if not path.exists())
-
-
-def cut(name: str, most: int) -> str:
-    """The beginning of a file's name, in so many bytes at most."""
-    return name.encode(errors="ignore")[:most].decode(errors="ignore")

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nsutils import pictures
 from nsutils.settings import STARTS, Settings
 
 Facts = dict[str, str]  # of an input: its file, as the run has it, its old name and its hash
+UNREADABLE = (  # what JSON brings up that is not what it should be
+    *(json.JSONDecodeError, UnicodeDecodeError),
+    *(TypeError, LookupError, AttributeError),
+)
 
 
 def by_role(settings: Settings, renamed: Callable[[str, str], str]) -> Settings:
@@ -53,13 +58,27 @@ def copied(folder: Path, file: Path, name: str) -> Facts:
     return {"file": file.relative_to(folder).as_posix(), "name": name, "sha256": hash}
 
 
+def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
+    """What meta.json says, its inputs found to be all there."""
+    for facts in meta["inputs"].values():
+        facts["file"], facts["name"], facts["sha256"]
+    meta["inputs"]["content"], meta["inputs"]["style_1"]
+    return meta
+
+
 def own_name(picture: str) -> str:
     """The name of a picture's file, the old one if it is an input of a run."""
     file = Path(picture)
-    if file.parent.name == "inputs":
-        with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):  # no whole run
-            meta = json.loads((file.parents[1] / "meta.json").read_text())
+    folder = file.parent.parent
+    if file.parent.name == "inputs" and (folder / "settings.json").is_file():
+        with suppress(OSError, *UNREADABLE):
+            meta = with_inputs(json.loads((folder / "meta.json").read_text()))
             for facts in meta["inputs"].values():
                 if Path(facts["file"]).name == file.name:
                     return facts["name"]
     return file.name
+
+
+def cut(name: str, most: int) -> str:
+    """The beginning of a file's name, in so many bytes at most."""
+    return name.encode(errors="ignore")[:most].decode(errors="ignore")

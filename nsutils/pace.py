@@ -12,13 +12,13 @@ from nsutils.transfer import Step
 class Pace:
     """Seconds that steps take, as one after the other is seen.
 
-    `seconds` is from before the first step to the last; images of more than `whole` pixels are seen in pieces. Up to
-    the share `weigh` of the time may go into finding the gradient's shares.
+    `seconds` is from before the first step to the last; images of more than `whole` pixels are seen in pieces.
     """
 
-    def __init__(self, cost: Cost, whole: int | None, weigh: float):
-        self.cost, self.whole, self.weigh = cost, whole, weigh
-        self.seconds = self._foreseen = self._weighing = 0.0
+    def __init__(self, cost: Cost, whole: int | None):
+        self.cost, self.whole = cost, whole
+        self.seconds = self._foreseen = 0.0
+        self._weighing = 0.0  # of the seconds, those that went into finding the gradient's shares
         self._moments: deque[tuple[float, float]] = deque(maxlen=10)
         self._took: dict[Shape, list[float]] = {}
 
@@ -57,13 +57,13 @@ class Pace:
             for shape, seconds in ahead
         )
 
-    def weighs(self) -> bool:
-        """Whether the next step is to find its gradient's shares."""
-        return bool(self.weigh) and self._weighing <= self.weigh * self.seconds
+    def weighs(self, share: float) -> bool:
+        """Whether the next step may find its gradient's shares, if so much of the time may go into that."""
+        return bool(share) and self._weighing <= share * self.seconds
 
-    def teach(self) -> None:
-        """Tells the forecast what steps have taken that were all alike."""
+    def teach(self, weighed: bool) -> None:
+        """Tells the forecast what steps took that were all alike, and, if none was `weighed`, what the first did."""
         for (height, width), took in self._took.items():
             if len(took) > 3:
                 usual = statistics.mean(took[1:])
-                self.cost.learn(height * width, usual, None if self.weigh else took[0] - usual)
+                self.cost.learn(height * width, usual, None if weighed else took[0] - usual)

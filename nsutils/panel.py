@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from nsutils import pictures
-from nsutils.player import OVER, PREVIEW, Player
+from nsutils.player import ENDED, OVER, PREVIEW, Player
 from nsutils.presets import RECIPES
 from nsutils.replay import fork, settings_at
 from nsutils.report import report
@@ -19,19 +19,19 @@ from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
 from nsutils.settings import Settings
 from nsutils.widgets.asked import THIS, Asked
-from nsutils.widgets.buttons import ENDED, Buttons
+from nsutils.widgets.buttons import Buttons
 from nsutils.widgets.controls import NAMES, STEERED, put
 from nsutils.widgets.foreseen import Foreseen
 from nsutils.widgets.guard import Guard
 from nsutils.widgets.left import AT_WORK, Left
 from nsutils.widgets.neighbours import Neighbours
 from nsutils.widgets.protect import Protect
+from nsutils.widgets.standing import GOING_ON, PAUSING
 from nsutils.widgets.view import View
-from nsutils.widgets.words import PAUSING, complaint, copy_of, note
+from nsutils.widgets.words import complaint, copy_of, note
 
 WEIGHING = 0.1  # of the time goes into finding the gradient's shares
 AT_ONCE = ("original_colors", "mask_colors")  # need no step
-GOING_ON = "Going on …"
 APART = f"these settings are for a new run: press Run, or choose “{THIS}” under Settings of"
 TWICE = 0.5  # seconds within which a second press of Run is the same
 SLIDERS = (widgets.FloatLogSlider, widgets.FloatSlider, widgets.IntSlider)
@@ -55,6 +55,7 @@ class Panel:
         given = settings or Settings(sample("waterside"), sample("strokes"))
         settings = given.settings if isinstance(given, Run) else given
         self.folder = Path(folder) if folder else runs_folder()
+        self.player: Player | None = None
         self.protect = Protect(self.folder / "uploads")
         self.asked = Asked(settings, self.folder / "uploads", self._moved, self._take_mask)
         self.controls = self.asked.controls  # by their settings' names
@@ -88,10 +89,6 @@ class Panel:
             with self._unheard():
                 self.protect.lay(settings.mask)
             self.left.offer(self.folder)
-
-    @property
-    def player(self) -> Player | None:
-        return self.view.player
 
     @property
     def run(self) -> Run | None:
@@ -182,7 +179,8 @@ class Panel:
                 raise ValueError("all its iterations are made; move Iterations up to go on")
             player.steer(**asked)
             self.view.plan(player.settings, made)
-            self.view.said.value, self.foreseen.value = GOING_ON, ""
+            self.view.say(GOING_ON)
+            self.foreseen.value = ""
             self._enable("playing")
             self.problem.value = self._make_room()
             player.previewing = self.hold.value and not player.past_preview
@@ -198,12 +196,12 @@ class Panel:
             return
         if player.status == "paused" or player.pausing:
             player.resume()
-            self.view.said.value = GOING_ON
+            self.view.say(GOING_ON)
             self._enable("playing")
         elif player.playing:
             player.pause()
             if player.pausing:
-                self.view.said.value = PAUSING
+                self.view.say(PAUSING)
                 self._enable("paused")
         else:
             self.go_on()
@@ -239,7 +237,8 @@ class Panel:
 
     def stop(self) -> None:
         if self.player is not None and self.player.playing and self.player.status not in OVER:
-            self.view.said.value, self.buttons.stop.disabled = "Stopping after this step …", True
+            self.view.say("Stopping after this step …")
+            self.buttons.stop.disabled = True
             self.player.stop()
 
     def wait(self) -> Run | None:
@@ -340,6 +339,7 @@ class Panel:
         return moved[0] if len(moved) == 1 and not moved[0].endswith("where") else ""
 
     def _recolour(self) -> None:
+        """Colours that need no step are seen, and can be undone."""
         self._enable(self.player.status)
         self.view.recolour()
 
@@ -421,8 +421,9 @@ class Panel:
 
     def _begin(self, player: Player, picked: list[str]) -> None:
         """Shows a player of a run whose pictures were so picked, from here on."""
+        self.player, self._picked = player, picked
+        self._apart, self._pulled = False, ("", 0.0)
         self.view.begin(player)
-        self._picked, self._apart, self._pulled = picked, False, ("", 0.0)
         self.problem.value = self.reported.value = ""
         self.asked.weigh({})
         self.left.hide()
@@ -434,10 +435,12 @@ class Panel:
         """Shows where the player is. Called in its thread."""
         if player is not self.player:
             return
-        if self.view.follow():
+        if self.view.live():
             self.asked.weigh({} if self._apart else player.shares, player.shares_under)
+        self.view.fill()
         if player.status == "failed":
-            self.view.said.value, self.problem.value = "Failed", complaint(player.error)
+            self.view.say("Failed")
+            self.problem.value = complaint(player.error)
         elif player.status in ("done", "stopped"):
             self.problem.value = ""  # what it complained of meanwhile is past
         if player.status in ENDED and not self._one_run.locked():  # else another begins at once
@@ -446,8 +449,7 @@ class Panel:
 
     def _enable(self, status: str) -> None:
         self.buttons.enable(status, self.player)
-        bar = {"done": "success", "failed": "danger"}.get(status, "")
-        self.view.progress.bar_style = bar
+        self.view.colour(status)
 
     @contextmanager
     def _complaining(self) -> Iterator[None]:

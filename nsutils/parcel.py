@@ -12,9 +12,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from nsutils import pictures
-from nsutils.folders import cut
-from nsutils.inputs import with_pictures
-from nsutils.run import UNREADABLE, Run, begun_with, whole_or_gone
+from nsutils.inputs import UNREADABLE, cut, with_pictures
+from nsutils.run import Run, begun_with, whole_or_gone
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed

@@ -65,7 +65,7 @@ def spans(length: int, edge: int, margin: int) -> list[Span]:
 
 def summed(image: Tensor, measure: Measure, cut: list[Piece]) -> dict[str, Tensor]:
     """`measure(pixels, piece)` gives sums over a piece's pixels; these are their sums over all pieces of an image."""
-    names: list[str] = []
+    names: list[str] = []  # which come to be known by the first piece
     sums = Summed.apply(image, measure, cut, names)
     return dict(zip(names, sums, strict=True))
 
@@ -78,11 +78,11 @@ class Summed(torch.autograd.Function):
         ctx, image: Tensor, measure: Measure, cut: list[Piece], names: list[str]
     ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(image)
-        ctx.measure, ctx.cut = measure, cut
+        ctx.measure, ctx.cut, ctx.names = measure, cut, names
         sums: dict[str, Tensor] = {}
         for piece in cut:
             found = measure(piece.of(image), piece)
-            sums = {name: sums[name] + found[name] for name in found} if sums else found
+            sums = {name: sums[name] + found[name] for name in sums} if sums else found
         names.extend(sums)
         return tuple(sums.values())
 
@@ -94,6 +94,8 @@ class Summed(torch.autograd.Function):
         for piece in ctx.cut:
             pixels = piece.of(image).detach().requires_grad_()
             with torch.enable_grad():
-                found = [*ctx.measure(pixels, piece).values()]
-            piece.of(whole).add_(torch.autograd.grad(found, pixels, slopes)[0])
+                found = ctx.measure(pixels, piece)
+            piece.of(whole).add_(
+                torch.autograd.grad([found[name] for name in ctx.names], pixels, slopes)[0]
+            )
         return whole, None, None, None

@@ -31,6 +31,7 @@ from nsutils.watch import Watch
 SMALLER = 0.8  # of the edge that did not fit
 PREVIEW = 128  # pixels: the least long edge of a preview
 OVER = ("stopped", "done", "failed")
+ENDED = ("ready", *OVER)
 GROWN = 2.0  # times the least total so far: a step with more was on its way out
 CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 0.02  # between two; of the time, for large ones
 # tqdm's own time left takes every step for as long as the last: later scales are slower.
@@ -41,13 +42,13 @@ class Player:
     """Takes a run from where it stands to its end and keeps it on disk.
 
     `for step in player` plays in the caller's thread; `start()` in a daemon thread, `wait()` for its end.
-    Everything else may be called from any thread. `settings` are those in force, `step` is the last made,
-    `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called with the player,
-    in the thread that plays, after each step and once at the end. `word` is a sentence on how it goes, if there is
-    something to say (`nsutils.watch`). `shares` are the gradient's, as last found, under the settings `shares_under`;
-    `weigh` is how much of the time may go into that: 0 none, 1 at each step. While `previewing` the run pauses at the
-    end of the first scale of 128 pixels or more, and follows what is steered with a few more steps there, until
-    `resume()`.
+    Everything else may be called from any thread. `settings` are those asked for, in force from the next step on,
+    `step` is the last made, `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called
+    with the player, in the thread that plays, after each step and once at the end. `word` is a sentence on how it
+    goes, if there is something to say (`nsutils.watch`). `shares` are the gradient's, as last found, under the settings
+    `shares_under`; `weigh` is how much of the time may go into that: 0 none, 1 at each step. While `previewing` the run
+    pauses at the end of the first scale of 128 pixels or more, and follows what is steered with a few more steps
+    there, until `resume()`.
     """
 
     def __init__(self, run: Run, encoder: Encoder | None = None, weigh: float = 0.0):
@@ -73,12 +74,11 @@ class Player:
 
     @property
     def settings(self) -> Settings:
-        """Those asked for, in force from the next step on."""
         return self.course.settings
 
     @property
     def aim(self) -> Settings:
-        """The settings in force now, with what the record has for later steps."""
+        """Those asked for, with what the record has for later steps."""
         return self.course.aim
 
     @property
@@ -111,7 +111,7 @@ class Player:
         """The last step and the record as they are on disk; what was asked here stays asked."""
         self._seen = self.run.stamp
         self.step: Step | None = self.run.last
-        self.course.read(self.run.steering, self._number)
+        self.course.read(self.run.settings, self.run.steering, self._number)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -351,7 +351,7 @@ class Player:
             self.run.note(forecast=foreseen, whole=forecast.whole, threads=threads)
         else:
             cost.probed()
-        self.pace = Pace(cost, self.run.meta.get("whole"), self.weigh)
+        self.pace = Pace(cost, self.run.meta.get("whole"))
         device = encoder.device
         machine.give_back_memory(device)
         machine.forget_peak(device)
@@ -389,11 +389,10 @@ class Player:
         foreseen = self.run.meta.get("forecast")
         if not self.pace or not foreseen or not self._number:
             return {}
-        if not self.pace.whole and not self.run.steering:
-            self.pace.teach()
-        seconds = self.run.last_row.get("seconds", 0.0)
-        bytes_ = machine.peak_memory(self.pace.cost.encoder.device)
-        measured = {"seconds": seconds, "bytes": bytes_}
+        if not self.pace.whole and not self.course.steered:
+            self.pace.teach(weighed=bool(self.weigh))
+        device, seconds = self.pace.cost.encoder.device, self.run.last_row.get("seconds", 0.0)
+        measured = {"seconds": seconds, "bytes": machine.peak_memory(device)}
         if self.steps_left or self.settings.steps != self.run.settings.steps:
             return {"measured": measured, "measured_by_forecast": None}  # it was of other steps
         ratios = {name: round(measured[name] / foreseen[name], 3) for name in measured}
@@ -443,7 +442,11 @@ class Player:
     def _steps(self, settings: Settings) -> Generator[Step, Settings | None, None]:
         pace, faces = self.pace, self.run.meta["faces"]
         encoder, whole = pace.cost.encoder, pace.whole
-        return stylize(settings, encoder, self.step, whole, self._fits, pace.weighs, faces)
+        return stylize(settings, encoder, self.step, whole, self._fits, self._weighs, faces)
+
+    def _weighs(self) -> bool:
+        """Whether the next step is to find its gradient's shares."""
+        return self.pace.weighs(self.weigh)
 
     def _taken_back(self, error: FloatingPointError) -> FloatingPointError:
         """Stands again at the last kept step before the losses grew; what happened."""
@@ -456,7 +459,7 @@ class Player:
         self.step = self.run.state(good)
         self.run.rewind(good, steering=True)
         self.course.forget()
-        self.course.read(self.run.steering, good)
+        self.course.read(self.run.settings, self.run.steering, good)
         back = f"; it was taken back from step {reached} to step {good}" if reached else ""
         return FloatingPointError(f"{error}{back}")
 

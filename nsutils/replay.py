@@ -131,14 +131,14 @@ def likeness(parcel: Parcel, run: Run) -> Likeness:
     if not first or not second:
         raise ValueError("there is no picture to compare with: the run had not come to one")
     one, other = (np.asarray(small_picture(each["jpeg"]), float) for each in (first, second))
-    there, here = conditions(parcel["meta"]), conditions(run.meta)
+    there, here = circumstances(parcel["meta"]), circumstances(run.meta)
     differing = (f"{n}: {there[n]} there, {here[n]} here" for n in there if there[n] != here.get(n))
     apart = np.abs(one - other) if one.shape == other.shape else np.full(1, 255.0)
     same = first["sha256"] == second["sha256"]
     return Likeness(same, float(apart.mean()), int(apart.max()), tuple(differing))
 
 
-def conditions(meta: Mapping[str, Any]) -> dict[str, Any]:
+def circumstances(meta: Mapping[str, Any]) -> dict[str, Any]:
     """What a picture may depend on beside its recipe."""
     names = ("platform", "device", "precision", "threads", "whole")
     return {name: meta.get(name) for name in names} | dict(meta.get("versions", {}))

@@ -24,8 +24,17 @@ from PIL import Image
 from torch import Tensor
 
 from nsutils import colours, metrics, pictures
-from nsutils.folders import alone, cut, vacant
-from nsutils.inputs import copied, own_name, with_copies, with_pictures
+from nsutils.folders import alone, vacant
+from nsutils.growing import append, lines
+from nsutils.inputs import (
+    UNREADABLE,
+    copied,
+    cut,
+    own_name,
+    with_copies,
+    with_inputs,
+    with_pictures,
+)
 from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings, Style
@@ -40,10 +49,6 @@ FILES = (
     *("report.html", "notes.txt", "favourite", "inputs", "images", "states"),
 )
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
-UNREADABLE = (
-    *(json.JSONDecodeError, UnicodeDecodeError),
-    *(TypeError, LookupError, AttributeError),  # of values that are not what they should be
-)
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
 PLAYED: set[Path] = set()  # the folders that this process plays
@@ -147,7 +152,7 @@ class Run:
 
     def check_losses(self) -> None:
         """ValueError if metrics.csv does not begin with its columns."""
-        if missing := metrics.missing(self._losses):
+        if missing := metrics.missing(self._metrics_file):
             way_out = "delete it: the run can go on without its losses so far"
             raise self._damaged("metrics.csv", f"no column {missing[0]}", way_out)
 
@@ -230,9 +235,8 @@ class Run:
     def outcome(self) -> Path | None:
         """The result, unless the run was stopped there and has come further since."""
         made = self.made
-        return (
-            self.result if self.result.exists() and self.meta.get("steps", made) >= made else None
-        )
+        latest = self.result.exists() and self.meta.get("steps", made) >= made
+        return self.result if latest else None
 
     @property
     def images(self) -> dict[int, Path]:
@@ -243,12 +247,12 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """A row a step; a line cut off in mid-write, or that is not of numbers, is left out."""
         self.check_losses()
-        return metrics.rows(self._losses)
+        return metrics.rows(self._metrics_file)
 
     @property
     def last_row(self) -> dict[str, float]:
         """The last whole row of `metrics`; empty if there is none."""
-        return metrics.last_row(self._losses)
+        return metrics.last_row(self._metrics_file)
 
     @property
     def made(self) -> int:
@@ -270,9 +274,9 @@ class Run:
             return renamed(line, lambda name: str(self.folder / name))
 
         try:
-            lines = map(read, metrics.lines(self._record))
+            record = map(read, lines(self._steering_file))
             # steps made again after a crash are steered late
-            return sorted(lines, key=lambda line: index(line["step"]))
+            return sorted(record, key=lambda line: index(line["step"]))
         except (ValueError, *UNREADABLE) as error:
             raise self._damaged(
                 "steering.jsonl", error, "mend that line, or delete the file and what it tells of"
@@ -347,12 +351,12 @@ class Run:
         """Adds a row to metrics.csv; a loss that there was not before gets a column at the end."""
         row = {"step": step.number, "seconds": round(seconds, 3), "scale": step.scale}
         row |= step.losses
-        metrics.add_row(self._losses, row)
+        metrics.add_row(self._metrics_file, row)
 
     def steered(self, step: int, changes: Mapping[str, Any]) -> None:
         """Adds a line to steering.jsonl."""
         line = {"step": step, **renamed(changes, self.relative)}
-        metrics.append(self._record, json.dumps(line))
+        append(self._steering_file, json.dumps(line))
 
     def relative(self, name: str) -> str:
         """A file's name as the run's own files have it."""
@@ -370,7 +374,7 @@ class Run:
 
     def checkpoint(self, step: Step) -> None:
         """Keeps what is needed to go on from the step."""
-        for file in (self._losses, self._record):  # they must not fall behind it
+        for file in (self._metrics_file, self._steering_file):  # they must not fall behind it
             if file.exists():
                 with file.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -427,22 +431,22 @@ class Run:
 
     def rewind(self, number: int, steering: bool = False) -> None:
         """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""
-        metrics.rewind(self._losses, number)
+        metrics.rewind(self._metrics_file, number)
         kept = (self.folder.glob(f"{place}/step_*") for place in ("images", "states"))
         for step, file in numbered(itertools.chain(*kept)):
             if step > number:
                 file.unlink()
         if steering:
-            lines = metrics.lines(self._record)
-            lines = [line for line in lines if json.loads(line)["step"] < number]
-            pictures.write(self._record, "".join(lines).encode())
+            record = lines(self._steering_file)
+            stays = [line for line in record if json.loads(line)["step"] < number]
+            pictures.write(self._steering_file, "".join(stays).encode())
 
     @property
-    def _losses(self) -> Path:
+    def _metrics_file(self) -> Path:
         return self.folder / "metrics.csv"
 
     @property
-    def _record(self) -> Path:
+    def _steering_file(self) -> Path:
         return self.folder / "steering.jsonl"
 
     def _read(self, name: str, way_out: str, made: Callable[[Any], Any]) -> Any:
@@ -478,14 +482,6 @@ def half_made(folder: Path) -> bool:
     """Whether no more is there than a process leaves that is killed while it makes a run."""
     found = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
     return {name for name in found if name[0] != "."} <= {"inputs", "meta.json"}
-
-
-def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
-    """What meta.json says, its inputs found to be all there."""
-    for facts in meta["inputs"].values():
-        facts["file"], facts["name"], facts["sha256"]
-    meta["inputs"]["content"], meta["inputs"]["style_1"]
-    return meta
 
 
 @contextmanager

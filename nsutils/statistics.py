@@ -203,19 +203,28 @@ def wasserstein(
         root, inverse = roots(seen)
     found = (of_all.split(counts) for of_all in (seen, trace(root), inverse))
     layers = zip(got, wanted, *found, strict=True)
-    return [Transport.apply(raw, target, relative, *found) for raw, target, *found in layers]
+    return [Transport.apply(raw, target, relative, *own) for raw, target, *own in layers]
 
 
 class Transport(torch.autograd.Function):
-    """A layer's distance from `Axes`, by what is `seen` of its covariance along them, and that one's root's trace.
+    """A layer's distance from `Axes`, by what is `seen` of its covariance along them, and that one's root's trace
+    `shared` and its `inverse`.
 
     On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
     for where features are flat the two all but cancel.
     """
 
     @staticmethod
-    def forward(ctx, raw: Tensor, target: Axes, relative: bool, *found: Tensor) -> Tensor:
-        (mean, _, lengths), (seen, shared, inverse) = target, found
+    def forward(
+        ctx,
+        raw: Tensor,
+        target: Axes,
+        relative: bool,
+        seen: Tensor,
+        shared: Tensor,
+        inverse: Tensor,
+    ) -> Tensor:
+        mean, _, lengths = target
         whole = lengths.sum(-1)
         ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
         ctx.save_for_backward(raw, *target, inverse)

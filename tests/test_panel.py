@@ -27,10 +27,10 @@ from nsutils.widgets.neighbours import FACTOR
 from nsutils.widgets.protect import Protect
 from nsutils.widgets.seen import difference
 from nsutils.widgets.share import weight_for
+from nsutils.widgets.standing import recipe_line
 from nsutils.widgets.view import kept_steps
 from nsutils.widgets.viewer import Viewer
 from nsutils.widgets.weight import STEP, Weight
-from nsutils.widgets.words import recipe_line
 
 ENDLESS = 100_000  # steps: until stopped
 
@@ -610,6 +610,15 @@ def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
     assert panel.wait().status == "done" and len(panel.run.metrics) == 12
     assert panel.left.layout.display == "none"
     assert Panel(settings, tmp_path / "runs").left.layout.display == "none"
+
+
+def test_a_damaged_kept_picture_holds_up_no_run_that_was_left(settings, tmp_path):
+    run = left(Run.create(tmp_path / "runs" / "cut", settings), 6)
+    run.images[2].write_bytes(b"no picture")
+    panel = Panel(settings, tmp_path / "runs")
+    panel.left.click()
+    assert panel.wait().status == "done" and not panel.problem.value
+    assert 2 not in images(panel) and not flat(images(panel)[4])
 
 
 def test_a_report_is_written_and_can_be_saved(panel):

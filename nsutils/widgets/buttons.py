@@ -2,9 +2,8 @@
 
 import ipywidgets as widgets
 
-from nsutils.player import OVER, Player
+from nsutils.player import ENDED, Player
 
-ENDED = ("ready", *OVER)
 LAYOUT = {"flex": "1 1 0", "width": "auto", "min_width": "84px"}
 
 

@@ -4,6 +4,7 @@ import base64
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from html import escape
 
 import ipywidgets as widgets
@@ -14,17 +15,17 @@ from nsutils import colours, pictures
 from nsutils.curves import loss_curves
 from nsutils.figures import contact_sheet, originals
 from nsutils.objective import TERMS
-from nsutils.player import Player
+from nsutils.player import ENDED, Player
 from nsutils.settings import Settings
 from nsutils.sources import mask_of, size_in_words
 from nsutils.targets import shown
 from nsutils.transfer import Step
-from nsutils.widgets.buttons import ENDED
 from nsutils.widgets.controls import NAMED
 from nsutils.widgets.seen import Seen
+from nsutils.widgets.standing import recipe_line, standing
 from nsutils.widgets.tiles import Tiles
 from nsutils.widgets.viewer import LIVE
-from nsutils.widgets.words import copy_of, pace, recipe_line
+from nsutils.widgets.words import copy_of
 
 LIVE_SECONDS, SLOW_SECONDS = 0.25, 2.0  # at least so long between two pictures, two drawings
 SLOW_SHARE = 30  # times as long as the last took, between two drawings
@@ -40,7 +41,7 @@ WATCHED = {
 
 
 class View:
-    """Looks at a player: `begin` takes one, `follow` shows where it is, and is called in its thread.
+    """Looks at a player: `begin` takes one, `live` and `fill` show where it is, and are called in its thread.
 
     `fork(step)` is called for a new run from the step that is looked at, `prolonged(steps)` when there are to be
     more steps, or fewer. `more` stands beside the picture and the losses, by name.
@@ -53,7 +54,7 @@ class View:
         more: Mapping[str, widgets.Widget],
     ):
         self.player: Player | None = None
-        self.prolonged = prolonged
+        self._prolonged = prolonged
         self.progress = widgets.IntProgress(layout={"width": "auto"})
         self.said = widgets.HTML("Press Run to begin.").add_class("said")
         self.word = widgets.HTML().add_class("word")
@@ -76,11 +77,11 @@ class View:
 
     def lay(self, settings: Settings) -> None:
         """The pictures of settings, and empty tiles for what is to come of them."""
+        self.progress.max, self.progress.value = settings.steps, 0
         self._images = images = {name: shown(path) for name, path in originals(settings)}
         self._size = pictures.fitted(images["content"].size, LIVE_EDGE)
         self._content = images["content"].resize(self._size)
         self.seen.begin(self._content, settings, self.player and self.player.run)
-        self.progress.max, self.progress.value = settings.steps, 0
         self.plan(settings)
         for name, image in images.items():
             self.tiles.fill(name, image)
@@ -100,38 +101,50 @@ class View:
         self.painted.value = self.word.value = ""
         self.curves.value = NO_CURVES
         for number in self.tiles.awaited & kept.keys():
-            self.tiles.fill(number, pictures.opened(kept[number]))
+            with suppress(ValueError):  # a damaged one's place stays empty
+                self.tiles.fill(number, pictures.opened(kept[number]))
         self.seen.viewer.steps = [*kept]
 
-    def follow(self) -> bool:
-        """Shows where the player is; whether its newest picture was shown, as it is not at each step."""
-        player, step, now = self.player, self.player.step, time.monotonic()
-        ended, halted = player.status in ENDED, player.status != "playing"
-        if not step:
+    def live(self) -> bool:
+        """Shows the newest picture, though not at each step; whether it did."""
+        step, halted, now = self.player.step, self.player.status != "playing", time.monotonic()
+        if not step or not (halted or now - self._live_at > LIVE_SECONDS):
             return False
-        if live := halted or now - self._live_at > LIVE_SECONDS:
-            self._live_at = now
-            self.show(step)
-            self.tell()
-            self.word.value = escape(player.word)
-        self.replan()
+        self._live_at = now
+        self._show(step)
+        self.tell()
+        self.word.value = escape(self.player.word)
+        return True
+
+    def fill(self) -> None:
+        """Shows what is kept of the run so far, and its losses."""
+        player, step, now = self.player, self.player.step, time.monotonic()
+        if not step:
+            return
+        self._replan()
         if step.number in self.tiles.awaited:
             self.tiles.fill(step.number, self._image(step))
             self.seen.viewer.steps = [*player.run.images]
-        if ended:
+        if player.status in ENDED:
             self.tiles.fill("result", self._image(step))
             self.tiles.settle()
             self.seen.viewer.steps = [*player.run.images]
             self._offer()
-        if halted or now > self._slow_at:
+        if player.status != "playing" or now > self._slow_at:
             self._draw_curves()
-            self.keep()
+            self._keep()
             drawn = time.monotonic()
             # what takes long, as after thousands of steps, is done more rarely
             self._slow_at = drawn + max(SLOW_SECONDS, SLOW_SHARE * (drawn - now))
-        return live
 
-    def show(self, step: Step) -> None:
+    def say(self, words: str) -> None:
+        self.said.value = words
+
+    def colour(self, status: str) -> None:
+        """Colours the progress bar as it is with a run of that status."""
+        self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
+
+    def _show(self, step: Step) -> None:
         """The newest picture."""
         image = self._image(step)
         # While it plays every scale comes in one size, quick to send.
@@ -142,27 +155,27 @@ class View:
         """Shows a picture that rests in the colours that are asked for now; one that is painted follows by itself."""
         step, player = self.player.step, self.player
         if step and player.status != "playing":
-            self.show(step)
+            self._show(step)
             if not player.playing:
                 self.tiles.fill("result", self._image(step))
-                self.keep()
+                self._keep()
                 self._offer()
 
     def tell(self) -> None:
         """Says where the run is."""
         if step := self.player.step:
-            self.replan()
-            self.progress.value, self.said.value = step.number, pace(self.player)
+            self._replan()
+            self.progress.value, self.said.value = step.number, standing(self.player)
 
-    def replan(self) -> None:
+    def _replan(self) -> None:
         """There may be more steps to come, or fewer."""
         aim, step = self.player.aim, self.player.step
         if aim.steps != self.progress.max:
             self.progress.max = aim.steps
             self.plan(aim, step.number - 1)
-            self.prolonged(aim.steps)
+            self._prolonged(aim.steps)
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """Renews the static pictures under the widgets, which stay in the saved notebook."""
         if self._static and self.player and self.player.run.images:
             sheet = base64.b64encode(pictures.jpeg(contact_sheet(self.player.run))).decode()
@@ -173,7 +186,7 @@ class View:
     def leave_room(self) -> None:
         """Makes room for those pictures below what is displayed."""
         self._static = [display({"text/plain": ""}, raw=True, display_id=True) for _ in range(2)]
-        self.keep()
+        self._keep()
 
     def _look_at(self, name: str | int) -> None:
         """A tile was clicked: it is seen at full size."""
