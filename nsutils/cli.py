@@ -175,12 +175,12 @@ def add_going_on(resume: Parser, fork: Parser, rerun: Parser, **others: Parser) 
     """Commands that play a run again."""
     fork.add_argument("--step", type=whole, help="the step to fork from (the last)")
     add_out(fork)
-    for parser in (resume, fork):
+    for parser, default in ((resume, "as in RUN"), (fork, "as in RUN at that step")):
         add_run(parser)
         add_device(parser)
         for subject, notes in SUBJECTS.items():
             steered = {name: notes[name] for name in notes if name not in FIXED}
-            add_settings(parser.add_argument_group(subject), steered, default="as in RUN")
+            add_settings(parser.add_argument_group(subject), steered, default)
     words = "HTML file, or folder of a run"
     rerun.add_argument("source", metavar="REPORT_OR_RUN", type=place, help=words)
     rerun.add_argument("--content", metavar="FILE", help="the content, if the report leaves it out")

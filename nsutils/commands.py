@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from shlex import quote
 from signal import SIG_IGN, SIGINT, signal
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -117,9 +118,11 @@ def sweep(asked: Namespace) -> int:
             print(f"nsutils: {error}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
-            print(f"stopped; the same command with --out {folder} goes on")
+            print(f"stopped; the same command with --out {quote(str(folder))} goes on")
             status = 130
-    print(f"done: {len(done)} of {len(every)} runs; a table of them: nsutils runs {folder}")
+    print(
+        f"done: {len(done)} of {len(every)} runs; a table of them: nsutils runs {quote(str(folder))}"
+    )
     print(folder)
     if asked.save and done:
         write_file(asked.save, pictures.encoded(Grid(done).image(320), format))
@@ -214,9 +217,11 @@ def fork(asked: Namespace) -> int:
     player, changes = Player(new, encoder), given(asked).keys()
     if not player.steps_left and not (changes and changes <= STEPLESS):
         new.delete()
-        raise ValueError(
-            f"{run.folder.name!r} has made all its {origin['step']} steps; give an earlier --step, or more with --steps"
-        )
+        made, name = origin["step"], run.folder.name
+        words = f"{name!r} has made all its {made} steps"
+        if made < run.made:  # it was given more later
+            words = f"at step {made} {name!r} was to end"
+        raise ValueError(f"{words}; give an earlier --step, or more with --steps")
     from_where = "" if player.step else f", whose first {origin['step']} steps are made again"
     words = f"{new.folder.name} leaves {origin['name']} after step {origin['step']}{from_where}"
     return go_on(player, words)
@@ -229,7 +234,8 @@ def rerun(asked: Namespace) -> int:
         try:
             found_inside = parcels(Path(asked.source).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ValueError(f"no report {asked.source!r}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"no report {asked.source!r}: {reason}") from error
     else:
         found_inside = [packed(found(asked.source), original=True)]
     if asked.out and len(found_inside) > 1:
@@ -266,8 +272,9 @@ def compare(asked: Namespace) -> None:
     from nsutils.figures import side_by_side
 
     format = pictures.check_writable(asked.out)
-    image = side_by_side([found(name) for name in asked.runs], 480)
-    write_file(asked.out, pictures.encoded(image, format))
+    every = [found(name) for name in asked.runs]
+    image = side_by_side(every, 480)
+    write_file(asked.out, pictures.encoded(image, format), *every)
 
 
 def film(asked: Namespace) -> None:
@@ -275,7 +282,8 @@ def film(asked: Namespace) -> None:
 
     if Path(asked.out).suffix.lower() != ".gif":
         raise ValueError(f"{asked.out!r} does not end in .gif; a film is one")
-    write_file(asked.out, figures.film(found(asked.run), asked.edge, asked.seconds))
+    run = found(asked.run)
+    write_file(asked.out, figures.film(run, asked.edge, asked.seconds), run)
 
 
 def mark(asked: Namespace) -> None:
@@ -308,8 +316,10 @@ def delete(asked: Namespace) -> int:
     return 0
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Writes the file and says how large it is."""
+def write_file(path: str, data: bytes, *shown: Run) -> None:
+    """Writes the file, over none of the runs that are shown in it, and says how large it is."""
+    for run in shown:
+        run.check_aside(path)
     pictures.hand_over(path, data)
     print(f"{path} ({len(data) / 1e6:.1f} MB)")
 

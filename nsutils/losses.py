@@ -4,6 +4,7 @@ Pure functions of (N, C, H, W) tensors: no state, no weights.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,11 @@ class Apart(torch.autograd.Function):
         got, wanted, weights = ctx.saved_tensors
         apart = (got - wanted).mul_(2 * slope)
         return (apart if weights is None else apart.mul_(weights.to(apart))), None, None
+
+
+def fitting(pools: Iterable[int], shape: tuple[int, int]) -> list[int]:
+    """Those of the pools that leave enough of a picture of that shape for its contours to be seen."""
+    return [pool for pool in pools if pool <= min(shape) // 3]
 
 
 def laplacian(image: Tensor, pool: int) -> Tensor:

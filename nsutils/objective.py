@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nsutils.encoders import Encoder
 from nsutils.graphs import Recorded, side_by_side
-from nsutils.losses import Pull, displaced, laplacian, self_similarity
+from nsutils.losses import Pull, displaced, fitting, laplacian, self_similarity
 from nsutils.measures import (
     divisible,
     grain,
@@ -118,9 +118,9 @@ class Objective:
             if settings.by_shapes:
                 self.regions, self.hold = self.shaped(content)
             self.layout = self.layout_of(self.picture)
-            fits = min(self.picture.shape[-2:]) // 3  # pools that leave enough of the picture
             pools = settings.laplacian_pools if settings.laplacian_weight else ()
-            self.contours = {n: laplacian(self.picture, n) for n in pools if n <= fits}
+            pools = fitting(pools, self.picture.shape[-2:])
+            self.contours = {pool: laplacian(self.picture, pool) for pool in pools}
             self.likeness = self.likeness_of(self.content)
             self.octaves = {}
             for layer, found in statistics[0].items():

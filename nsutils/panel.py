@@ -13,7 +13,7 @@ from IPython.display import display
 from nsutils import pictures
 from nsutils.player import ENDED, OVER, PREVIEW, Player
 from nsutils.presets import RECIPES
-from nsutils.replay import fork, settings_at
+from nsutils.replay import fork
 from nsutils.report import report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
@@ -53,6 +53,8 @@ class Panel:
 
     def __init__(self, settings: Settings | Run | None = None, folder: str | Path | None = None):
         given = settings or Settings(sample("waterside"), sample("strokes"))
+        if not isinstance(given, Settings | Run):
+            raise ValueError(f"settings is {given!r}; give Settings(content, style), or a Run")
         settings = given.settings if isinstance(given, Run) else given
         self.folder = Path(folder) if folder else runs_folder()
         self.player: Player | None = None
@@ -393,7 +395,7 @@ class Panel:
     def _fork(self, step: int) -> None:
         """Begins a new run that goes on from a kept step, with what the controls say."""
         with self._complaining():
-            run, before = self.run, settings_at(self.run, step)
+            run, before = self.run, self.run.settings_at(step)
             changes = self._steered(before)
             if before.size and self.controls["size"].value != before.size:
                 changes["size"] = self.controls["size"].value

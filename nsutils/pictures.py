@@ -212,7 +212,7 @@ def saved(image: Image.Image, format: str, **how: Any) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """The bytes as a file that is there whole or not at all, even if the power fails.
+    """The bytes as a file that is there whole or not at all, even if the power fails; OSError, of that file, if not.
 
     Where a link leads, there they are; a device or a pipe is written to.
     """
@@ -228,9 +228,10 @@ def write(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
         aside.unlink(missing_ok=True)
-        raise
 
 
 def hand_over(path: str | Path, data: bytes) -> None:

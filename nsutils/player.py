@@ -23,7 +23,16 @@ from nsutils.origin import now
 from nsutils.pace import Pace
 from nsutils.run import Run, begun_with
 from nsutils.settings import PIXELS, Settings
-from nsutils.sources import SIDES, Shape, check_targets, faces_in, larger, scale_of, scales_of
+from nsutils.sources import (
+    SIDES,
+    Shape,
+    check_pools,
+    check_targets,
+    faces_in,
+    larger,
+    scale_of,
+    scales_of,
+)
 from nsutils.steering import check, renamed
 from nsutils.transfer import Step, resized, start, stylize
 from nsutils.watch import Watch
@@ -522,7 +531,7 @@ class Player:
 
 def check_possible(settings: Settings, encoder: Encoder | None) -> None:
     """ValueError if no run can have these settings, as far as that is known without the encoder."""
-    scales_of(settings)
+    check_pools(settings)
     if settings.precision == "float16" and settings.normalize_gradients:
         raise ValueError(
             "normalize_gradients is on, but float16 knows no numbers as small as large pictures then have; "

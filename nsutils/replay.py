@@ -1,6 +1,5 @@
 """Runs made from runs: forked after a step with other settings, or made again and compared."""
 
-import functools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, check_possible, encoder_of
 from nsutils.run import Run, begun_with, new_folder, whole_or_gone
 from nsutils.samples import runs_folder
-from nsutils.settings import Settings
 from nsutils.steering import check, renamed, steered
 from nsutils.targets import small_picture
 from nsutils.transfer import same_objective
@@ -35,7 +33,7 @@ def fork(
     step = end if step is None else step
     if not 0 <= step <= end:
         raise ValueError(f"no step {step} to fork from; {run.folder.name!r} has 0 to {end}")
-    before = settings_at(run, step)
+    before = run.settings_at(step)
     check(before, changes)
     check_possible(steered(before, renamed(changes, str)), None)
     meta = run.meta
@@ -57,12 +55,6 @@ def fork(
             copy_up_to(step, run, new)
             shutil.copyfile(state, new.folder / "checkpoint.pt")
     return new
-
-
-def settings_at(run: Run, step: int) -> Settings:
-    """Those in force when the step was made."""
-    lines = (line for line in run.steering if line["step"] < step)
-    return functools.reduce(steered, lines, run.settings)
 
 
 def known_state(run: Run, number: int, same: bool) -> Path | None:

@@ -1,5 +1,6 @@
 """A run's folder: what was asked, what came of it, and what it needs to go on. Plain files, read without the kit."""
 
+import functools
 import io
 import itertools
 import json
@@ -39,7 +40,7 @@ from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings, Style
 from nsutils.sources import Sources, content_of, mask_of, opened_mask
-from nsutils.steering import changes, renamed
+from nsutils.steering import changes, renamed, steered
 from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
 
@@ -80,7 +81,8 @@ class Run:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         if not (self.folder / "settings.json").is_file():
-            raise ValueError(f"no run in {str(self.folder)!r}: it has no settings.json")
+            why = "it has no settings.json" if self.folder.exists() else "there is no such folder"
+            raise ValueError(f"no run in {str(self.folder)!r}: {why}")
 
     @classmethod
     def create(cls, folder: str | Path, settings: Settings, **facts: Any) -> "Run":
@@ -130,6 +132,11 @@ class Run:
         """The recipe, its pictures found in the folder."""
         whole = "put a whole copy in its place; result.png has one inside"
         return self._located(self._read("settings.json", whole, Settings.kept))
+
+    def settings_at(self, step: float = math.inf) -> Settings:
+        """Those in force when a step was made, with what was steered; by default the last on record."""
+        lines = (line for line in self.steering if line["step"] < step)
+        return functools.reduce(steered, lines, self.settings)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -333,7 +340,7 @@ class Run:
     @property
     def in_words(self) -> str:
         """How far it has come."""
-        return f"{self.status}, {self.made} of {self.settings.steps} steps"
+        return f"{self.status}, {self.made} of {self.settings_at().steps} steps"
 
     def _repr_html_(self) -> str:
         """Name and state, above what it was made from and what came of it."""
@@ -408,8 +415,18 @@ class Run:
         by default as many as the run's settings say.
         """
         format = pictures.check_writable(path)
+        self.check_aside(path)
         image = self.picture(original_colors, color_method)
         pictures.hand_over(path, pictures.encoded(image, format))
+
+    def check_aside(self, path: str | Path) -> None:
+        """ValueError if a file to be written is the run's own, or a picture that it was made from, wherever it lies."""
+        file, folder = Path(path).resolve(), self.folder.resolve()
+        known = {facts["sha256"] for facts in self.meta["inputs"].values()}
+        if folder in file.parents and file.relative_to(folder).parts[0] in FILES:
+            raise ValueError(f"{str(path)!r} is the run's own file; write another")
+        if file.is_file() and pictures.sha256(file.read_bytes()) in known:
+            raise ValueError(f"{str(path)!r} is what the picture is made from; write another file")
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"
@@ -453,6 +470,8 @@ class Run:
         """What is `made` of a JSON file."""
         try:
             return made(json.loads((self.folder / name).read_text()))
+        except FileNotFoundError as error:
+            raise Damaged(f"{str(self.folder / name)!r} is gone; {way_out}") from error
         except (ValueError, *UNREADABLE) as error:
             raise self._damaged(name, error, way_out) from error
 

@@ -425,6 +425,9 @@ def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
     `vary(settings, style_weight=[0.3, 1, 3], size=[256, 512])` gives six.
     """
     settings.check_names(choices)
+    for name, values in choices.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ValueError(f"{name} is {values!r}; give a list of values, as {name}=[{values!r}]")
     return [
         changed(settings, **dict(zip(choices, values, strict=True)))
         for values in product(*choices.values())
@@ -447,8 +450,10 @@ def _style(value: Any) -> Style:
 
 
 def _text(name: str, value: Any) -> str:
-    if value is None or not str(value):
+    if value is None or value == "":
         raise ValueError(f"{name} is empty; give a file")
+    if not isinstance(value, str | PathLike):
+        raise ValueError(f"{name} is {value!r}; give the name of a file")
     return str(value)
 
 

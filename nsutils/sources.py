@@ -17,9 +17,10 @@ from torch import Tensor
 from nsutils import colours, faces, pictures
 from nsutils.encoders import Encoder
 from nsutils.faces import Box
+from nsutils.losses import fitting
 from nsutils.measures import THINNEST, made_with, octaves_of, style_statistics
 from nsutils.regions import Regions
-from nsutils.settings import STARTS, Settings, Style
+from nsutils.settings import STARTS, Settings, Style, in_a_word
 from nsutils.targets import PALETTE, Target, is_target
 
 Shape = tuple[int, int]  # height, width in pixels
@@ -39,6 +40,7 @@ class Sources:
         self.settings, self._known = settings, known
         self.content = content_of(settings)
         self.scales = scales_of(settings)
+        check_pools(settings)
         self.styles = [self.style(style) for style in settings.styles]
         self.mask = mask_of(settings)
         self.where = [style.where and opened_mask(style.where) for style in settings.styles]
@@ -155,6 +157,16 @@ def scaled(settings: Settings, image: Image.Image, shape: Shape) -> Tensor:
 def beside(settings: Settings, shape: Shape, scale: float) -> int:
     """The edge, in pixels, that a style's statistics are for: the content's, by the style's scale."""
     return max(1, round(scale * SIDES[settings.side](shape)))
+
+
+def check_pools(settings: Settings) -> None:
+    """ValueError if contours are asked for, and no pool fits into the picture."""
+    shape, pools = scales_of(settings)[-1], settings.laplacian_pools
+    if settings.laplacian_weight and not fitting(pools, shape):
+        raise ValueError(
+            f"laplacian_pools is {in_a_word(pools)}; for a picture of {shape[1]} x {shape[0]} px "
+            f"give one of {min(shape) // 3} at most"
+        )
 
 
 def check_targets(settings: Settings, encoder: Encoder) -> None:

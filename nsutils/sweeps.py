@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import cache, lru_cache
@@ -40,9 +40,11 @@ LONGEST, NAMED = 80, 3  # letters of a folder's name; runs that an error names
 class Unfinished(RuntimeError):
     """Some runs of a sweep are not done; `reasons` has why, by folder."""
 
-    def __init__(self, reasons: dict[str, str], count: int, broken: bool):
+    def __init__(self, reasons: dict[str, str], count: int, broken: bool, displaced: bool):
         self.reasons = reasons
         way_out = "run the sweep again: it goes on where it stood"
+        if displaced:
+            way_out = f"another sweep has taken the folder over; when that has ended, {way_out}"
         if broken:
             way_out = f"a worker died, and its pool with it; {way_out}, in a new pool"
         told = [f"{name}: {reason}" for name, reason in [*reasons.items()][:NAMED]]
@@ -132,7 +134,7 @@ def sweep(
             torch.set_num_threads(before)
             encoder_for.cache_clear()
     if reasons:
-        raise Unfinished(reasons, len(runs), broken)
+        raise Unfinished(reasons, len(runs), broken, not mine)
 
 
 def prepared(settings: Iterable[Settings], folder: Path) -> list[Run]:
@@ -205,6 +207,8 @@ def play(
     meta = run.meta
     if meta.get("sweep") == charge and meta["host"] != socket.gethostname():
         run.note(status="interrupted")  # the executor has given up whoever plays it there
+    if meta.get("sweep") not in (None, charge):
+        until_left(run, lambda: in_charge(sign, charge))
     run.check_idle()
     run.note(sweep=charge)
     torch.set_num_threads(threads or max(1, cores() // at_once))
@@ -221,6 +225,13 @@ def play(
     for _ in player:
         pass
     return player.run.meta.get("ended_early") or player.status
+
+
+def until_left(run: Run, wanted: Callable[[], bool]) -> None:
+    """Waits until a sweep that is in charge no more leaves a run, which it does after the step in hand."""
+    until = time.monotonic() + PATIENCE
+    while run.status in ("playing", "paused") and wanted() and time.monotonic() < until:
+        time.sleep(LOOK)
 
 
 @lru_cache(maxsize=2)

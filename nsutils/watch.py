@@ -74,7 +74,7 @@ class Watch:
 
     def strange(self, step: Step) -> str:
         """Whether the style has not come though most steps are made."""
-        late = step.number > LATE * step.settings.steps
+        late = step.number > LATE * step.settings.steps and step.settings.style_weight
         if late and step.losses["style"] > STRANGE * self._strangest:
             return "The style has hardly come yet: move Style weight up, or Content weight down."
         return ""
@@ -127,15 +127,18 @@ def structure(image: Tensor, content: Tensor, place: Image.Image | None = None) 
 
     SSIM's third factor (Wang et al. 2004, eq. 10), the correlation of neighbourhoods, of both made 96 pixels long, a
     mean weighted by the content's contrast, within the white of `place` if there is one. So colour, light and
-    contrast may change and strokes may come without a loss.
+    contrast may change and strokes may come without a loss. 1 where the content has no shapes.
     """
     shape = pictures.fitted(content.shape[-2:], EDGE)
     wanted, painted = light(content, shape), light(image, shape)
     shared = blurred(wanted * painted) - blurred(wanted) * blurred(painted)
     spread = deviation(wanted)
     alike = (shared + FLAT**2) / (spread * deviation(painted) + FLAT**2)
-    weight = spread * as_weights(place, shape) if place else spread
-    return ((alike * weight).sum() / weight.sum().clamp_min(1e-6)).item()
+    there = as_weights(place, shape) if place else torch.ones_like(spread)
+    weight = spread * there
+    if weight.sum() <= FLAT * there.sum():
+        return 1.0  # there is nothing to lose
+    return ((alike * weight).sum() / weight.sum()).item()
 
 
 def light(image: Tensor, shape: Shape) -> Tensor:

@@ -366,7 +366,8 @@ def test_resume_goes_on_to_more_steps_and_refuses_a_run_that_has_made_them(run, 
     assert run.steering == [{"step": 6, "style_weight": 3.0, "steps": 9}]
     assert "has made all its 9 steps; give more with --steps" in refused("resume", run.folder)
     assert "has made 9 steps already; give more" in refused("resume", run.folder, "--steps", "2")
-    assert "no run in" in refused("resume", run.folder.parent)
+    assert "it has no settings.json" in refused("resume", run.folder.parent)
+    assert "there is no such folder" in refused("resume", run.folder / "nowhere")
 
 
 def test_resume_writes_a_picture_again_that_is_lost_or_is_to_have_other_colours(run, capfd):
@@ -430,6 +431,42 @@ def test_a_run_whose_files_are_gone_or_damaged_says_so_and_goes_on_when_mended(r
     moved.rename(picture)
     assert main(more) == 0
     assert run.made == 9 and "style has hardly come" not in capfd.readouterr().out
+
+
+def test_a_fork_of_a_prolonged_run_is_told_where_that_was_to_end(run, refused, tmp_path, capfd):
+    assert main(["resume", str(run.folder), "--steps", "9"]) == 0
+    assert Run(run.folder).in_words == "done, 9 of 9 steps"
+    capfd.readouterr()
+    words = ["fork", run.folder, "--step", "6", "--tv-weight", "1", "--out", tmp_path / "two"]
+    assert "at step 6 'one' was to end; give an earlier --step, or more" in refused(*words)
+
+
+def test_nothing_is_written_over_a_runs_own_files_nor_what_it_was_made_from(
+    run, content, style, refused, capfd
+):
+    capfd.readouterr()
+    folder, made_from = run.folder, "is what the picture is made from; write another file"
+    for file in (content, style):
+        assert made_from in refused("colour", folder, "-o", file)
+        assert made_from in refused("compare", folder, folder, "-o", file)
+    for file in ("result.png", "inputs/content.png", "images/a.png"):
+        assert "is the run's own file" in refused("colour", folder, "-o", folder / file)
+        assert "is the run's own file" in refused("compare", folder, folder, "-o", folder / file)
+    assert "is the run's own file" in refused("film", folder, "-o", folder / "images" / "a.gif")
+    assert main(["colour", str(folder), "-o", str(folder / "other.png")]) == 0
+
+
+def test_contours_for_which_the_picture_is_too_small_are_refused(
+    content, style, tmp_path, refused, capfd
+):
+    words = ["run", content, style, *SMALL, "--laplacian-weight", "1", "--laplacian-pools", "4,64"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    capfd.readouterr()
+    words = [*words[:-1], "64", "--out", tmp_path / "refused"]
+    assert "laplacian_pools is 64; for a picture of 64 x 40 px give one of 13 at most" in refused(
+        *words
+    )
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_fork_that_would_make_no_step_is_refused_and_leaves_no_folder(run, refused, tmp_path):
@@ -520,7 +557,8 @@ def test_a_disk_that_takes_no_more_is_said(run, capsys):
         assert main(["note", str(run.folder), "words"]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert capsys.readouterr().err == f"nsutils: {os.strerror(errno.EFBIG)}\n"
+    file, reason = run.folder / "notes.txt", os.strerror(errno.EFBIG)
+    assert capsys.readouterr().err == f"nsutils: {file}: {reason}\n"
 
 
 def test_a_recipe_protects_the_face_that_it_finds(style, tmp_path, refused, capfd):

@@ -101,6 +101,9 @@ def test_vary_gives_each_combination_the_last_choice_fastest():
     assert [(s.style_weight, s.size) for s in made] == [(1, 64), (1, 96), (2, 64), (2, 96)]
     with pytest.raises(ValueError, match="'colour'"):
         vary(Settings("a", "b"), colour=[1])
+    for value in ("noise", 1):
+        with pytest.raises(ValueError, match=rf"give a list of values, as init=\[{value!r}\]"):
+            vary(Settings("a", "b"), init=value)
 
 
 def test_coarse_scales_take_most_steps_and_few_steps_reach_the_last():

@@ -150,6 +150,19 @@ def test_a_pool_whose_worker_is_killed_says_so_and_the_sweep_goes_on_in_a_new_on
     assert losses(victim) == alone(of_victim, tmp_path / "alone")
 
 
+def test_a_sweep_that_takes_the_folder_over_waits_for_the_run_in_hand_and_makes_all(
+    three, tmp_path
+):
+    longer = [replace(each, steps=60, scale_steps=(5,), every=60) for each in three[:2]]
+    with ThreadPoolExecutor(1) as aside:
+        first = aside.submit(lambda: list(sweep(longer, tmp_path / "runs", **quietly)))
+        while not [*(tmp_path / "runs").glob("*/metrics.csv")]:
+            assert not wait([first], 0.02).done
+        assert weights(sweep(longer, tmp_path / "runs", **quietly)) == [0.3, 1.0]
+        with pytest.raises(Unfinished, match="another sweep has taken the folder over"):
+            first.result()
+
+
 def test_what_another_machines_dead_worker_began_is_taken_over_by_the_same_sweep_alone(
     three, tmp_path
 ):

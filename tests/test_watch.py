@@ -36,6 +36,12 @@ def test_no_less_than_nothing_is_left_of_a_face(settings, content):
     assert " 0% of its shapes are left" in Watch(settings, strangest=1.0).lost(step)
 
 
+def test_where_there_are_no_shapes_none_are_lost(picture):
+    noise, flat = torch.rand(1, 3, 90, 120), torch.full((1, 3, 90, 120), 0.5)
+    assert structure(noise, flat) == structure(noise, flat, half(120, 90)) == 1
+    assert structure(noise, picture, Image.new("L", (120, 90))) == 1, "nothing is marked"
+
+
 def test_structure_is_the_same_at_every_size_and_only_within_the_place(picture):
     spoilt = picture.clone()
     spoilt[..., :60] = torch.rand(1, 3, 90, 60, generator=torch.Generator().manual_seed(1))
@@ -66,7 +72,9 @@ def test_a_lost_face_is_said_and_which_slider_helps(settings, content, tmp_path)
 
 def test_a_style_that_does_not_come_is_said(settings, content):
     image = pictures.read(content)
-    assert "style has hardly come" in seen(Watch(settings), image, settings, settings.steps - 2)
+    late = settings.steps - 2
+    assert "style has hardly come" in seen(Watch(settings), image, settings, late)
+    assert not seen(Watch(settings), image, settings, late, style_weight=0.0), "nobody wants one"
 
 
 def test_a_picture_that_stands_still_is_said(settings, content):
@@ -79,7 +87,7 @@ def test_a_picture_that_stands_still_is_said(settings, content):
 
 
 def test_a_player_says_it(settings, encoder, tmp_path):
-    settings = replace(settings, style_weight=0.0)
+    settings = replace(settings, style_weight=1e-6)
     player = Player(Run.create(tmp_path / "run", settings), encoder, weigh=1.0)
     found = [step.shares for step in player]
     assert "style has hardly come" in player.word

@@ -8,7 +8,6 @@ from PIL import Image
 
 from nsutils import pictures
 from nsutils.recipe import plain
-from nsutils.replay import settings_at
 from nsutils.run import Run
 from nsutils.settings import Settings
 from nsutils.widgets.controls import NAMES, button
@@ -90,7 +89,7 @@ class Seen(widgets.VBox):
         step = self.viewer.step
         if not self.run or step == OTHER:
             return None
-        return self.settings if step == LIVE else settings_at(self.run, step)
+        return self.settings if step == LIVE else self.run.settings_at(step)
 
     def _draw(self) -> None:
         image, caption = self.looked_at
