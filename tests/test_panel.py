@@ -770,7 +770,7 @@ def test_a_tile_that_is_empty_shows_the_newest_picture(panel):
 
 
 def test_a_word_is_said_beside_the_picture(settings, tmp_path):
-    panel = Panel(replace(settings, style_weight=0.0), tmp_path / "runs")
+    panel = Panel(replace(settings, style_weight=1e-6), tmp_path / "runs")
     played(panel)
     assert "style has hardly come" in panel.view.word.value
 
