@@ -105,10 +105,8 @@ def test_a_run_is_made_in_its_own_folder(panel, tmp_path):
     run = played(panel)
     assert run is panel.run and run.folder.parent == tmp_path / "runs"
     assert run.status == "done" and run.result.exists()
-    assert (
-        panel.view.progress.value == panel.view.progress.max == 12
-        and "Done" in panel.view.said.value
-    )
+    assert panel.view.progress.value == panel.view.progress.max == 12
+    assert "Done" in panel.view.said.value
     assert panel.buttons.stop.disabled and panel.buttons.pause.description == "Go on"
 
 
@@ -762,9 +760,8 @@ def test_the_neighbourhood_is_painted_and_one_of_it_chosen(panel):
 
 def test_a_tile_that_is_empty_shows_the_newest_picture(panel):
     panel.view.tiles.tiles[6].children[1].click()
-    assert (
-        panel.view.seen.fork.disabled and "looked-at" not in panel.view.tiles.tiles[6]._dom_classes
-    )
+    assert panel.view.seen.fork.disabled
+    assert "looked-at" not in panel.view.tiles.tiles[6]._dom_classes
     panel.view.seen.pin.click()
     assert panel.view.seen.viewer.other_caption == "content"
 
