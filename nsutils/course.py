@@ -28,9 +28,7 @@ class Course:
         self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
         self._lately: set[str] = set()  # what the last change that can be undone was of
         self._further = False  # whether what is not on record goes on with that change
-        self._own: set[str] = (
-            set()
-        )  # changed here: what the record has for them later no longer counts
+        self._own: set[str] = set()  # changed here: the record no longer decides about them
 
     def read(self, begun: Settings, record: Sequence[Line], number: int) -> None:
         """Takes over the record up to step `number`, and what it has for later ones; what was asked stays asked."""
@@ -63,14 +61,14 @@ class Course:
         lines = ({name: line[name] for name in {*line} - mine} for line in self._to_come)
         return functools.reduce(steered, lines, self.settings)
 
-    def ask(self, changes: Line, further: bool, check: Callable[[Settings], None]) -> None:
+    def ask(self, change: Line, further: bool, check: Callable[[Settings], None]) -> None:
         """Changes settings, if those that come of it pass the check.
 
         A change that goes `further` than the one before, of the same settings, is undone with it, as one.
         """
         with self._lock:
-            check(asked := steered(self.settings, changes))
-            further = further and not self._undone and self._lately == changes.keys()
+            check(asked := steered(self.settings, change))
+            further = further and not self._undone and self._lately == change.keys()
             self._further = further and (self._further or self.settings == self.recorded)
             self.settings = asked
 
