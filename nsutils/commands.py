@@ -80,11 +80,11 @@ def paint(asked: Namespace, settings: Settings) -> int:
 
 
 def check_aside(file: str, every: list[Settings]) -> None:
-    """ValueError if the file is a picture that is asked for."""
-    given: set[Path] = set()
+    """ValueError if the file is a picture that is asked for, or the same elsewhere."""
+    given: set[str] = set()
     for settings in every:
-        with_pictures(settings, lambda name: given.add(Path(name).resolve()) or name)
-    if Path(file).resolve() in given:
+        with_pictures(settings, lambda name: given.add(name) or name)
+    if Path(file).is_file() and sweeps.file_of(file) in map(sweeps.file_of, given):
         raise ValueError(f"{file!r} is what the picture is made from; save it elsewhere")
 
 

@@ -135,8 +135,8 @@ class Run:
 
     def settings_at(self, step: float = math.inf) -> Settings:
         """Those in force when a step was made, with what was steered; by default the last on record."""
-        lines = (line for line in self.steering if line["step"] < step)
-        return functools.reduce(steered, lines, self.settings)
+        record = (line for line in self.steering if line["step"] < step)
+        return functools.reduce(steered, record, self.settings)
 
     @property
     def meta(self) -> dict[str, Any]:
