@@ -2,13 +2,22 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from nsutils.settings import Settings, changed
 from nsutils.steering import Line, changes, steered
 
 MORE = 10  # steps that follow a change while it is held; a slider of whole tens shows them
+
+
+class Asked(NamedTuple):
+    """Settings that are not on record yet, what was changed to come to them, and what its line will tell."""
+
+    settings: Settings
+    names: Collection[str] = ()
+    told: str = ""  # undo, further, or nothing
 
 
 class Course:
@@ -20,29 +29,30 @@ class Course:
     """
 
     def __init__(self, begun: Settings):
-        self.settings = self.recorded = begun
-        self.steered = False
+        self.recorded, self.steered = begun, False
         self._lock = threading.Lock()
         self._to_come: list[Line] = []
-        self._undoable: list[Settings] = []
-        self._undone: list[Settings] = []  # to what, by each undo that is not on record yet
-        self._lately: set[str] = set()  # what the last change that can be undone was of
-        self._further = False  # whether what is not on record goes on with that change
+        self._asked: tuple[Asked, ...] = ()  # one after the other; others read it meanwhile
+        self._undoable: list[Settings] = []  # those before each change on record
+        self._lately: set[str] = set()  # what the last of these changes was of
         self._own: set[str] = set()  # changed here: the record no longer decides about them
+
+    @property
+    def settings(self) -> Settings:
+        asked = self._asked
+        return asked[-1].settings if asked else self.recorded
 
     def read(self, begun: Settings, record: Sequence[Line], number: int) -> None:
         """Takes over the record up to step `number`, and what it has for later ones; what was asked stays asked."""
         with self._lock:
             asked = self.recorded.differences(self.settings)
-            settings, self.steered = begun, bool(record)
-            self._undoable, self._undone = [], []
-            self._lately, self._further, self._own = set(), False, set()
+            self.recorded, self.steered = begun, bool(record)
+            self._undoable, self._lately, self._own = [], set(), set()
             self._to_come = [*record]
             for line in self._reached(number):
-                self._remember(line, settings)
-                settings = steered(settings, line)
-            self.recorded = settings
-            self.settings = replace(settings, **asked)
+                self._remember(line)
+                self.recorded = steered(self.recorded, line)
+            self._asked = (Asked(replace(self.recorded, **asked), asked),) if asked else ()
 
     def _reached(self, number: int) -> Iterator[Line]:
         """The lines of the record that come into force after step `number`."""
@@ -52,7 +62,7 @@ class Course:
     def forget(self) -> None:
         """Takes back what was asked and is not on record."""
         with self._lock:
-            self.settings, self._undone = self.recorded, []
+            self._asked = ()
 
     @property
     def aim(self) -> Settings:
@@ -67,79 +77,87 @@ class Course:
         A change that goes `further` than the one before, of the same settings, is undone with it, as one.
         """
         with self._lock:
-            check(asked := steered(self.settings, change))
-            further = further and not self._undone and self._lately == change.keys()
-            self._further = further and (self._further or self.settings == self.recorded)
-            self.settings = asked
+            check(settings := steered(self.settings, change))
+            if settings == self.settings:
+                return
+            before, last = self._asked, self._asked[-1:]
+            names = last[0].names if last else self._lately
+            asked = Asked(settings, change.keys())
+            if further and {*names} == change.keys():
+                before = self._asked[:-1]
+                asked = asked._replace(told=last[0].told if last else "further")
+            changed_from = before[-1].settings if before else self.recorded
+            self._asked = before if settings == changed_from else (*before, asked)
 
     def stay(self, scale: int, number: int) -> None:
         """Some more steps at the scale of step `number`, though what was undone may have had fewer there."""
         with self._lock:
-            counts = [*self.settings.scale_steps]
+            counts, last = [*self.settings.scale_steps], self._asked[-1:]
             more = max(0, number + MORE - sum(counts[: scale + 1]))
             counts[scale] += more
-            asked = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
-            undone = self.settings == self._wanted
-            self.settings = replace(self.settings, **asked)
-            if undone:
-                self._undone[-1:] = [self.settings]
-
-    @property
-    def _wanted(self) -> Settings:
-        """The settings but for a change that is not on record yet."""
-        return self._undone[-1] if self._undone else self.recorded
+            steps = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
+            settings = replace(self.settings, **steps)
+            longer = last[0]._replace(settings=settings) if last else Asked(settings)
+            self._asked = (*self._asked[:-1], longer)
 
     @property
     def undoable(self) -> bool:
         """Whether there is a change to take back."""
-        return bool(self._undoable) or self.settings != self._wanted
+        return bool(self._undoable) or bool(self._asked and self._asked[-1].told != "undo")
 
     def undo(self) -> None:
         """Takes the last change back; ValueError if there was none."""
         with self._lock:
-            if self.settings == self._wanted or self._further:
-                if not self._undoable:
-                    raise ValueError("there is no change to take back")
-                self._undone.append(self._undoable.pop())
-            self.settings, self._further, self._lately = self._wanted, False, set()
+            if not self.undoable:
+                raise ValueError("there is no change to take back")
+            asked, last = self._asked, self._asked[-1:]
+            if last and last[0].told != "undo":
+                asked = asked[:-1]
+            if not last or last[0].told:  # it is on record, or goes further than what is
+                asked = (*asked, Asked(self._undoable.pop(), told="undo"))
+            self._asked, self._lately = asked, set()
 
     def follow(self, number: int, write: Callable[[int, Line], None]) -> Settings:
         """Those in force after step `number`: by the record, and by what was asked, which is written into it."""
         with self._lock:
-            recorded = self.recorded
-            aims = [*((aim, {"undo": True}) for aim in self._undone), (self.settings, {})]
+            asked = self._asked or (Asked(self.recorded),)
             for line in self._reached(number):
-                self._remember(line, recorded)
-                recorded = steered(recorded, line)
+                self._remember(line)
+                self.recorded = steered(self.recorded, line)
                 theirs = {name: line[name] for name in {*line} - self._own}
-                aims = [(steered(aim, theirs), told) for aim, told in aims]
-                self._further = False
-            for aim, told in aims:
-                changed_to = recorded.differences(aim)
-                if changed(recorded, **changed_to) != aim:
-                    changed_to["scale_steps"] = aim.scale_steps  # else they would follow the steps
-                if changed_to:
-                    if self._further and not told:
-                        told = {"further": True}
-                    write(number, changed_to | told)
-                    self.steered = True
-                    if "undo" in told:
-                        self._own -= changed_to.keys()
-                    else:
-                        self._own |= changed_to.keys()
-                        self._remember(changed_to | told, recorded)
-                recorded = aim
-            self.settings = self.recorded = recorded
-            self._undone = []
-        return recorded
+                asked = [each._replace(settings=steered(each.settings, theirs)) for each in asked]
+                asked = [each._replace(told=each.told.replace("further", "")) for each in asked]
+            for each in asked:
+                if line := self._line(each):
+                    write(number, line)
+                    self._note(line)
+                self.recorded = each.settings
+            self._asked = ()
+            return self.recorded
 
-    def _remember(self, line: Line, before: Settings) -> None:
-        """Takes note of what a line of the record lets undo, or has undone."""
+    def _line(self, asked: Asked) -> Line:
+        """What the record is to tell of a change; nothing if there is none."""
+        line = self.recorded.differences(asked.settings)
+        if changed(self.recorded, **line) != asked.settings:
+            line["scale_steps"] = asked.settings.scale_steps  # else they would follow the steps
+        return line | {asked.told: True} if line and asked.told else line
+
+    def _note(self, line: Line) -> None:
+        """Takes note of a line that was written here."""
+        self.steered = True
+        if "undo" in line:
+            self._own -= line.keys()
+        else:
+            self._own |= changes(line).keys()
+            self._remember(line)
+
+    def _remember(self, line: Line) -> None:
+        """Takes note of what a line lets undo, or has undone, before it comes into force."""
         if "undo" in line and self._undoable:
             self._undoable.pop()
             self._lately = set()
         elif "further" not in line or not self._undoable:
-            self._undoable.append(before)
+            self._undoable.append(self.recorded)
             self._lately = changes(line).keys() - {"scale_steps"}  # which follow the steps
             if len(self._lately) > 1:
                 self._lately -= {"steps"}  # which a preview adds

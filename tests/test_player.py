@@ -19,6 +19,7 @@ import nsutils.player
 from nsutils import Player, Run, stylize
 from nsutils.player import clock
 from nsutils.settings import CHOICES
+from nsutils.steering import changes
 
 PATIENCE = 60  # seconds until a wait on an effect has failed
 
@@ -416,8 +417,32 @@ def test_a_change_that_was_not_yet_in_force_is_undone_first(player):
     player.steer(style_weight=2.0)
     player.steer(style_weight=5.0)
     player.undo()
+    assert player.settings.style_weight == 2
+    player.undo()
     assert player.settings == player.run.settings
     assert player.run.steering == []
+
+
+def test_each_of_several_changes_after_one_step_is_undone_alone(player):
+    for step in player:
+        if step.number == 3:
+            player.steer(style_weight=2.0)
+            player.steer(tv_weight=0.5)
+            player.steer(further=True, tv_weight=0.6)
+            player.steer(content_weight=0.9)
+            player.undo()
+        if step.number == 5:
+            for _ in range(2):
+                player.undo()
+    assert [
+        (line["step"], "undo" in line, *changes(line).items()) for line in player.run.steering
+    ] == [
+        (3, False, ("style_weight", 2.0)),
+        (3, False, ("tv_weight", 0.6)),
+        (5, True, ("tv_weight", player.run.settings.tv_weight)),
+        (5, True, ("style_weight", player.run.settings.style_weight)),
+    ]
+    assert player.settings == player.run.settings and not player.undoable
 
 
 def test_changes_before_the_first_step_are_recorded(player, encoder, tmp_path):
