@@ -272,10 +272,11 @@ def ridged(raw: Tensor) -> Tensor:
 
 
 def ridge(raw: Tensor) -> Tensor:
-    """How much that is, (N,)."""
+    """How much that is, (N,): where rounding is all that is left, as much as it may be along a single axis."""
     products = trace(raw[..., 1:])
     varied = products - raw[..., 0].square().sum(-1)
-    return RIDGE + (ROUNDING * products - varied / 100).relu() / raw.shape[-2]
+    spread = (ROUNDING * products - varied / 100).relu() / raw.shape[-2]
+    return RIDGE + spread + (ROUNDING * products - varied).relu()
 
 
 def identity(channels: int, like: Tensor) -> Tensor:

@@ -95,7 +95,9 @@ def stylize(
             descent = Descent(objective, resized(step.image, shape).to(encoder.device), memory)
         losses, found = descent.step(step.number + 1, weighed())
         if not math.isfinite(losses["total"]):
-            raise FloatingPointError(too_large(losses) if step.number == 0 else DIVERGED)
+            raise FloatingPointError(
+                too_large(losses, encoder.precision) if step.number == 0 else DIVERGED
+            )
         memory = descent.memory
         step = Step(step.number + 1, scale, settings, losses, descent.shown, memory, found)
         steered = yield step
@@ -106,11 +108,12 @@ def stylize(
             settings, sources, descent = steered, sources.after(steered), None
 
 
-def too_large(losses: dict[str, float]) -> str:
+def too_large(losses: dict[str, float], precision: str) -> str:
     """What is said of losses that are no numbers before the image has moved."""
     terms = [f"{name}_weight" for name in TERMS if not math.isfinite(losses.get(name, 0.0))]
     lower = ", ".join([*terms, "feature_scale"])
-    return f"the losses are too large to be numbers: lower {lower}, or use precision='float32'"
+    wider = "" if precision == "float32" else ", or use precision='float32'"
+    return f"the losses are too large to be numbers: lower {lower}{wider}"
 
 
 def remembered(step: Step, settings: Settings) -> dict[str, Any]:
