@@ -105,8 +105,8 @@ class Course:
         """Whether there is a change to take back."""
         return bool(self._undoable) or bool(self._asked and self._asked[-1].told != "undo")
 
-    def undo(self) -> None:
-        """Takes the last change back; ValueError if there was none."""
+    def undo(self, number: int) -> None:
+        """Takes the last change back, but for steps that are made already; ValueError if there was none."""
         with self._lock:
             if not self.undoable:
                 raise ValueError("there is no change to take back")
@@ -114,7 +114,11 @@ class Course:
             if last and last[0].told != "undo":
                 asked = asked[:-1]
             if not last or last[0].told:  # it is on record, or goes further than what is
-                asked = (*asked, Asked(self._undoable.pop(), told="undo"))
+                settings = self._undoable.pop()
+                if settings.steps < number:
+                    made = {n: getattr(self.settings, n) for n in ("steps", "scale_steps")}
+                    settings = replace(settings, **made)
+                asked = (*asked, Asked(settings, told="undo"))
             self._asked, self._lately = asked, set()
 
     def follow(self, number: int, write: Callable[[int, Line], None]) -> Settings:

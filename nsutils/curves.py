@@ -78,12 +78,15 @@ def totals(runs: Mapping[str, Run]) -> Plot:
     """What each run minimised, in parts of its first value, for losses in different units on one axis."""
     figure = Plot(figsize=(7, 3.4), layout="constrained")
     axes = figure.subplots()
-    for (name, run), colour in zip(runs.items(), itertools.cycle(COLOURS)):
+    for run, colour in zip(runs.values(), itertools.cycle(COLOURS)):
         rows = run.metrics
         first = rows[0]["total"] if rows else 1
         shares = [row["total"] / first for row in rows]
-        axes.plot([row["step"] for row in rows], shares, color=colour, label=name, linewidth=1.5)
+        axes.plot([row["step"] for row in rows], shares, color=colour, linewidth=1.5)
     axes.set(xlabel="step", ylabel="total, in parts of its first", yscale="log")
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    legend = axes.legend(axes.lines, [*runs], frameon=False, ncols=3, **place)
+    for text in legend.get_texts():  # a name may be anything
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

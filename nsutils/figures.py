@@ -6,7 +6,6 @@ import os
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nsutils import pictures, recipe
 from nsutils.run import Run
-from nsutils.settings import Settings
+from nsutils.settings import Settings, escaped
 from nsutils.targets import shown
 
 GAP, CAPTION, LINE = 10, 24, 17  # pixels; a line more of a caption
@@ -54,7 +53,7 @@ def originals(settings: Settings) -> list[tuple[str, Path]]:
 
 def contact_sheet(run: Run, edge: int = 200, columns: int = 5) -> Image.Image:
     """The tiles of a run in a grid with captions."""
-    return sheet([(caption, shown(file)) for caption, file in tiles(run)], edge, columns)
+    return sheet([(caption, readable(file, edge)) for caption, file in tiles(run)], edge, columns)
 
 
 def sheet(
@@ -96,9 +95,9 @@ class Divided:
             + pictures.in_html(left, pictures.jpeg(self.before), more=f'style="{whole}"')
             + pictures.in_html(right, pictures.jpeg(self.after), more=f'style="{over}"')
             + f'</div><input type="range" value="50" style="width: 100%; margin: 4px 0 0" '
-            f'aria-label="{escape(words)}" oninput="{escape(DIVIDE)}">'
-            f'<div style="display: flex; justify-content: space-between"><span>{escape(left)}</span>'
-            f"<span>{escape(right)}</span></div></div>"
+            f'aria-label="{escaped(words)}" oninput="{escaped(DIVIDE)}">'
+            f'<div style="display: flex; justify-content: space-between"><span>{escaped(left)}</span>'
+            f"<span>{escaped(right)}</span></div></div>"
         )
 
 
@@ -108,6 +107,8 @@ def lettering() -> ImageFont.FreeTypeFont:
 
 def side_by_side(runs: Sequence[Run], edge: int = 300) -> Image.Image:
     """The runs' pictures in a grid, under each the settings in which they differ, or its name if they do not."""
+    if not runs:
+        raise ValueError("no runs to show; name one or more")
     captioned = []
     for run, differing in zip(runs, recipe.differing(runs), strict=True):
         words = [f"{name} {value}" for name, value in differing.items()]
@@ -186,15 +187,15 @@ class Grid:
         """
         lines, middle = "", 'style="text-align: center"'  # a notebook's own rules: on the right
         if self.axes[1]:
-            names = [f"<small>{escape(name)}</small>" for name in self.axes]
-            heads = "".join(f"<th {middle}>{escape(words)}</th>" for words in self.columns)
+            names = [f"<small>{escaped(name)}</small>" for name in self.axes]
+            heads = "".join(f"<th {middle}>{escaped(words)}</th>" for words in self.columns)
             lines += f'<tr><td></td><th colspan="{len(self.columns)}" {middle}>{names[1]}</th></tr>'
             lines += f"<tr><th>{names[0]}</th>{heads}</tr>"
         for row in self.rows:
             places = [self.cells[row, column] for column in self.columns]
             cells = ["".join(shown(*each) for each in place) for place in places]
             drawn = "".join(f"<td {middle}>{cell}</td>" for cell in cells)
-            lines += f"<tr><th>{escape(row)}</th>{drawn}</tr>"
+            lines += f"<tr><th>{escaped(row)}</th>{drawn}</tr>"
         if not alike:
             return f"<table>{lines}</table>"
         first = BESIDE if self.axes[0] else GAP
@@ -227,12 +228,12 @@ def linked(run: Run, rest: str) -> str:
     file = run.folder / "report.html"
     place = os.path.relpath(file if file.exists() else run.folder)
     image, name = latest(run), run.folder.name
-    shown = escape(name)
+    shown = escaped(name)
     if image:
         shown = pictures.in_html(name, pictures.jpeg(pictures.thumbnail(image, LINKED)))
-    told = escape(rest).replace("\n", "<br>")
+    told = escaped(rest).replace("\n", "<br>")
     words = f"<br><small>{told}</small>" * bool(rest)
-    return f'<a href="{escape(quote(Path(place).as_posix()))}" title="{escape(name)}">{shown}</a>{words}'
+    return f'<a href="{escaped(quote(os.fsencode(Path(place).as_posix())))}" title="{escaped(name)}">{shown}</a>{words}'
 
 
 def rank(words: str) -> tuple[float, int, str]:
@@ -245,7 +246,19 @@ def rank(words: str) -> tuple[float, int, str]:
 
 def pictured(run: Run, edge: int) -> Image.Image:
     """What there is of a run; grey where there is nothing yet."""
-    return latest(run) or Image.new("RGB", (edge, edge * 2 // 3), BLANK)
+    return latest(run) or grey(edge)
+
+
+def readable(file: Path, edge: int) -> Image.Image:
+    """The picture in a file; grey where that is damaged."""
+    try:
+        return shown(file)
+    except ValueError:
+        return grey(edge)
+
+
+def grey(edge: int) -> Image.Image:
+    return Image.new("RGB", (edge, edge * 2 // 3), BLANK)
 
 
 def latest(run: Run) -> Image.Image | None:

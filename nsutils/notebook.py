@@ -32,6 +32,7 @@ SCRIPT = f"""
 for (const slider of document.querySelectorAll("input.divider")) slider.oninput = function () {{ {DIVIDE} }};
 """
 NO_WORDS = "No description has been provided for this image"
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in Markdown
 LARGE = 100_000  # characters of a PNG, from which on it is kept as a JPEG
 
 
@@ -42,9 +43,11 @@ def executed(file: Path, seconds: int = 600, **parameters: Any) -> NotebookNode:
     """
     notebook = nbformat.read(file, as_version=4)
     if parameters:
-        place = 1 + next(n for n, cell in enumerate(notebook.cells) if tagged(cell))
+        places = [n for n, cell in enumerate(notebook.cells, 1) if tagged(cell)]
+        if not places:
+            raise ValueError(f"no cell of {str(file)!r} is tagged parameters; tag one, to set some")
         words = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
-        notebook.cells.insert(place, nbformat.v4.new_code_cell(words))
+        notebook.cells.insert(places[0], nbformat.v4.new_code_cell(words))
     quiet = ["--log-level=ERROR"]
     client = NotebookClient(notebook, timeout=seconds, coalesce_streams=True, extra_arguments=quiet)
     client.execute(cwd=str(file.parent))
@@ -102,7 +105,7 @@ def page(file: str | Path) -> str:
     divided = MOVES in body
     body = body.replace(MOVES, 'class="divider"')
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^# +(.+)", words, re.MULTILINE)
+    heading = re.search(r"^# +(.+)", CODE.sub("", words), re.MULTILINE)
     body = f'<main class="notebook">{body}</main>'
     return document(heading[1] if heading else file.stem, body, SCRIPT if divided else "")
 

@@ -158,9 +158,10 @@ class Panel:
 
     def _take_over(self, player: Player) -> None:
         """Makes a player this panel's own, where it stands; another panel that showed it does so no more."""
-        player.listeners = [
-            told for told in player.listeners if getattr(told, "__func__", 0) is not Panel._follow
-        ]
+        for told in [*player.listeners]:
+            if getattr(told, "__func__", 0) is Panel._follow:
+                player.listeners.remove(told)
+                told.__self__.hand_over()
         with self._unheard():
             self.asked.take(player.settings)
             self.asked.preset.value = THIS
@@ -169,6 +170,13 @@ class Panel:
         self._lay_mask()
         self.hold.value, self.foreseen.value = player.previewing, ""
         self._follow(player)
+        if not player.step and not player.playing:
+            self.view.say("Not begun: press Go on.")
+
+    def hand_over(self) -> None:
+        """Another panel shows the run from here on."""
+        self.view.say("Another panel shows this run now.")
+        self.buttons.leave()
 
     def go_on(self) -> None:
         """Lets a run that has ended play on, with what the controls say, as far as it may change."""
@@ -219,7 +227,7 @@ class Panel:
                 self.asked.preset.value = THIS
             else:
                 with self._unheard():
-                    self.asked.put(self.player.settings)
+                    self.asked.put(self.player.settings, self._picked[1:])
                 self._lay_mask()
             self._recolour()
             self.view.tell()
@@ -291,7 +299,7 @@ class Panel:
             self.asked.weigh({})  # what was found is of the run in hand
         else:
             with self._unheard():
-                self.asked.renew(self.player.settings)
+                self.asked.renew(self.player.settings, self._picked[1:])
             self._lay_mask()
 
     def _steered(self, settings: Settings) -> dict:

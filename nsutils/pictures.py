@@ -7,7 +7,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
+
+from nsutils.settings import escaped
 
 SHINE = 16  # times white: as bright the lights of a floating picture may be
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
@@ -166,7 +167,7 @@ def jpeg(image: Image.Image, quality: int = 88) -> bytes:
 def in_html(alt: str, data: bytes, kind: str = "jpeg", more: str = "") -> str:
     """A picture file's bytes as a picture in HTML; `more` attributes stand as they are."""
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<img alt="{escape(alt)}"{more and " "}{more} src="{source}">'
+    return f'<img alt="{escaped(alt)}"{more and " "}{more} src="{source}">'
 
 
 def png(image: Image.Image, notes: dict[str, str]) -> bytes:

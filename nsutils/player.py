@@ -142,7 +142,7 @@ class Player:
     def undo(self) -> None:
         """Takes the last change of settings back, from the next step on; ValueError if there was none."""
         with nullcontext() if self.playing else self._at_rest():
-            self.course.undo()
+            self.course.undo(self._number)
         self._moved.set()
         self.settle()
 
@@ -268,6 +268,7 @@ class Player:
         with self.run.played():
             if not self.playing:
                 self._stop.clear()
+                self.error = None
             self._catch_up()
             yield from self._played()
 

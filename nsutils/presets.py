@@ -5,6 +5,7 @@ What a program's numbers mean stays what they mean there: units of its pixels an
 """
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from nsutils.settings import NEWER, Settings
@@ -179,8 +180,8 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
 def following(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """What a program does according to other choices."""
     found = {}
-    if name == "crowsonkb" and isinstance(values["size"], int):
-        found |= scales_of_crowsonkb(values["size"])
+    if name == "crowsonkb" and isinstance(values["size"], Integral):
+        found |= scales_of_crowsonkb(int(values["size"]))
     if name == "jcjohnson" and values["pooling"] == "average":
         found["ceil_mode"] = False
     slim = values["encoder"] == "slim" or not (values["encoder"] or values.get("weights"))

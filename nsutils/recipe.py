@@ -176,6 +176,7 @@ def plain(value: object) -> str:
 
 
 def styled(style: Style, styles: Sequence[Style]) -> str:
-    """A style's picture, its share where there are several, and its scale where it is not 1."""
+    """A style's picture, its share where there are several, its scale where it is not 1, and its mask."""
     share = f" x {style.weight:g}" if len(styles) > 1 else ""
-    return f"{style.picture}{share}" + (f" at {style.scale:g}" if style.scale != 1 else "")
+    scale = f" at {style.scale:g}" if style.scale != 1 else ""
+    return f"{style.picture}{share}{scale}" + (f" in {style.where}" if style.where else "")

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, check_possible, encoder_of
 from nsutils.run import Run, begun_with, new_folder, whole_or_gone
 from nsutils.samples import runs_folder
-from nsutils.steering import check, renamed, steered
+from nsutils.steering import checked, renamed, steered
 from nsutils.targets import small_picture
 from nsutils.transfer import same_objective
 
@@ -31,10 +32,11 @@ def fork(
     last = run.last
     end = last.number if last else 0
     step = end if step is None else step
-    if not 0 <= step <= end:
-        raise ValueError(f"no step {step} to fork from; {run.folder.name!r} has 0 to {end}")
+    if not isinstance(step, Integral) or not 0 <= step <= end:
+        raise ValueError(f"no step {step!r} to fork from; {run.folder.name!r} has 0 to {end}")
+    step = int(step)
     before = run.settings_at(step)
-    check(before, changes)
+    changes = checked(before, changes)
     check_possible(steered(before, renamed(changes, str)), None)
     meta = run.meta
     told = renamed(

@@ -35,6 +35,8 @@ def report(*runs: Run, small: bool = False) -> str:
 
     `small` leaves these out. ValueError for more runs than fit.
     """
+    if not runs:
+        raise ValueError("no runs to report on; name one or more")
     packs, stock = anchored([packed(run, small) for run in runs])
     if too_large := sum(map(len, stock.values())) > MOST_WITH_INPUTS - MOST:
         packs, stock = anchored([packed(run, small=True) for run in runs])

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from html import escape
 from importlib.metadata import version
 from operator import index
 from pathlib import Path
@@ -38,8 +37,8 @@ from nsutils.inputs import (
 )
 from nsutils.origin import alive, circumstances, now
 from nsutils.samples import runs_folder
-from nsutils.settings import Settings, Style
-from nsutils.sources import Sources, content_of, mask_of, opened_mask
+from nsutils.settings import Settings, Style, escaped
+from nsutils.sources import Sources, as_mask, content_of, mask_of, opened_mask
 from nsutils.steering import changes, renamed, steered
 from nsutils.targets import shown
 from nsutils.transfer import Step, full_size
@@ -52,7 +51,7 @@ FILES = (
 BEGUN_WITH = ("encoder", "precision", "whole", "threads", "faces")
 SILENCE = 600  # seconds after which a run of another machine is taken for given up
 MOST_STATES = 10
-PLAYED: set[Path] = set()  # the folders that this process plays
+PLAYED: set[tuple[int, Path]] = set()  # the folders that this process plays, and its number
 
 
 class Damaged(ValueError):
@@ -175,14 +174,14 @@ class Run:
     def _being_played(self, meta: Mapping[str, Any]) -> bool:
         """Whether the process that last played it still does."""
         if meta.get("host") == socket.gethostname():
-            here = meta["pid"] != os.getpid() or self.folder.resolve() in PLAYED
+            here = meta["pid"] != os.getpid() or self._mine
             return here and alive(meta["pid"], meta.get("since"))
         files = [self.folder / name for name in ("meta.json", "metrics.csv")]
         return time.time() - max(file.stat().st_mtime for file in files if file.exists()) < SILENCE
 
     def check_idle(self) -> None:
         """ValueError if another thread or process plays the run."""
-        meta, mine = self.meta, self.folder.resolve() in PLAYED
+        meta, mine = self.meta, self._mine
         if mine or self.status in ("playing", "paused"):
             who = "this process" if mine else f"process {meta['pid']} on {meta['host']}"
             raise ValueError(f"{str(self.folder)!r} is being played by {who}; stop it there first")
@@ -197,15 +196,23 @@ class Run:
     @contextmanager
     def played(self) -> Iterator[None]:
         """Meanwhile this process plays the run, and no other thread or process."""
-        folder, playing = self.folder.resolve(), {"status": "playing"} | circumstances()
+        mine, playing = (
+            (os.getpid(), self.folder.resolve()),
+            {"status": "playing"} | circumstances(),
+        )
         with self.idle():
             with suppress(OSError):  # a full disk is told by whoever writes next
                 write_json(self.folder / "meta.json", self.meta | playing)
-            PLAYED.add(folder)
+            PLAYED.add(mine)
         try:
             yield
         finally:
-            PLAYED.discard(folder)
+            PLAYED.discard(mine)
+
+    @property
+    def _mine(self) -> bool:
+        """Whether this process plays the run, and not the one that it was forked from."""
+        return (os.getpid(), self.folder.resolve()) in PLAYED
 
     @property
     def favourite(self) -> bool:
@@ -293,7 +300,7 @@ class Run:
         """Keeps another mask among the inputs, if it is not one of them; its path."""
         if isinstance(mask, str | Path) and self.folder / "inputs" in Path(mask).parents:
             return str(mask)
-        image = mask.convert("L") if isinstance(mask, Image.Image) else opened_mask(str(mask))
+        image = as_mask(mask) if isinstance(mask, Image.Image) else opened_mask(str(mask))
         data = pictures.png(image, {})
         role = f"mask_{pictures.sha256(data)[:8]}"
         file = self.folder / "inputs" / f"{role}.png"
@@ -347,7 +354,7 @@ class Run:
         files = [self.folder / facts["file"] for facts in self.meta["inputs"].values()]
         files += [self.result] if self.result.exists() else [*self.images.values()][-1:]
         strip = "".join(thumbnail(file) for file in files)
-        return f"<p><b>{escape(self.folder.name)}</b>: {self.in_words}</p><p>{strip}</p>"
+        return f"<p><b>{escaped(self.folder.name)}</b>: {self.in_words}</p><p>{strip}</p>"
 
     def note(self, **facts: Any) -> None:
         """Sets facts in meta.json."""

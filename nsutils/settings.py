@@ -173,6 +173,8 @@ class Settings:
     def __post_init__(self):
         single = isinstance(self.styles, str | PathLike | Style | Mapping)
         styles = (self.styles,) if single else self.styles
+        if not isinstance(styles, Iterable):
+            raise ValueError(f"styles is {styles!r}; give one or more pictures")
         _set(self, "content", _text("content picture", self.content))
         _set(self, "styles", tuple(_style(style) for style in styles))
         if not self.styles or not sum(style.weight for style in self.styles):
@@ -264,8 +266,8 @@ class Settings:
         styles = ", ".join(Path(style.picture).name for style in self.styles)
         shown = {"content": Path(self.content).name, "styles": styles}
         lines = "".join(
-            f"<tr><th style='text-align: left'>{escape(name)}</th>"
-            f"<td style='text-align: left'>{escape(str(value))}</td></tr>"
+            f"<tr><th style='text-align: left'>{escaped(name)}</th>"
+            f"<td style='text-align: left'>{escaped(str(value))}</td></tr>"
             for name, value in (shown | changed).items()
         )
         return f"<table>{lines}</table>"
@@ -285,6 +287,8 @@ class Settings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         cls.check_names(values)
+        if missing := {"content", "styles"} - set(values):
+            raise ValueError(f"no {missing.pop()} in these settings; give one")
         return cls(**values)
 
     @classmethod
@@ -419,6 +423,11 @@ def in_a_word(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def escaped(text: str) -> str:
+    """The text in HTML; what is no text in a file's name is replaced."""
+    return escape(text.encode(errors="replace").decode())
+
+
 def vary(settings: Settings, **choices: Iterable[Any]) -> list[Settings]:
     """One Settings for each combination of the choices, the last one varying fastest.
 
@@ -469,7 +478,7 @@ def _number(name: str, value: Any) -> float:
         raise ValueError(f"{name} is {value!r}; give a number of 0 or more")
     most = MOST.get(name, HUGE)
     if value and not TINY <= value <= most:
-        raise ValueError(f"{name} is {value:g}; give a number from {TINY:g} to {most:g}")
+        raise ValueError(f"{name} is {value}; give a number from {TINY:g} to {most:g}")
     return float(value)
 
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
 from nsutils import colours, faces, pictures
@@ -50,9 +50,11 @@ class Sources:
                     f"init is {settings.init!r}, which is no picture file; give one, or {', '.join(STARTS)}"
                 )
             pictures.opened(settings.init)
-        wanted = {settings.init, settings.init == "noise" and settings.noise}
-        if "style" in wanted and isinstance(self.styles[0], Target):
-            raise ValueError("init is 'style', but a style target is no picture; start from grey")
+        wanted = "noise" if settings.init == "noise" and settings.noise == "style" else "init"
+        if getattr(settings, wanted) == "style" and isinstance(self.styles[0], Target):
+            raise ValueError(
+                f"{wanted} is 'style', but a style target is no picture; start from grey"
+            )
 
     def style(self, asked: Style) -> Image.Image | Target:
         """A style, in the content's colours as far as they are asked for."""
@@ -116,8 +118,15 @@ def mask_of(settings: Settings) -> Image.Image | None:
 
 
 def opened_mask(path: str) -> Image.Image:
+    """The mask in a file, as `as_mask` has it."""
+    with pictures.reading(path) as image:
+        return as_mask(image)
+
+
+def as_mask(image: Image.Image) -> Image.Image:
     """In grey; what is transparent is not marked, though a picture is laid on white."""
-    grey, opaque = pictures.opened(path).convert("L"), pictures.alpha(path)
+    grey = pictures.upright(image).convert("L")
+    opaque = pictures.opacity(ImageOps.exif_transpose(image))
     return ImageChops.subtract(grey, ImageChops.invert(opaque)) if opaque else grey
 
 

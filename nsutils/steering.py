@@ -7,7 +7,10 @@ Of the styles it has all but the pictures, which belong to the run.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import Any
+
+from PIL.Image import Image
 
 from nsutils.settings import FIXED, Settings, Style, changed
 from nsutils.targets import is_target
@@ -47,11 +50,32 @@ def steered(settings: Settings, line: Line) -> Settings:
     return changed(settings, **asked)
 
 
+def checked(settings: Settings, asked: Line) -> dict[str, Any]:
+    """The changes with their values as `Settings` has them, but for masks; ValueError if one cannot be so."""
+    check(settings, asked)
+    after = steered(settings, renamed(asked, str))
+    found = {name: asked[name] if name == "mask" else getattr(after, name) for name in asked}
+    if "styles" in asked:
+        given = [vars(style) if isinstance(style, Style) else style for style in asked["styles"]]
+        masks = [{"where": parts["where"]} if "where" in parts else {} for parts in given]
+        pairs = zip(after.styles, masks, strict=True)
+        found["styles"] = [unpictured(style, str) | mask for style, mask in pairs]
+    return found
+
+
+def check_mask(name: str, mask: Any) -> None:
+    if not (mask is None or isinstance(mask, str | PathLike | Image)):
+        raise ValueError(
+            f"{name} is of type {type(mask).__name__}; give a picture's file, or a PIL image"
+        )
+
+
 def check(settings: Settings, asked: Line) -> None:
     """ValueError if a run that plays under these settings cannot be changed so."""
     settings.check_names(asked)
     if fixed := FIXED & set(asked):
         raise ValueError(f"{fixed.pop()} belongs to the run; begin a new one to change it")
+    check_mask("mask", asked.get("mask"))
     if "styles" not in asked:
         return
     if not isinstance(asked["styles"], list | tuple):
@@ -61,8 +85,13 @@ def check(settings: Settings, asked: Line) -> None:
             f"{len(asked['styles'])} styles for a run that has {len(settings.styles)}; begin a new one to change them"
         )
     for known, style in zip(settings.styles, asked["styles"], strict=True):
-        given = {"picture": known.picture, "scale": known.scale}
-        given |= vars(style) if isinstance(style, Style) else style
+        parts = vars(style) if isinstance(style, Style) else style
+        if not isinstance(parts, Mapping) or parts.keys() - vars(known):
+            raise ValueError(
+                f"a style is {style!r}; give a Style, or some of its parts, as {{'weight': 2}}"
+            )
+        check_mask("where of a style", parts.get("where"))
+        given = {"picture": known.picture, "scale": known.scale, **parts}
         if given["picture"] != known.picture:
             raise ValueError("a style's picture belongs to the run; begin a new one to change it")
         if is_target(known.picture) and given["scale"] != known.scale:

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from nsutils.curves import loss_curves
+from nsutils.curves import loss_curves, totals
 
 
 @pytest.fixture
@@ -36,3 +36,11 @@ def test_names_of_many_changes_keep_clear_of_each_other_and_of_the_curves(run):
         assert box.y0 > axes.bbox.y1 and box.y1 < figure.bbox.y1
         assert box.x0 > figure.bbox.x0 and box.x1 < figure.bbox.x1
         assert not any(box.overlaps(other) for other in boxes[:place])
+
+
+def test_totals_are_named_as_the_runs_are_whatever_that_means_elsewhere(run):
+    figure = totals({"_one": run, "$\\two$": run})
+    assert figure.png()
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_one", "$\\two$"]
+    assert [line.get_ydata()[0] for line in axes.lines] == [1, 1]

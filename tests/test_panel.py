@@ -610,13 +610,63 @@ def test_a_run_whose_process_was_killed_is_offered_to_go_on(settings, tmp_path):
     assert Panel(settings, tmp_path / "runs").left.layout.display == "none"
 
 
-def test_a_damaged_kept_picture_holds_up_no_run_that_was_left(settings, tmp_path):
+def test_a_damaged_kept_picture_holds_up_no_run_that_was_left(settings, tmp_path, monkeypatch):
     run = left(Run.create(tmp_path / "runs" / "cut", settings), 6)
     run.images[2].write_bytes(b"no picture")
     panel = Panel(settings, tmp_path / "runs")
+    monkeypatch.setattr("nsutils.panel.display", lambda *_, **__: None)
+    monkeypatch.setattr("nsutils.widgets.view.display", lambda *_, **__: Handle())
+    panel._ipython_display_()
     panel.left.click()
     assert panel.wait().status == "done" and not panel.problem.value
     assert 2 not in images(panel) and not flat(images(panel)[4])
+    panel.view.seen.viewer.step = 2
+    assert "the picture of step 2 is damaged" in panel.view.seen.viewer.caption
+
+
+class Handle:
+    """Takes what is displayed."""
+
+    def update(self, data, raw):
+        assert data
+
+
+def test_undo_moves_the_sliders_of_a_runs_styles_beside_a_row_for_the_next(playing):
+    playing.asked.styles.add.click()
+    first, second = playing.asked.styles.rows
+    first.scale.value, second.scale.value = 1.5, 0.5
+    until(playing, lambda: playing.player.step.settings.styles[0].scale == 1.5)
+    playing.buttons.undo.click()
+    assert first.scale.value == 1.0 and second.scale.value == 0.5
+    assert playing.player.settings.styles[0].scale == 1.0
+
+
+def test_what_a_preview_added_is_not_undone_when_it_is_made(previewed):
+    previewed.controls["style_weight"].put(3.0)
+    until(previewed, lambda: previewed.player.status == "paused" and previewed.player._number > 6)
+    previewed.buttons.pause.click()
+    run = previewed.wait()
+    previewed.buttons.undo.click()
+    steps = run.made
+    assert f"step {steps} of {steps}," in previewed.view.said.value
+    assert not flat(images(previewed)["result"])
+    assert "Taken back: Style weight;" in previewed.problem.value
+
+
+def test_a_panel_whose_run_another_takes_over_says_so_and_lets_go(playing, settings, tmp_path):
+    other = Panel(settings, tmp_path / "runs")
+    other.left.click()
+    assert other.player is playing.player
+    assert "Another panel shows this run now" in playing.view.said.value
+    assert all(button.disabled for button in playing.buttons.children[1:])
+    assert not playing.buttons.run.disabled
+
+
+def test_a_run_that_has_not_begun_is_said_to_wait(settings, tmp_path):
+    panel = Panel(Run.create(tmp_path / "runs" / "new", settings), tmp_path / "runs")
+    assert "Not begun: press Go on" in panel.view.said.value
+    panel.buttons.pause.click()
+    assert panel.wait().status == "done"
 
 
 def test_a_report_is_written_and_can_be_saved(panel):

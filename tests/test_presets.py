@@ -268,3 +268,8 @@ def test_what_a_preset_makes_of_other_choices():
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match=r"'picasso'.*crowsonkb"):
         preset("picasso", "c.png", "s.png")
+
+
+def test_a_size_of_numpy_has_the_same_schedule(content, style):
+    made = [preset("crowsonkb", content, style, size=size) for size in (512, np.int64(512))]
+    assert made[0] == made[1] and len(made[0].scale_steps) == 4

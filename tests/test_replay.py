@@ -49,6 +49,23 @@ def test_a_run_made_again_by_its_record_is_the_same_picture(played, encoder):
     assert likeness(packed(played), again).same
 
 
+def test_a_fork_takes_what_settings_take_and_says_what_it_cannot(played):
+    made = fork(played, np.int64(4), style_weight=np.float32(2), styles=[{"weight": np.int64(3)}])
+    styles = [{"weight": 3.0, "scale": 1.0, "where": None}]
+    assert made.steering[-1] == {"step": 4, "style_weight": 2.0, "styles": styles}
+    before = {*played.folder.parent.iterdir()}
+    for step, changes, words in (
+        (3.0, {}, "no step 3.0 to fork from"),
+        (3, {"styles": [{"wieght": 2}]}, "a style is {'wieght': 2}"),
+        (3, {"styles": [None]}, "a style is None"),
+        (3, {"styles": [{"where": np.zeros((4, 4))}]}, "where of a style is of type ndarray"),
+        (3, {"mask": np.zeros((4, 4))}, "mask is of type ndarray"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fork(played, step, **changes)
+    assert {*played.folder.parent.iterdir()} == before
+
+
 def test_scales_that_are_chosen_with_the_steps_are_part_of_the_record(settings, encoder, tmp_path):
     settings = replace(settings, scale_steps=None)
     player = Player(Run.create(tmp_path / "run", settings), encoder)

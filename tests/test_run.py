@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from nsutils import Player, Run, Settings, Style, pictures, stylize
+from nsutils.figures import Grid
 from nsutils.folders import alone
 from nsutils.run import new_folder
 
@@ -470,3 +471,11 @@ def test_a_folders_name_is_short_whatever_its_letters_take(settings, tmp_path):
     pictures.opened(settings.content).save(file := tmp_path / f"{'𝓐' * 60}.png")
     named = replace(settings, content=str(file))
     assert len(new_folder(tmp_path, named).name.encode()) < 90
+
+
+def test_names_that_are_no_text_can_be_shown(settings, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/c\xff.png")
+    shutil.copy(settings.content, odd)
+    run = Run.create(os.fsdecode(os.fsencode(tmp_path) + b"/r\xfe"), replace(settings, content=odd))
+    for shown in (replace(settings, content=odd), run, Grid([run])):
+        assert "?" in shown._repr_html_() and shown._repr_html_().encode()

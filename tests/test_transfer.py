@@ -1,4 +1,5 @@
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from nsutils.regions import Regions
 from nsutils.settings import CHOICES, Style
 from nsutils.sources import Sources, scales
 from nsutils.statistics import STYLE_STATISTICS
-from nsutils.transfer import start
+from nsutils.transfer import start, too_large
 from nsutils.variation import evenness, smooth_between_edges
 
 SHAPES = {
@@ -471,6 +472,16 @@ def test_the_gradients_shares_are_the_lengths_of_each_terms_own(settings, encode
 def test_losses_too_large_from_the_start_are_not_called_a_divergence(settings, encoder):
     encoder.feature_scale = 1e20
     asked = replace(settings, relative=False, style_statistic="gram", init="noise")
-    words = "lower content_weight, style_weight, feature_scale, or use precision='float32'"
+    words = "lower content_weight, style_weight, feature_scale$"
     with pytest.raises(FloatingPointError, match=words):
         list(stylize(asked, encoder))
+    assert "or use precision='float32'" in too_large({"style": math.inf}, "bfloat16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("colour", ["red", "black"])
+def test_a_content_of_one_colour_is_painted(settings, content, colour, precision):
+    Image.new("RGB", (64, 40), colour).save(content)
+    settings = replace(settings, steps=4, precision=precision, style_statistic="wasserstein")
+    *_, last = stylize(settings)
+    assert last.number == 4 and last.image.isfinite().all()

@@ -67,6 +67,7 @@ class Asked(widgets.VBox):
         self._lay_out()
         for name, part in {"content": self.content, "styles": self.styles}.items():
             part.observe(lambda _, name=name: moved(name), "value")
+        self.content.path.observe(lambda _: moved("path"), "value")  # a complaint may be remedied
         self.preset.observe(lambda _: self._ask(), "value")
         self.again.on_click(lambda _: self._ask())
         self.controls["encoder"].observe(lambda _: self._offer_layers(), "value")
@@ -107,21 +108,21 @@ class Asked(widgets.VBox):
         """Makes the controls anew for these settings, and chooses their pictures."""
         self.content.choose(settings.content)
         self.styles.take(settings.styles)
-        self.renew(settings)
+        self.renew(settings, [style.picture for style in settings.styles])
 
-    def renew(self, settings: Settings) -> None:
-        """Makes the controls anew for a run's settings; its pictures are chosen already."""
+    def renew(self, settings: Settings, chosen: Sequence[str]) -> None:
+        """Makes the controls anew for a run's settings, for whose styles these pictures were chosen."""
         self.given, self._weights = settings, settings.weights
         self._made = partial(changed, settings)
         encoder = self.controls["encoder"]
         encoder.options = tuple(dict.fromkeys((*encoder.options, settings.encoder)))
         encoder.value = settings.encoder
         self._renew()
-        self.put(settings)
+        self.put(settings, chosen)
 
-    def put(self, settings: Settings) -> None:
+    def put(self, settings: Settings, chosen: Sequence[str]) -> None:
         """Moves the controls to what a run's settings now are."""
-        self.styles.put(settings.styles)
+        self.styles.put(settings.styles, chosen)
         for name in STEERED:
             put(self.controls, name, getattr(settings, name))
 

@@ -24,6 +24,11 @@ class Buttons(widgets.HBox):
         self.run.disabled, self.run.button_style = False, "primary"
         super().__init__(made, layout={"flex_flow": "row wrap"})
 
+    def leave(self) -> None:
+        """Leaves all but `run` without a player to act on."""
+        for button in self.children[1:]:
+            button.disabled = True
+
     def enable(self, status: str, player: Player) -> None:
         """Those that act on a player of that status."""
         if status == "playing" and player.pausing:

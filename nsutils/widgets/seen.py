@@ -80,7 +80,10 @@ class Seen(widgets.VBox):
             return self.looked
         name = self.run.folder.name if self.run else "content"
         if file := self.run and self.run.images.get(step):
-            return pictures.opened(file), f"{name}, step {step}"
+            try:
+                return pictures.opened(file), f"{name}, step {step}"
+            except ValueError:
+                return self.newest, f"{name}; the picture of step {step} is damaged"
         return self.newest, name
 
     @property

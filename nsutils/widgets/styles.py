@@ -47,10 +47,10 @@ class Styles(widgets.VBox):
             self.children = [*self.rows, self.add]
         self.read()
 
-    def put(self, styles: Sequence[Style]) -> None:
-        """Moves the sliders to what a run's styles now are, if there are as many."""
-        if len(self.rows) == len(styles):
-            for row, style in zip(self.rows, styles, strict=True):
+    def put(self, styles: Sequence[Style], chosen: Sequence[str]) -> None:
+        """Moves the sliders to what a run's styles now are, in the rows that have the pictures `chosen` for it."""
+        for row, style, picture in zip(self.rows, styles, chosen, strict=False):
+            if row.picker.value == picture:
                 row.put(style)
 
     def read(self) -> None:
