@@ -164,9 +164,10 @@ def test_a_sweep_that_takes_the_folder_over_waits_for_the_run_in_hand_and_makes_
 
 
 def test_what_another_machines_dead_worker_began_is_taken_over_by_the_same_sweep_alone(
-    three, tmp_path
+    three, tmp_path, monkeypatch
 ):
     """The executor calls a job again only when it has given up who had it."""
+    monkeypatch.setattr("nsutils.sweeps.PATIENCE", 0.1)
     (run,) = prepared(three[:1], tmp_path / "runs")
     run.note(status="playing", host="elsewhere", sweep="ours")
     sign = tmp_path / "runs" / ".sweep"
