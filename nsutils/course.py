@@ -46,13 +46,14 @@ class Course:
         """Takes over the record up to step `number`, and what it has for later ones; what was asked stays asked."""
         with self._lock:
             asked = self.recorded.differences(self.settings)
-            self.recorded, self.steered = begun, bool(record)
+            settings, self.steered = begun, bool(record)
             self._undoable, self._lately, self._own = [], set(), set()
             self._to_come = [*record]
             for line in self._reached(number):
-                self._remember(line)
-                self.recorded = steered(self.recorded, line)
-            self._asked = (Asked(replace(self.recorded, **asked), asked),) if asked else ()
+                self._remember(line, settings)
+                settings = steered(settings, line)
+            self.recorded = settings
+            self._asked = (Asked(replace(settings, **asked), asked),) if asked else ()
 
     def _reached(self, number: int) -> Iterator[Line]:
         """The lines of the record that come into force after step `number`."""
@@ -124,44 +125,45 @@ class Course:
     def follow(self, number: int, write: Callable[[int, Line], None]) -> Settings:
         """Those in force after step `number`: by the record, and by what was asked, which is written into it."""
         with self._lock:
-            asked = self._asked or (Asked(self.recorded),)
+            recorded, asked = self.recorded, self._asked or (Asked(self.recorded),)
             for line in self._reached(number):
-                self._remember(line)
-                self.recorded = steered(self.recorded, line)
+                self._remember(line, recorded)
+                recorded = steered(recorded, line)
                 theirs = {name: line[name] for name in {*line} - self._own}
                 asked = [each._replace(settings=steered(each.settings, theirs)) for each in asked]
                 asked = [each._replace(told=each.told.replace("further", "")) for each in asked]
             for each in asked:
-                if line := self._line(each):
+                if line := line_of(recorded, each):
                     write(number, line)
-                    self._note(line)
-                self.recorded = each.settings
-            self._asked = ()
-            return self.recorded
+                    self._note(line, recorded)
+                recorded = each.settings
+            self.recorded, self._asked = recorded, ()
+            return recorded
 
-    def _line(self, asked: Asked) -> Line:
-        """What the record is to tell of a change; nothing if there is none."""
-        line = self.recorded.differences(asked.settings)
-        if changed(self.recorded, **line) != asked.settings:
-            line["scale_steps"] = asked.settings.scale_steps  # else they would follow the steps
-        return line | {asked.told: True} if line and asked.told else line
-
-    def _note(self, line: Line) -> None:
+    def _note(self, line: Line, before: Settings) -> None:
         """Takes note of a line that was written here."""
         self.steered = True
         if "undo" in line:
             self._own -= line.keys()
         else:
             self._own |= changes(line).keys()
-            self._remember(line)
+            self._remember(line, before)
 
-    def _remember(self, line: Line) -> None:
-        """Takes note of what a line lets undo, or has undone, before it comes into force."""
+    def _remember(self, line: Line, before: Settings) -> None:
+        """Takes note of what a line of the record lets undo, or has undone."""
         if "undo" in line and self._undoable:
             self._undoable.pop()
             self._lately = set()
         elif "further" not in line or not self._undoable:
-            self._undoable.append(self.recorded)
+            self._undoable.append(before)
             self._lately = changes(line).keys() - {"scale_steps"}  # which follow the steps
             if len(self._lately) > 1:
                 self._lately -= {"steps"}  # which a preview adds
+
+
+def line_of(before: Settings, asked: Asked) -> Line:
+    """What the record is to tell of a change; nothing if there is none."""
+    line = before.differences(asked.settings)
+    if changed(before, **line) != asked.settings:
+        line["scale_steps"] = asked.settings.scale_steps  # else they would follow the steps
+    return line | {asked.told: True} if line and asked.told else line

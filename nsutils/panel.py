@@ -174,7 +174,8 @@ class Panel:
             self.view.say("Not begun: press Go on.")
 
     def hand_over(self) -> None:
-        """Another panel shows the run from here on."""
+        """Lets go of the run, which another panel shows from here on."""
+        self.player, self._picked = None, []
         self.view.say("Another panel shows this run now.")
         self.buttons.leave()
 

@@ -49,8 +49,9 @@ def playing(settings, tmp_path):
     panel = Panel(replace(settings, steps=ENDLESS), tmp_path / "runs")
     panel.buttons.run.click()
     until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
+    player = panel.player
     yield panel
-    panel.player.close()
+    player.close()
 
 
 @pytest.fixture
@@ -654,9 +655,11 @@ def test_what_a_preview_added_is_not_undone_when_it_is_made(previewed):
 
 
 def test_a_panel_whose_run_another_takes_over_says_so_and_lets_go(playing, settings, tmp_path):
-    other = Panel(settings, tmp_path / "runs")
+    other, player = Panel(settings, tmp_path / "runs"), playing.player
     other.left.click()
-    assert other.player is playing.player
+    assert other.player is player and playing.player is None
+    playing.controls["style_weight"].put(3.0)
+    assert player.settings.style_weight == 1, "its sliders are for the next run"
     assert "Another panel shows this run now" in playing.view.said.value
     assert all(button.disabled for button in playing.buttons.children[1:])
     assert not playing.buttons.run.disabled
@@ -862,11 +865,11 @@ def test_a_double_click_begins_one_run(settings, tmp_path):
 def test_a_new_panel_offers_the_run_that_another_paints_and_the_last_that_was_stopped(
     playing, settings, tmp_path
 ):
-    again = Panel(settings, tmp_path / "runs")
+    again, player = Panel(settings, tmp_path / "runs"), playing.player
     assert "being painted" in again.left.description
     again.left.click()
     assert again.asked.styles.rows[0].picker.list.label == Path(settings.styles[0].picture).name
-    assert again.player is playing.player and again.settings.steps == ENDLESS
+    assert again.player is player and again.settings.steps == ENDLESS
     assert again.view.seen.viewer.steps[0] == 0
     drawn = playing.view.progress.value
     made = again.player.step.number
