@@ -203,12 +203,11 @@ def wasserstein(
         root, inverse = roots(seen)
     found = (of_all.split(counts) for of_all in (seen, trace(root), inverse))
     layers = zip(got, wanted, *found, strict=True)
-    return [Transport.apply(raw, target, relative, *own) for raw, target, *own in layers]
+    return [Transport.apply(raw, *target, *found, relative) for raw, target, *found in layers]
 
 
 class Transport(torch.autograd.Function):
-    """A layer's distance from `Axes`, by what is `seen` of its covariance along them, and that one's root's trace
-    `shared` and its `inverse`.
+    """A layer's distance from `Axes`, by what is `seen` of its covariance along them, and that one's root's trace.
 
     On the way back the ridge is taken as given. The mean's slope comes from the very matrix that the products' does,
     for where features are flat the two all but cancel.
@@ -218,16 +217,17 @@ class Transport(torch.autograd.Function):
     def forward(
         ctx,
         raw: Tensor,
-        target: Axes,
-        relative: bool,
+        mean: Tensor,
+        axes: Tensor,
+        lengths: Tensor,
         seen: Tensor,
         shared: Tensor,
         inverse: Tensor,
+        relative: bool,
     ) -> Tensor:
-        mean, _, lengths = target
         whole = lengths.sum(-1)
         ctx.scale = whole + FLOOR if relative else torch.full_like(whole, raw.shape[-2])
-        ctx.save_for_backward(raw, *target, inverse)
+        ctx.save_for_backward(raw, mean, axes, lengths, inverse)
         means = (raw[..., :1] - mean).square().sum((-2, -1))
         varied = seen.diagonal(dim1=-2, dim2=-1)[:, : lengths.shape[-1]] / lengths
         return (means + varied.sum(-1) + whole - 2 * shared) / ctx.scale
@@ -241,7 +241,7 @@ class Transport(torch.autograd.Function):
         products = torch.bmm(torch.bmm(axes, products), axes.mT)
         means = 2 * (own - mean) - torch.bmm(products + products.mT, own)
         pulled = torch.cat((means, products), -1)
-        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 5
+        return pulled.mul_((slope / ctx.scale)[:, None, None]), *[None] * 7
 
 
 def with_root(raw: Tensor) -> Tensor:
