@@ -20,7 +20,7 @@ from tqdm import tqdm
 from nsutils import cost, encoders, faces, pictures, replay, sweeps
 from nsutils.encoders import Encoder
 from nsutils.folders import vacant
-from nsutils.inputs import with_pictures
+from nsutils.inputs import check_aside, with_pictures
 from nsutils.parcel import packed
 from nsutils.player import Player, encoder_of
 from nsutils.presets import FOUND, preset
@@ -57,7 +57,7 @@ def follow_recipe(asked: Namespace, folder: Path) -> None:
 def paint(asked: Namespace, settings: Settings) -> int:
     if asked.save:
         pictures.check_writable(asked.save)
-        check_aside(asked.save, [settings])
+        check_not_asked_for(asked.save, [settings])
     encoder, foreseen, words = foreseen_of(asked, settings)
     if not foreseen.fits:
         raise ValueError(f"this run takes {foreseen}")
@@ -79,13 +79,13 @@ def paint(asked: Namespace, settings: Settings) -> int:
     return ended(run, asked.save)
 
 
-def check_aside(file: str, every: list[Settings]) -> None:
+def check_not_asked_for(file: str, every: list[Settings]) -> None:
     """ValueError if the file is a picture that is asked for, or the same elsewhere."""
     given: set[str] = set()
     for settings in every:
         with_pictures(settings, lambda name: given.add(name) or name)
-    if Path(file).is_file() and sweeps.file_of(file) in map(sweeps.file_of, given):
-        raise ValueError(f"{file!r} is what the picture is made from; save it elsewhere")
+    files = filter(Path.is_file, map(Path, given))
+    check_aside(file, {pictures.sha256(each.read_bytes()) for each in files})
 
 
 def ended(run: Run, file: str | None = None) -> int:
@@ -106,7 +106,7 @@ def sweep(asked: Namespace) -> int:
         follow_recipe(asked, Path(aside))
         every = [*{each.to_json(): each for each in varied(asked)}.values()]
         if asked.save:
-            check_aside(asked.save, every)
+            check_not_asked_for(asked.save, every)
         done, status = [], 0
         for one in {(one.encoder, one.weights): one for one in every}.values():
             checked_encoder(asked, one)

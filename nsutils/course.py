@@ -12,7 +12,7 @@ from nsutils.steering import Line, changes, steered
 MORE = 10  # steps that follow a change while it is held; a slider of whole tens shows them
 
 
-class Asked(NamedTuple):
+class Change(NamedTuple):
     """Settings that are not on record yet, what was changed to come to them, and what its line will tell."""
 
     settings: Settings
@@ -32,7 +32,7 @@ class Course:
         self.recorded, self.steered = begun, False
         self._lock = threading.Lock()
         self._to_come: list[Line] = []
-        self._asked: tuple[Asked, ...] = ()  # one after the other; others read it meanwhile
+        self._asked: tuple[Change, ...] = ()  # one after the other; others read it meanwhile
         self._undoable: list[Settings] = []  # those before each change on record
         self._lately: set[str] = set()  # what the last of these changes was of
         self._own: set[str] = set()  # changed here: the record no longer decides about them
@@ -53,7 +53,7 @@ class Course:
                 self._remember(line, settings)
                 settings = steered(settings, line)
             self.recorded = settings
-            self._asked = (Asked(replace(settings, **asked), asked),) if asked else ()
+            self._asked = (Change(replace(settings, **asked), asked),) if asked else ()
 
     def _reached(self, number: int) -> Iterator[Line]:
         """The lines of the record that come into force after step `number`."""
@@ -83,7 +83,7 @@ class Course:
                 return
             before, last = self._asked, self._asked[-1:]
             names = last[0].names if last else self._lately
-            asked = Asked(settings, change.keys())
+            asked = Change(settings, change.keys())
             if further and {*names} == change.keys():
                 before = self._asked[:-1]
                 asked = asked._replace(told=last[0].told if last else "further")
@@ -98,7 +98,7 @@ class Course:
             counts[scale] += more
             steps = {"scale_steps": tuple(counts), "steps": self.settings.steps + more}
             settings = replace(self.settings, **steps)
-            longer = last[0]._replace(settings=settings) if last else Asked(settings)
+            longer = last[0]._replace(settings=settings) if last else Change(settings)
             self._asked = (*self._asked[:-1], longer)
 
     @property
@@ -119,13 +119,13 @@ class Course:
                 if settings.steps < number:
                     made = {n: getattr(self.settings, n) for n in ("steps", "scale_steps")}
                     settings = replace(settings, **made)
-                asked = (*asked, Asked(settings, told="undo"))
+                asked = (*asked, Change(settings, told="undo"))
             self._asked, self._lately = asked, set()
 
     def follow(self, number: int, write: Callable[[int, Line], None]) -> Settings:
         """Those in force after step `number`: by the record, and by what was asked, which is written into it."""
         with self._lock:
-            recorded, asked = self.recorded, self._asked or (Asked(self.recorded),)
+            recorded, asked = self.recorded, self._asked or (Change(self.recorded),)
             for line in self._reached(number):
                 self._remember(line, recorded)
                 recorded = steered(recorded, line)
@@ -161,7 +161,7 @@ class Course:
                 self._lately -= {"steps"}  # which a preview adds
 
 
-def line_of(before: Settings, asked: Asked) -> Line:
+def line_of(before: Settings, asked: Change) -> Line:
     """What the record is to tell of a change; nothing if there is none."""
     line = before.differences(asked.settings)
     if changed(before, **line) != asked.settings:

@@ -1,7 +1,7 @@
 """The pictures that belong to a run, by what they are there for: copied into it, and known by their old names."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,13 @@ def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
         facts["file"], facts["name"], facts["sha256"]
     meta["inputs"]["content"], meta["inputs"]["style_1"]
     return meta
+
+
+def check_aside(path: str | Path, known: Container[str]) -> None:
+    """ValueError if a file that is to be written is a picture of one of these hashes."""
+    file = Path(path)
+    if file.is_file() and pictures.sha256(file.read_bytes()) in known:
+        raise ValueError(f"{str(path)!r} is what the picture is made from; write another file")
 
 
 def own_name(picture: str) -> str:

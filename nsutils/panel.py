@@ -161,7 +161,7 @@ class Panel:
         for told in [*player.listeners]:
             if getattr(told, "__func__", 0) is Panel._follow:
                 player.listeners.remove(told)
-                told.__self__.hand_over()
+                told.__self__.let_go()
         with self._unheard():
             self.asked.take(player.settings)
             self.asked.preset.value = THIS
@@ -173,7 +173,7 @@ class Panel:
         if not player.step and not player.playing:
             self.view.say("Not begun: press Go on.")
 
-    def hand_over(self) -> None:
+    def let_go(self) -> None:
         """Lets go of the run, which another panel shows from here on."""
         self.player, self._picked = None, []
         self.view.say("Another panel shows this run now.")

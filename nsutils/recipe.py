@@ -1,6 +1,5 @@
 """A run's recipe in words: as a table, as the Python cell and as the command line that repeat it."""
 
-import functools
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -11,7 +10,7 @@ from nsutils.inputs import with_pictures
 from nsutils.presets import FOUND, PRESETS, RECIPES, preset
 from nsutils.run import Run
 from nsutils.settings import Settings, Style, coarse_steps, in_a_word
-from nsutils.steering import changes, renamed, steered
+from nsutils.steering import changes, renamed
 
 MAIN = (
     *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
@@ -64,7 +63,7 @@ def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
 
 def in_force(run: Run) -> Settings:
     """The settings at the end of the run, with what was steered, and with the pictures' old names."""
-    return functools.reduce(steered, record(run), named(run))
+    return with_pictures(run.settings_at(), old_names(run))
 
 
 def python_cell(run: Run) -> str:

@@ -28,6 +28,7 @@ from nsutils.folders import alone, vacant
 from nsutils.growing import append, lines
 from nsutils.inputs import (
     UNREADABLE,
+    check_aside,
     copied,
     cut,
     own_name,
@@ -432,8 +433,7 @@ class Run:
         known = {facts["sha256"] for facts in self.meta["inputs"].values()}
         if folder in file.parents and file.relative_to(folder).parts[0] in FILES:
             raise ValueError(f"{str(path)!r} is the run's own file; write another")
-        if file.is_file() and pictures.sha256(file.read_bytes()) in known:
-            raise ValueError(f"{str(path)!r} is what the picture is made from; write another file")
+        check_aside(path, known)
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"

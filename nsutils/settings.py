@@ -287,8 +287,8 @@ class Settings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         cls.check_names(values)
-        if missing := {"content", "styles"} - set(values):
-            raise ValueError(f"no {missing.pop()} in these settings; give one")
+        if missing := [name for name in ("content", "styles") if name not in values]:
+            raise ValueError(f"no {missing[0]} in these settings; give one")
         return cls(**values)
 
     @classmethod

@@ -50,10 +50,10 @@ class Sources:
                     f"init is {settings.init!r}, which is no picture file; give one, or {', '.join(STARTS)}"
                 )
             pictures.opened(settings.init)
-        wanted = "noise" if settings.init == "noise" and settings.noise == "style" else "init"
-        if getattr(settings, wanted) == "style" and isinstance(self.styles[0], Target):
+        begun = "noise" if settings.init == "noise" else "init"
+        if getattr(settings, begun) == "style" and isinstance(self.styles[0], Target):
             raise ValueError(
-                f"{wanted} is 'style', but a style target is no picture; start from grey"
+                f"{begun} is 'style', but a style target is no picture; start from grey"
             )
 
     def style(self, asked: Style) -> Image.Image | Target:

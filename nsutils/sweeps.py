@@ -231,7 +231,7 @@ def until_left(run: Run, wanted: Callable[[], bool]) -> None:
     """Waits until a sweep that is in charge no more leaves a run, which it does after the step in hand."""
     until = time.monotonic() + PATIENCE
     while run.status in ("playing", "paused") and wanted() and time.monotonic() < until:
-        time.sleep(LOOK)
+        time.sleep(LOOK)  # another process says it on the disk alone
 
 
 @lru_cache(maxsize=2)

@@ -55,16 +55,21 @@ def playing(settings, tmp_path):
 
 
 @pytest.fixture
-def previewed(settings, content, tmp_path):
+def previewed(settings, tmp_path):
     """A panel whose run of 9 steps waits at its preview, after 6 of them."""
-    pictures.to_image(colourful(120, 160, 1)).save(content)
-    settings = replace(settings, size=160, smallest=64, scale_steps=(6,), steps=9)
-    panel = Panel(settings, tmp_path / "runs")
-    panel.hold.value = True
-    panel.buttons.run.click()
+    panel = to_wait(replace(settings, scale_steps=(6,), steps=9), tmp_path)
     until(panel, lambda: panel.player.status == "paused")
     yield panel
     panel.player.close()
+
+
+def to_wait(settings, folder):
+    """A panel whose run is to wait at its preview, where the steps of its first scale are made."""
+    pictures.to_image(colourful(120, 160, 1)).save(settings.content)
+    panel = Panel(replace(settings, size=160, smallest=64), folder / "runs")
+    panel.hold.value = True
+    panel.buttons.run.click()
+    return panel
 
 
 def until(panel, holds, seconds=60):
@@ -1277,12 +1282,8 @@ def test_a_pause_that_was_asked_for_is_not_forgotten_by_what_follows(playing):
     until(playing, lambda: playing.player.status == "paused")
 
 
-def test_go_on_waits_at_the_preview_if_it_is_to(settings, content, tmp_path):
-    pictures.to_image(colourful(120, 160, 1)).save(content)
-    settings = replace(settings, size=160, smallest=64, scale_steps=(20,), steps=30)
-    panel = Panel(settings, tmp_path / "runs")
-    panel.hold.value = True
-    panel.buttons.run.click()
+def test_go_on_waits_at_the_preview_if_it_is_to(settings, tmp_path):
+    panel = to_wait(replace(settings, scale_steps=(20,), steps=30), tmp_path)
     until(panel, lambda: panel.player.step and panel.player.step.number >= 2)
     panel.buttons.stop.click()
     panel.wait()
