@@ -3,6 +3,7 @@
 import argparse
 import gc
 import io
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -268,7 +269,7 @@ def add_recipe(run: argparse.ArgumentParser) -> None:
     )
     for name, words in STYLE_LISTS.items():
         run.add_argument(f"--style-{name}", metavar="NUMBERS", type=numbers, help=words)
-    run.add_argument("--style-where", metavar="FILES", type=names, help=STYLE_WHERE)
+    run.add_argument("--style-where", metavar="FILES", type=masks, help=STYLE_WHERE)
     add_device(run)
     either = run.add_mutually_exclusive_group()
     either.add_argument(
@@ -339,6 +340,11 @@ def name(text: str) -> str:
 
 def name_or_none(text: str) -> str | None:
     return None if text == "none" else text
+
+
+def masks(text: str) -> tuple[str, ...]:
+    """Files' names; a single one may have a comma in it."""
+    return (text,) if os.path.isfile(text) else names(text)
 
 
 def names(text: str) -> tuple[str, ...]:

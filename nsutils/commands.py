@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from itertools import product
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from shlex import quote
 from signal import SIG_IGN, SIGINT, signal
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 from tqdm import tqdm
@@ -24,7 +25,7 @@ from nsutils.inputs import check_aside, with_pictures
 from nsutils.parcel import packed
 from nsutils.player import Player, encoder_of
 from nsutils.presets import FOUND, preset
-from nsutils.run import Run, new_folder
+from nsutils.run import Run, check_no_runs, new_folder
 from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
 from nsutils.sources import check_targets, size_in_words, style_target
@@ -80,7 +81,8 @@ def paint(asked: Namespace, settings: Settings) -> int:
 
 
 def check_not_asked_for(file: str, every: list[Settings]) -> None:
-    """ValueError if the file is a picture that is asked for, or the same elsewhere."""
+    """ValueError if the file is a picture that is asked for, or the same elsewhere, or a run's own."""
+    check_no_runs(file)
     given: set[str] = set()
     for settings in every:
         with_pictures(settings, lambda name: given.add(name) or name)
@@ -147,8 +149,19 @@ def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
         raise ValueError(f"workers is {count}; give 1 or more")
     if count == 1:
         return nullcontext()
-    # Ctrl-C goes to all of them: this process tells the others. A forked one would hang in PyTorch.
-    return ProcessPoolExecutor(count, get_context("spawn"), signal, (SIGINT, SIG_IGN))
+    # A forked one would hang in PyTorch.
+    return ProcessPoolExecutor(count, get_context("spawn"), at_work)
+
+
+def at_work() -> None:
+    """What a worker begins with: Ctrl-C goes to all, and this process tells it; without this process it ends."""
+    signal(SIGINT, SIG_IGN)
+
+    def left_alone() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=left_alone, daemon=True).start()
 
 
 def found(name: str) -> Run:
@@ -317,7 +330,9 @@ def delete(asked: Namespace) -> int:
 
 
 def write_file(path: str, data: bytes, *shown: Run) -> None:
-    """Writes the file, over none of the runs that are shown in it, and says how large it is."""
+    """Writes the file, over no run's and no picture of those that are shown in it, and says how large it is."""
+    if Path(path).name != "report.html":  # which is made to be made anew
+        check_no_runs(path)
     for run in shown:
         run.check_aside(path)
     pictures.hand_over(path, data)

@@ -41,7 +41,7 @@ def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
     kinds = tuple(name for name in names if name.endswith("/"))
     shown = [n for n in (rows[-1] if rows else {}) if n in names or n.startswith(kinds)]
     for name, colour in zip(shown, itertools.cycle(COLOURS)):
-        axes.plot(steps, [row[name] for row in rows], color=colour, label=name, linewidth=1.5)
+        drawn(axes, steps, [row[name] for row in rows], colour, label=name)
     for before, after in itertools.pairwise(rows):
         if after["scale"] != before["scale"]:
             axes.axvline(after["step"], color="#cccccc", linewidth=1, zorder=0)
@@ -54,6 +54,14 @@ def loss_curves(run: Run, names: Sequence[str] = TERMS) -> Plot:
     axes.spines[["top", "right"]].set_visible(False)
     figure.set_figheight(3 + 0.15 * mark(axes, recipe.steering(run)))
     return figure
+
+
+def drawn(
+    axes: Axes, steps: Sequence[float], values: Sequence[float], colour: str, **more: str
+) -> None:
+    """A line over the steps, or a dot where there is one alone."""
+    dot = "o" if len(steps) == 1 else ""
+    axes.plot(steps, values, color=colour, linewidth=1.5, marker=dot, **more)
 
 
 def mark(axes: Axes, changes: list[tuple[int, str]]) -> int:
@@ -82,7 +90,7 @@ def totals(runs: Mapping[str, Run]) -> Plot:
         rows = run.metrics
         first = rows[0]["total"] if rows else 1
         shares = [row["total"] / first for row in rows]
-        axes.plot([row["step"] for row in rows], shares, color=colour, linewidth=1.5)
+        drawn(axes, [row["step"] for row in rows], shares, colour)
     axes.set(xlabel="step", ylabel="total, in parts of its first", yscale="log")
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
     legend = axes.legend(axes.lines, [*runs], frameon=False, ncols=3, **place)

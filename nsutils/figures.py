@@ -291,13 +291,15 @@ def film(run: Run, edge: int = 480, seconds: float = 6.0) -> bytes:
     files = [*run.images.values()]
     if ending := run.outcome:
         files[len(files) - ends_on_a_kept_step(run) :] = [ending]
-    if not files:
+    if not (last := latest(run)):
         raise ValueError(f"no pictures in {str(run.folder)!r} yet; let the run go on")
     most = max(2, round(seconds * FRAMES_A_SECOND))
     files = [*files[: -1 : math.ceil(len(files) / most)], files[-1]]
-    last = shown(files[-1])
     size = pictures.fitted(last.size, min(edge, max(last.size)))
-    frames = [shown(file).resize(size, Image.Resampling.LANCZOS) for file in files]
+    frames = []
+    for file in files:
+        with suppress(ValueError):  # a damaged one is left out
+            frames.append(shown(file).resize(size, Image.Resampling.LANCZOS))
     # One palette, and no noise of dithering that would move: colours stay where they are.
     strip = sheet([("", frame) for frame in frames], 120)
     palette = strip.quantize(256, Image.Quantize.MEDIANCUT)

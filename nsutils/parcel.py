@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 
 from nsutils import pictures
 from nsutils.inputs import UNREADABLE, cut, with_pictures
-from nsutils.run import Run, begun_with, whole_or_gone
+from nsutils.run import Damaged, Run, begun_with, whole_or_gone
 from nsutils.settings import Settings
 from nsutils.sources import content_of, reduced, scales, scales_of, style_of
 from nsutils.steering import renamed
@@ -21,6 +22,7 @@ from nsutils.targets import is_target
 
 FORMAT = 1
 SMALL = 256  # pixels: the edge of the result's picture inside
+WEBP = 16383  # pixels: the longest side that the format has
 LONGEST = 200  # bytes of a name, its suffix beside
 REMARKS = {"xmp", "XML:com.adobe.xmp", "photoshop", "comment"}  # in a picture's file, beside EXIF
 PICTURED = {"size", "side", "enlarge", "rounding", "resampling", "styles"}
@@ -76,6 +78,12 @@ def lossless(run: Run, role: str, file: Path) -> bytes | None:
     settings, own = run.settings, pictures.shape(file)
     if role == "content" and scales(settings, image.size[::-1]) != scales(settings, own):
         image = bare(file)  # cut down to a size, it would be cut again
+    if max(image.size) > WEBP:
+        way_out = "" if is_mask(role) else ", or leave the pictures out with --small"
+        raise ValueError(
+            f"{role} is {image.width} x {image.height} px, and more than {WEBP} either way do not go into a "
+            f"report without loss; begin with a smaller one{way_out}"
+        )
     data = pictures.saved(image, "WEBP", lossless=True, quality=60, method=3)
     larger = image.size != own[::-1] or file.stat().st_size > len(data)
     return data if told or larger else None
@@ -109,8 +117,11 @@ def result(run: Run) -> dict[str, Any] | None:
     """The picture's size and hash, and a small one to compare with where the hash cannot be the same."""
     if not (file := run.outcome):
         return None
-    with pictures.reading(file) as image:
-        image = image.convert("RGB")
+    try:
+        with pictures.reading(file) as image:
+            image = image.convert("RGB")
+    except ValueError as error:
+        raise Damaged(f"{str(file)!r} is damaged; nsutils resume writes it anew") from error
     return {
         "sha256": pictures.sha256(image.tobytes()),  # whatever the file notes beside the pixels
         "jpeg": base64.b64encode(pictures.jpeg(pictures.thumbnail(image, SMALL))).decode(),
@@ -124,6 +135,7 @@ def unpacked(
     if parcel.get("format") != FORMAT:
         raise ValueError(f"a run in format {parcel.get('format')!r}; this nsutils reads {FORMAT}")
     with intact(), tempfile.TemporaryDirectory() as aside:
+        index(parcel["steps"])  # refused here if it is no number
         placed = {
             facts["file"]: str(place(facts, role, files.get(role), Path(aside)))
             for role, facts in needed(parcel, files)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 
 from nsutils.settings import escaped
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a camera's may have so many
 
 SHINE = 16  # times white: as bright the lights of a floating picture may be
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)  # EXIF's tag, and its values for a camera held upright
@@ -58,7 +61,12 @@ def reading(path: str | Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"no picture {str(path)!r}: it has more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels; "
+            "make it smaller first"
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not a picture that Pillow can read" if unknown else error
         raise ValueError(
@@ -72,7 +80,9 @@ def upright(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    plain = image.convert("RGB")
+    plain.info = {}  # a comment would go into every file that is made of it
+    return plain
 
 
 def in_srgb(image: Image.Image) -> Image.Image:

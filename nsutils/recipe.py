@@ -9,7 +9,7 @@ from typing import Any
 from nsutils.inputs import with_pictures
 from nsutils.presets import FOUND, PRESETS, RECIPES, preset
 from nsutils.run import Run
-from nsutils.settings import Settings, Style, coarse_steps, in_a_word
+from nsutils.settings import STARTS, Settings, Style, coarse_steps, in_a_word
 from nsutils.steering import changes, renamed
 
 MAIN = (
@@ -160,9 +160,14 @@ def record(run: Run) -> list[dict[str, Any]]:
 
 
 def old_names(run: Run) -> Callable[[str], str]:
-    """What the files in inputs/ were called."""
+    """What the files in inputs/ were called, as files where the name alone would stand for something else."""
     old = {str(run.folder / facts["file"]): facts["name"] for facts in run.meta["inputs"].values()}
-    return lambda name: old.get(name, Path(name).name)
+
+    def called(file: str) -> str:
+        name = old.get(file, Path(file).name)
+        return f"./{name}" if name in STARTS else name
+
+    return called
 
 
 def plain(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 
 from nsutils.encoders import Encoder
 from nsutils.folders import alone, vacant
+from nsutils.inputs import with_pictures
 from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, check_possible, encoder_of
-from nsutils.run import Run, begun_with, new_folder, whole_or_gone
+from nsutils.run import Run, begun_with, new_folder, numbered, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.steering import checked, renamed, steered
 from nsutils.targets import small_picture
@@ -26,10 +27,11 @@ def fork(
     """A new run that went as `run` did up to `step`, by default its last, and goes on with other settings.
 
     Play it with `Player`. What the optimiser remembers is kept where the objective stays the same. Where the step
-    itself was not kept, those before it are made again. By default in a new folder beside the run's.
+    itself was not kept, those before it are made again. By default in a new folder beside the run's. Of a run that
+    is being played, the last is that of its last checkpoint.
     """
     run.check_files()
-    last = run.last
+    last = run.last  # read but once: whoever plays the run goes on meanwhile
     end = last.number if last else 0
     step = end if step is None else step
     if not isinstance(step, Integral) or not 0 <= step <= end:
@@ -53,27 +55,23 @@ def fork(
         changes = renamed(changes, new.add_mask)
         if changes:
             new.steered(step, changes)
-        if state := known_state(run, step, same_objective(before, steered(before, changes))):
+        same = same_objective(before, steered(before, changes))
+        if state := last if step == end else None if same else run.state(step):
             copy_up_to(step, run, new)
-            shutil.copyfile(state, new.folder / "checkpoint.pt")
+            settings = with_pictures(
+                state.settings, lambda name: str(new.folder / run.relative(name))
+            )
+            new.checkpoint(replace(state, settings=settings))
     return new
-
-
-def known_state(run: Run, number: int, same: bool) -> Path | None:
-    """The file of the step from which a run can go on as though it had come there by itself.
-
-    Under the same objective that takes what the optimiser remembered.
-    """
-    if (last := run.last) and last.number == number:
-        return run.folder / "checkpoint.pt"
-    return None if same or not run.state(number) else run.state_file(number)
 
 
 def copy_up_to(step: int, run: Run, new: Run) -> None:
     """Copies the rows and the pictures of the steps that both have."""
     for kind in ("images", "states"):
-        if (run.folder / kind).is_dir():
-            shutil.copytree(run.folder / kind, new.folder / kind, dirs_exist_ok=True)
+        for number, file in numbered((run.folder / kind).glob("step_*")):
+            if number <= step:
+                (new.folder / kind).mkdir(exist_ok=True)
+                shutil.copyfile(file, new.folder / kind / file.name)
     if (run.folder / "metrics.csv").exists():
         shutil.copyfile(run.folder / "metrics.csv", new.folder / "metrics.csv")
     new.rewind(step)

@@ -16,7 +16,7 @@ from PIL import Image
 from nsutils import pictures, recipe
 from nsutils.cost import duration, gigabytes
 from nsutils.curves import loss_curves
-from nsutils.figures import Grid, latest, tiles
+from nsutils.figures import Grid, latest, readable, tiles
 from nsutils.parcel import Parcel, intact, packed
 from nsutils.run import Run
 from nsutils.targets import shown
@@ -214,7 +214,7 @@ def steps(run: Run, room: int) -> str:
     chosen = [pair for pair in tiles(run, most + 3) if pair[0].startswith(("start", "step"))]
     shares = {"edge": SMALL, "room": room // max(1, len(chosen))}
     grid = "".join(
-        figure(shown(file), caption, f"the picture at {caption}", **shares)
+        figure(readable(file, SMALL), caption, f"the picture at {caption}", **shares)
         for caption, file in chosen
     )
     few = f"<p>{len(chosen)} of {kept} kept pictures, evenly spaced.</p>"

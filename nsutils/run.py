@@ -234,7 +234,7 @@ class Run:
 
     @notes.setter
     def notes(self, words: str) -> None:
-        pictures.write(self.folder / "notes.txt", words.strip().encode())
+        pictures.write(self.folder / "notes.txt", words.strip().encode(errors="replace"))
 
     def delete(self) -> None:
         """Removes all that is the run's, and its folder if nothing else is in it; ValueError while it is played."""
@@ -271,7 +271,9 @@ class Run:
 
     @property
     def made(self) -> int:
-        """How many steps are on record."""
+        """How many steps are on record; where the losses are gone, how many there were when it ended."""
+        if not self._metrics_file.exists():
+            return self.meta.get("steps", 0)
         return int(self.last_row.get("step", 0))
 
     @property
@@ -428,12 +430,9 @@ class Run:
         pictures.hand_over(path, pictures.encoded(image, format))
 
     def check_aside(self, path: str | Path) -> None:
-        """ValueError if a file to be written is the run's own, or a picture that it was made from, wherever it lies."""
-        file, folder = Path(path).resolve(), self.folder.resolve()
-        known = {facts["sha256"] for facts in self.meta["inputs"].values()}
-        if folder in file.parents and file.relative_to(folder).parts[0] in FILES:
-            raise ValueError(f"{str(path)!r} is the run's own file; write another")
-        check_aside(path, known)
+        """ValueError if a file to be written is a run's own, or a picture that this one was made from, anywhere."""
+        check_no_runs(path)
+        check_aside(path, {facts["sha256"] for facts in self.meta["inputs"].values()})
 
     def picture(
         self, original_colors: float | None = None, color_method: str = "luminance"
@@ -502,6 +501,14 @@ def remove(folder: Path) -> None:
             file.unlink(missing_ok=True)
     with suppress(OSError):  # other files are in it
         folder.rmdir()
+
+
+def check_no_runs(path: str | Path) -> None:
+    """ValueError if a file that is to be written is a run's own."""
+    file = Path(path).resolve()
+    for folder in file.parents[:2]:
+        if (folder / "settings.json").is_file() and file.relative_to(folder).parts[0] in FILES:
+            raise ValueError(f"{str(path)!r} is a run's own file; write another")
 
 
 def half_made(folder: Path) -> bool:

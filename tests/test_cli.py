@@ -8,9 +8,10 @@ import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from conftest import torchvision_state
+from conftest import half, torchvision_state
 from PIL import Image, ImageChops
 
 from nsutils import Run, Settings, __version__, pictures, sample
@@ -450,10 +451,43 @@ def test_nothing_is_written_over_a_runs_own_files_nor_what_it_was_made_from(
         assert made_from in refused("colour", folder, "-o", file)
         assert made_from in refused("compare", folder, folder, "-o", file)
     for file in ("result.png", "inputs/content.png", "images/a.png"):
-        assert "is the run's own file" in refused("colour", folder, "-o", folder / file)
-        assert "is the run's own file" in refused("compare", folder, folder, "-o", folder / file)
-    assert "is the run's own file" in refused("film", folder, "-o", folder / "images" / "a.gif")
+        assert "is a run's own file" in refused("colour", folder, "-o", folder / file)
+        assert "is a run's own file" in refused("compare", folder, folder, "-o", folder / file)
+    assert "is a run's own file" in refused("film", folder, "-o", folder / "images" / "a.gif")
     assert main(["colour", str(folder), "-o", str(folder / "other.png")]) == 0
+    other = Run.create(folder.with_name("two"), run.settings)
+    capfd.readouterr()
+    for words in (
+        ("compare", folder, folder, "-o", other.result),
+        ("run", content, style, "--save", other.result),
+        ("target", style, "--size", "64", "-o", other.folder / "inputs" / "a.safetensors"),
+    ):
+        assert "is a run's own file; write another" in refused(*words)
+
+
+def test_a_single_mask_may_have_a_comma_in_its_name(content, style, tmp_path):
+    mask = tmp_path / "left, half.png"
+    half().save(mask)
+    words = ["run", content, style, *SMALL, "--steps", "1", "--out", str(tmp_path / "run")]
+    assert main([*words, f"--style-where={mask}"]) == 0
+    run = Run(tmp_path / "run")
+    assert run.meta["inputs"]["where_1"]["name"] == mask.name in command_line(run)
+
+
+def test_the_workers_of_a_sweep_that_is_killed_end(content, style, tmp_path):
+    words = ["sweep", content, style, *SMALL[:-4], "--steps", "4000", "--every", "4000"]
+    words += ["--vary", "seed=0,1", "--workers", "2", "--out", str(tmp_path / "sweep")]
+    command = [sys.executable, "-m", "nsutils.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        runs = []
+        while len(runs) < 2 and parent.poll() is None:
+            runs = [Run(file.parent) for file in tmp_path.glob("sweep/*/settings.json")]
+            runs = [run for run in runs if run.made]
+        workers = psutil.Process(parent.pid).children(recursive=True)
+        assert {run.meta["pid"] for run in runs} <= {worker.pid for worker in workers}
+        parent.kill()
+        _, left = psutil.wait_procs(workers, timeout=30)
+    assert not left and {run.status for run in runs} == {"interrupted"}
 
 
 def test_contours_for_which_the_picture_is_too_small_are_refused(

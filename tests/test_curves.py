@@ -19,6 +19,13 @@ def test_loss_curves_are_the_rows_of_metrics(run):
     assert Image.open(io.BytesIO(loss_curves(run)._repr_png_())).width > 300
 
 
+def test_a_run_of_one_step_has_dots_for_its_losses(run):
+    run.rewind(1)
+    for figure in (loss_curves(run), totals({"one": run})):
+        (axes,) = figure.axes
+        assert {line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1} == {"o"}
+
+
 def test_a_change_is_named_where_it_was_made(run):
     (axes,) = loss_curves(run).axes
     assert [(text.get_text(), text.xy[0]) for text in axes.texts] == [("style_weight 4", 6)]

@@ -1,4 +1,5 @@
 import io
+import os
 import re
 from dataclasses import replace
 
@@ -62,6 +63,17 @@ def test_a_film_shows_the_kept_steps_and_stays_on_the_result(run):
     assert sum(times) == pytest.approx(3000, abs=100) and times[-1] > 2 * max(times[:-1])
     for frame, image in zip(frames, kept, strict=True):
         assert np.abs(frame - np.asarray(image.resize(gif.size), float)).mean() < 12
+
+
+def test_a_film_and_a_report_do_without_a_kept_picture_that_is_damaged(run):
+    whole = Image.open(io.BytesIO(film(run))).n_frames
+    number, file = [*run.images.items()][2]
+    os.truncate(file, 300)
+    assert Image.open(io.BytesIO(film(run))).n_frames == whole - 1
+    assert f"the picture at step {number}" in report(run)
+    os.truncate(run.result, 300)
+    with pytest.raises(ValueError, match=r"result\.png' is damaged; nsutils resume writes it anew"):
+        report(run)
 
 
 def test_a_film_fits_into_its_edge_and_its_time(run):

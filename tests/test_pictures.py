@@ -119,6 +119,12 @@ def test_what_is_no_picture_is_said_in_one_line(tmp_path):
             pictures.read(tmp_path / name)
 
 
+def test_a_picture_of_too_many_pixels_is_told_by_that(tmp_path):
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "many.png")
+    with pytest.raises(ValueError, match="more than 178 million pixels; make it smaller first"):
+        pictures.opened(tmp_path / "many.png")
+
+
 def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
     pictures.write(tmp_path / "a", b"old")
     with pytest.raises(TypeError):

@@ -1,5 +1,7 @@
 import base64
 import io
+import re
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from nsutils import Player, Run, fork, pictures, rerun, samples
 from nsutils.parcel import packed, unpacked
 from nsutils.replay import likeness
+from nsutils.report import report
 from nsutils.sources import scales
 
 
@@ -126,6 +129,8 @@ def test_a_parcel_tells_nothing_that_was_written_beside_a_picture(
     assert b"Aunt Mary" not in base64.b64decode(packed(run)["inputs"]["content"]["data"])
     again = rerun(packed(Player(run, encoder).play()), tmp_path / "again", encoder=encoder)
     assert losses(again) == losses(run)
+    inside = re.findall(r"data:image/jpeg;base64,([^\"]+)", report(run))
+    assert inside and not any(b"Aunt Mary" in base64.b64decode(image) for image in inside)
 
 
 @pytest.mark.parametrize("changes", [{"style_weight": 9.0}, {"steps": 15}, {"size": 60}])
@@ -265,13 +270,48 @@ def test_a_run_whose_weights_are_gone_is_told_so_when_it_is_made_again(played, t
         rerun(parcel, tmp_path / "again")
 
 
-@pytest.mark.parametrize("lost", ["meta", "settings", "steering"])
+@pytest.mark.parametrize("lost", ["meta", "settings", "steering", "steps"])
 def test_a_parcel_that_was_altered_is_refused_and_leaves_no_run(played, tmp_path, lost):
     parcel = packed(played)
     parcel[lost] = [{"step": 1, "mask": "inputs/strange.png"}] if lost == "steering" else None
     with pytest.raises(ValueError, match="damaged"):
         rerun(parcel, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_a_run_whose_losses_are_gone_is_made_again_to_its_end(played, encoder, tmp_path):
+    (played.folder / "metrics.csv").unlink()
+    assert played.in_words == "done, 12 of 12 steps"
+    assert likeness(packed(played), rerun(packed(played), tmp_path / "again", encoder=encoder)).same
+
+
+def test_a_mask_wider_than_the_format_has_sides_is_refused_in_a_line(settings, tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "a long walk"
+    Image.new("L", (16400, 40), 255).save(tmp_path / "wide.png", exif=exif)
+    run = Run.create(tmp_path / "run", replace(settings, mask=str(tmp_path / "wide.png")))
+    with pytest.raises(
+        ValueError, match=r"mask is 16400 x 40 px, and more than 16383 .* smaller one$"
+    ):
+        packed(run)
+
+
+def test_a_fork_of_a_run_that_is_being_played_stands_where_its_record_says(
+    settings, encoder, tmp_path
+):
+    each = replace(settings, size=64, steps=3000, scale_steps=(1,) * 2999, every=1)
+    player = Player(Run.create(tmp_path / "run", each), encoder).start()
+    moved = threading.Event()
+    player.listeners.append(lambda player: moved.set())
+    for n in range(25):
+        moved.wait()
+        moved.clear()
+        made = fork(player.run, folder=tmp_path / f"fork {n}")
+        step = made.meta["parent"]["step"]
+        assert (made.last.number if made.last else 0) == made.made == step
+        assert [*made.images][-1:] in ([step], [])
+    player.close()
+    assert player.error is None and step > 0
 
 
 def test_a_fork_that_cannot_be_made_leaves_no_run(played, tmp_path):
