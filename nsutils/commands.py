@@ -271,6 +271,10 @@ def rerun(asked: Namespace) -> int:
 def runs(asked: Namespace) -> None:
     from nsutils import table
 
+    if asked.tree and (asked.sort or asked.reverse):
+        raise ValueError(
+            "a tree is in an order of its own; leave --tree away, or --sort and --reverse"
+        )
     found = table.runs(asked.folder)
     for name, value in asked.where:
         found = found.where(**{name: value})

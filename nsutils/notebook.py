@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from PIL import Image
 
@@ -59,7 +60,11 @@ def tagged(cell: NotebookNode) -> bool:
 
 
 def presentable(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as a reader without a kernel should find it: small pictures and words, no widgets' state."""
+    """The notebook as a reader without a kernel should find it: small pictures and words, no widgets' state.
+
+    Of a progress bar that was written over and over its last state is left.
+    """
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

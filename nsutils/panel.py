@@ -232,7 +232,10 @@ class Panel:
                 self._lay_mask()
             self._recolour()
             self.view.tell()
-            taken_back = before.differences(self.player.settings).keys() - {*AT_ONCE}
+            differing = before.differences(self.player.settings).keys()
+            taken_back = differing - {*AT_ONCE}
+            if not differing:
+                self.problem.value = note("Taken back; the iterations that are made stay.")
             if taken_back and not self.player.playing:
                 words = ", ".join(NAMES.get(name, name) for name in sorted(taken_back))
                 first = "" if self.player.steps_left else "move Iterations up and "

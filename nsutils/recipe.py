@@ -10,7 +10,7 @@ from nsutils.inputs import with_pictures
 from nsutils.presets import FOUND, PRESETS, RECIPES, preset
 from nsutils.run import Run
 from nsutils.settings import STARTS, Settings, Style, coarse_steps, in_a_word
-from nsutils.steering import changes, renamed
+from nsutils.steering import apart, changes, renamed, steered
 
 MAIN = (
     *("content", "styles", "size", "encoder", "content_weight", "content_layers", "style_weight"),
@@ -31,14 +31,19 @@ def rows(run: Run) -> tuple[dict[str, str], dict[str, str]]:
 
 def steering(run: Run) -> list[tuple[int, str]]:
     """What was changed while it ran, after which step; a slider that was drawn for some steps by where it came to."""
-    told: list[tuple[int, dict[str, Any], str]] = []
-    for line in record(run):
-        begun, made, end = line["step"], line, ""
+    told: list[tuple[int, Settings, dict[str, Any], str]] = []
+    settings = run.settings
+    for line in run.steering:
+        begun, before, made, end = line["step"], settings, line, ""
         if "further" in line and told:
-            begun, before, _ = told.pop()
-            made, end = changes(before) | line, f", reached after step {line['step']}"
-        told.append((begun, made, end))
-    return [(step, changes_in_words(line) + end) for step, line, end in told]
+            begun, before, earlier, _ = told.pop()
+            made, end = changes(earlier) | line, f", reached after step {line['step']}"
+        told.append((begun, before, made, end))
+        settings = steered(settings, line)
+    old = old_names(run)
+    return [
+        (step, changes_in_words(renamed(apart(s, line), old)) + end) for step, s, line, end in told
+    ]
 
 
 def changes_in_words(line: dict[str, Any]) -> str:
@@ -55,8 +60,10 @@ def differing(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def told_apart(every: Sequence[Settings]) -> list[dict[str, str]]:
-    """For each settings those by which they are told from the others, in words."""
-    names = (field.name for field in fields(Settings))
+    """For each settings those by which they are told from the others, in words; not scales that follow the steps."""
+    names = [field.name for field in fields(Settings)]
+    if all(each.scale_steps == coarse_steps(each.steps) for each in every):
+        names.remove("scale_steps")
     differ = [name for name in names if len({repr(vars(each)[name]) for each in every}) > 1]
     return [{name: plain(vars(each)[name]) for name in differ} for each in every]
 

@@ -16,7 +16,7 @@ from nsutils.parcel import SMALL, Parcel, packed, result, unpacked
 from nsutils.player import Player, check_possible, encoder_of
 from nsutils.run import Run, begun_with, new_folder, numbered, whole_or_gone
 from nsutils.samples import runs_folder
-from nsutils.steering import checked, renamed, steered
+from nsutils.steering import apart, checked, renamed, steered
 from nsutils.targets import small_picture
 from nsutils.transfer import same_objective
 
@@ -42,7 +42,8 @@ def fork(
     check_possible(steered(before, renamed(changes, str)), None)
     meta = run.meta
     told = renamed(
-        changes, lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted"
+        apart(before, changes),
+        lambda mask: Path(mask).name if isinstance(mask, str | Path) else "painted",
     )
     origin = {"id": meta.get("id"), "name": run.folder.name, "step": step, "changes": told}
     with alone(run.folder.parent):

@@ -99,7 +99,7 @@ def document(title: str, body: str, script: str = "") -> str:
 
 
 def overview(runs: Sequence[Run], room: int) -> str:
-    """The results side by side or, where two settings differ, by these, and the table of contents."""
+    """The results, in a grid where two settings make one that is more than half full, and the table of contents."""
     numbers = {run: n for n, run in enumerate(runs, 1)}
 
     def tile(run: Run, caption: str) -> str:
@@ -108,7 +108,8 @@ def overview(runs: Sequence[Run], room: int) -> str:
         words = f"result of run {numbers[run]}"
         return f'<a href="#run-{numbers[run]}">{figure(image, caption, words, 360, room // 12)}</a>'
 
-    if all((trials := Grid(runs)).axes):
+    trials = Grid(runs)
+    if all(trials.axes) and len(trials.cells) < 2 * len(runs):
         grid = f'<div class="trials">{trials.table(tile)}</div>'
     else:
         grid = '<div class="grid wide">'

@@ -41,6 +41,18 @@ def unpictured(style: Style | Mapping[str, Any], name_of: Callable[[Any], str]) 
     return {name: value for name, value in known.items() if name != "picture"} | place
 
 
+def apart(settings: Settings, line: Line) -> dict[str, Any]:
+    """The line with no more of each style than it changes of the settings' own."""
+    line = dict(line)
+    if "styles" in line:
+        pairs = zip(settings.styles, line["styles"], strict=True)
+        line["styles"] = [
+            {name: value for name, value in parts.items() if value != getattr(style, name)}
+            for style, parts in pairs
+        ]
+    return line
+
+
 def steered(settings: Settings, line: Line) -> Settings:
     """The settings after a line."""
     asked = changes(line)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from nsutils import pictures
 from nsutils.figures import side_by_side
-from nsutils.recipe import in_force, plain
+from nsutils.recipe import changes_in_words, in_force, plain
 from nsutils.run import FILES, Run
 from nsutils.samples import runs_folder
 from nsutils.settings import Settings, in_a_word, unknown
@@ -202,8 +202,8 @@ def described(meta: Mapping[str, Any]) -> Row:
     if "created" in meta:
         facts["created"] = datetime.fromisoformat(meta["created"]).astimezone(UTC).isoformat()
     if parent := meta.get("parent"):
-        changes = [f"{name} {plain(value)}" for name, value in parent["changes"].items()]
-        after = f"after step {parent['step']}: {', '.join(changes) or 'no change'}"
+        words = changes_in_words(parent["changes"]).replace(" = ", " ")
+        after = f"after step {parent['step']}: {words or 'no change'}"
         facts |= {"parent": str(parent["id"]), "whence": f"from {parent['name']} ", "after": after}
     return facts
 

@@ -490,6 +490,12 @@ def test_the_workers_of_a_sweep_that_is_killed_end(content, style, tmp_path):
     assert not left and {run.status for run in runs} == {"interrupted"}
 
 
+def test_a_tree_is_in_no_order_but_its_own(run, refused, capfd):
+    capfd.readouterr()
+    for more in (("--sort", "seconds"), ("--reverse",)):
+        assert "leave --tree away" in refused("runs", run.folder.parent, "--tree", *more)
+
+
 def test_contours_for_which_the_picture_is_too_small_are_refused(
     content, style, tmp_path, refused, capfd
 ):

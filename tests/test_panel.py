@@ -500,6 +500,18 @@ def test_a_weight_below_the_slider_is_not_nothing():
     assert slider.weight == 0
 
 
+def test_a_number_that_a_slider_is_moved_to_is_not_rounded_to_its_places():
+    slider = Weight(3.0, -2, 2)
+    slider.put(2.0)
+    assert slider.weight == 2.0 != slider.value
+    slider.value *= 10**STEP
+    assert slider.weight == slider.value
+    slider.put_towards(5.0)
+    assert slider.weight == slider.value == pytest.approx(5.0, rel=0.06)
+    slider.value = 3.0
+    assert slider.weight == 3.0
+
+
 def test_a_preset_keeps_pictures_chosen_since(panel, style):
     panel.asked.content.value = style
     panel.asked.preset.value = "gatys"
@@ -579,6 +591,37 @@ def test_a_finished_run_goes_on_to_more_iterations(panel):
     assert panel.run is run or panel.run.folder == run.folder
     assert len(run.metrics) == 16 and run.steering == [{"step": 12, "steps": 16}]
     assert panel.view.progress.value == panel.view.progress.max == 16
+    panel.buttons.undo.click()
+    assert panel.view.progress.max == 16 and "that are made stay" in panel.problem.value
+
+
+def test_a_prolonged_run_that_is_opened_again_has_all_its_pictures(settings, encoder, tmp_path):
+    run = Player(Run.create(tmp_path / "runs" / "run", replace(settings, every=3)), encoder).play()
+    player = Player(run, encoder)
+    player.steer(steps=20, every=5)
+    player.play()
+    panel = Panel(Run(run.folder), tmp_path / "runs")
+    made = [name for name in images(panel) if isinstance(name, int)]
+    assert made == [0, 3, 6, 9, 12, 15] and [*run.images] == [*made, 20]
+    assert not any(map(flat, images(panel).values()))
+    assert panel.view.progress.bar_style == "success"
+
+
+def test_no_tile_waits_for_a_step_that_was_not_kept(panel):
+    panel.controls["steps"].value = 1000
+    panel.play()
+    until(panel, lambda: panel.player.step and panel.player.step.number >= 3)
+    panel.buttons.pause.click()
+    until(panel, lambda: panel.player.status == "paused")
+    number = panel.player.step.number
+    panel.controls["steps"].value = 10 * number  # so that each so many are kept
+    panel.view.tell()
+    panel.buttons.pause.click()
+    until(panel, lambda: panel.player.step.number > number)
+    panel.controls["steps"].value = 9 * number
+    panel.wait()
+    assert number not in panel.run.images
+    assert not any(map(flat, images(panel).values()))
 
 
 def left(run, after):
@@ -839,7 +882,8 @@ def test_skin_keeps_its_colours_at_once_when_the_run_is_done(settings, tmp_path)
     assert panel.run.result.read_bytes() != before and shown(images(panel)["result"]) != tile
     assert panel.run.steering == [{"step": 12, "mask_colors": 1.0}]
     panel.buttons.undo.click()
-    assert pictures.opened(panel.run.result) == Image.open(io.BytesIO(before)).convert("RGB")
+    with Image.open(io.BytesIO(before)) as image:
+        assert pictures.opened(panel.run.result).tobytes() == image.convert("RGB").tobytes()
     assert shown(images(panel)["result"]) == tile
 
 

@@ -7,6 +7,7 @@ from PIL import Image, ImageChops
 from nsutils import Player, Run, Settings, Style, preset, recipe, samples
 from nsutils.cli import parser
 from nsutils.commands import settings_of, styles_of
+from nsutils.steering import unpictured
 
 LAYERS = {"style_layers": ("pixels", "relu1_1"), "layer_weights": {"pixels": 5, "relu1_1": 0.5}}
 RECIPES = {
@@ -109,6 +110,14 @@ def test_the_last_change_counts_in_whatever_order_they_were_written(content, sty
     run.steered(5, {"style_weight": 2.0})
     assert recipe.in_force(run).style_weight == 5.0
     assert [step for step, _ in recipe.steering(run)] == [5, 6]
+
+
+def test_of_a_style_only_what_was_changed_is_told(content, style, tmp_path):
+    run = Run.create(tmp_path / "run", Settings(content, [style, content]))
+    both = Style(style), Style(content, weight=3.0)
+    run.steered(3, {"styles": [unpictured(each, str) for each in both]})
+    run.steered(5, {"styles": [{"scale": 0.5}, {"weight": 3.0}]})
+    assert recipe.steering(run) == [(3, "style 2's weight = 3"), (5, "style 1's scale = 0.5")]
 
 
 def test_an_undone_change_is_told_as_one(content, style, tmp_path):

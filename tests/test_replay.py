@@ -56,6 +56,8 @@ def test_a_fork_takes_what_settings_take_and_says_what_it_cannot(played):
     made = fork(played, np.int64(4), style_weight=np.float32(2), styles=[{"weight": np.int64(3)}])
     styles = [{"weight": 3.0, "scale": 1.0, "where": None}]
     assert made.steering[-1] == {"step": 4, "style_weight": 2.0, "styles": styles}
+    told = {"style_weight": 2.0, "styles": [{"weight": 3.0}]}
+    assert made.meta["parent"]["changes"] == told
     before = {*played.folder.parent.iterdir()}
     for step, changes, words in (
         (3.0, {}, "no step 3.0 to fork from"),

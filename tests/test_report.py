@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import nbformat
@@ -194,6 +195,22 @@ def test_runs_that_differ_in_two_settings_stand_in_a_grid_that_leads_to_each(
     assert words == ["1", "2", "2", "#run-3", "#run-4", "5", "#run-1", "#run-2"]
 
 
+def test_two_runs_of_which_one_was_prolonged_stand_side_by_side(run, settings, tmp_path):
+    asked = replace(settings, scale_steps=None, steps=110)
+    runs = [
+        Run.create(tmp_path / str(n), replace(asked, steps=n, style_weight=n, scale_steps=None))
+        for n in (120, 240)
+    ]
+    for each in runs:
+        (each.folder / "result.png").write_bytes(run.result.read_bytes())
+    head = report(*runs).partition("</header>")[0]
+    assert "<table>" not in head
+    assert re.findall("<figcaption>(.*?)</figcaption>", head, re.DOTALL) == [
+        "style_weight 120\nsteps 120",
+        "style_weight 240\nsteps 240",
+    ]
+
+
 def test_a_run_that_has_not_begun_is_reported(settings, tmp_path):
     text = report(Run.create(tmp_path / "run", settings))
     assert "run · ready · 0 of 12 steps" in text
@@ -244,6 +261,16 @@ def test_a_report_of_a_stopped_run_says_how_far_it_came(settings, encoder, tmp_p
 
 def test_a_report_of_a_steered_run_says_that_its_recipe_is_the_beginning(run):
     assert "Recipe, as it began" in report(run)
+
+
+def test_a_notebooks_page_has_the_end_of_a_bar_alone(tmp_path):
+    bars = [
+        nbformat.v4.new_output("stream", name="stdout", text=f"\r{done:3d}%| {done} of 100 steps")
+        for done in range(0, 101, 10)
+    ]
+    cell = nbformat.v4.new_code_cell("run = player.play()", outputs=bars)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), file := tmp_path / "a.ipynb")
+    assert re.findall(r"\d+ of 100 steps", notebook_page(file)) == ["100 of 100 steps"]
 
 
 def test_a_notebooks_page_has_no_link_to_what_is_not_in_it(tmp_path):

@@ -312,7 +312,7 @@ def test_the_tree_has_each_fork_below_its_parent(first):
     change(first.folder / "meta.json", {"id": "first"})
     forked(first, "heavy", "first", 3, style_weight=4.0)
     forked(first, "heavier", "heavy", 5, style_weight=9.0, tv_weight=0.1)
-    forked(first, "again", "first", 6)
+    forked(first, "again", "first", 6, styles=[{}, {"weight": 3.0}])
     forked(first, "orphan", "gone", 9, seed=2)
     like(first, "alone")
     table = runs(first.folder.parent)
@@ -322,7 +322,7 @@ def test_the_tree_has_each_fork_below_its_parent(first):
         ("first", ""),
         ("├─ heavy", "after step 3: style_weight 4"),
         ("│  └─ heavier", "after step 5: style_weight 9, tv_weight 0.1"),
-        ("└─ again", "after step 6: no change"),
+        ("└─ again", "after step 6: style 2's weight 3"),
         ("orphan", "from gone after step 9: seed 2"),
     ]
     alts = [each["alt"] for each in Page(tree._repr_html_()).pictures]

@@ -32,9 +32,10 @@ class Tiles(widgets.GridBox):
     ) -> None:
         """Tiles for the sources, and empty ones of that width and height for these steps and the result.
 
-        Up to step `after` they stay.
+        Up to step `after` those stay that are filled.
         """
-        made = [name for name in self.tiles if isinstance(name, int) and name <= after]
+        filled = self.tiles.keys() - self.awaited
+        made = [n for n in self.tiles if n in filled and isinstance(n, int) and n <= after]
         names = [*made, *(step for step in steps if step > after), "result"]
         self.lay(names, size, (*sources, *made))
 

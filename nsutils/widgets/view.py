@@ -3,7 +3,7 @@
 import base64
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from html import escape
 
@@ -88,8 +88,10 @@ class View:
         self.tiles.mark("result" if self.player else "content")
 
     def plan(self, settings: Settings, after: int = -1) -> None:
-        """Tiles for the steps that are kept after that one."""
-        self.tiles.plan(self._images, kept_steps(settings), self._size, after)
+        """Tiles for the steps after that one which are kept or will be."""
+        step = self.player and self.player.step
+        done = (self.player.run.images, step.number) if step else ()
+        self.tiles.plan(self._images, kept_steps(settings, *done), self._size, after)
 
     def begin(self, player: Player) -> None:
         """Shows a player's run from here on."""
@@ -142,6 +144,8 @@ class View:
 
     def colour(self, status: str) -> None:
         """Colours the progress bar as it is with a run of that status."""
+        if status == "ready" and self.player:
+            status = self.player.run.status
         self.progress.bar_style = {"done": "success", "failed": "danger"}.get(status, "")
 
     def _show(self, step: Step) -> None:
@@ -212,7 +216,9 @@ class View:
             self.painted.value = copy_of(file, "Picture", "image/png")
 
 
-def kept_steps(settings: Settings) -> list[int]:
-    """The steps before the last that are kept, thinned out to what a grid can show."""
-    steps = list(range(0, settings.steps, settings.interval))
+def kept_steps(settings: Settings, kept: Iterable[int] = (), made: int = -1) -> list[int]:
+    """The steps before the last that are kept, up to the one that is made, or will be; thinned out for a grid."""
+    ahead = range(0, settings.steps, settings.interval)
+    steps = [*(n for n in kept if n <= made), *(n for n in ahead if n > made)]
+    steps = [n for n in steps if n < settings.steps]
     return steps[:: math.ceil(len(steps) / MOST_TILES)]

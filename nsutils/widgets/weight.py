@@ -14,7 +14,7 @@ class Weight(widgets.FloatLogSlider):
     """`weight` is the slider's value, or 0 at its lower end, where `guard.js` writes 0 beside it too."""
 
     def __init__(self, weight: float, low: int, high: int, **keywords):
-        self.given = weight
+        self.meant = self.given = {weight: weight}  # what stands for a number beside it
         if weight:
             exponent = math.log10(weight)
             # The lower end lies below it, or it would be taken for 0; the upper one above, or it would be cut.
@@ -26,10 +26,13 @@ class Weight(widgets.FloatLogSlider):
         self.add_class("from-zero")
 
     def put(self, weight: float) -> None:
-        """Moves the slider to the nearest of its places, where the page would put it too, but a moment later.
+        """Moves the slider to the nearest of its places, which then stands for the very number."""
+        self._move(weight)
+        near = abs(math.log10(weight / self.value)) < self.step if weight else False
+        self.meant = self.given | ({self.value: weight} if near else {})
 
-        To the lowest, which is 0, only for that.
-        """
+    def _move(self, weight: float) -> None:
+        """To the nearest place, where the page would put it too, but later; to the lowest, 0, only for that."""
         exponent = math.log10(weight) if weight else self.min
         place = round((min(max(exponent, self.min), self.max) - self.min) / self.step)
         place = max(place, 1 if weight else 0)
@@ -38,14 +41,13 @@ class Weight(widgets.FloatLogSlider):
     def put_towards(self, weight: float) -> None:
         """Moves the slider to the nearest place, and at least to the next one."""
         before = self.value
-        self.put(weight)
+        self._move(weight)
         if math.isclose(self.value, before, rel_tol=1e-6):
-            self.put(before * self.base ** math.copysign(self.step, weight - before))
+            self._move(before * self.base ** math.copysign(self.step, weight - before))
 
     @property
     def weight(self) -> float:
-        known = {self.base**self.min: 0.0, self.given: self.given}
-        for place, weight in known.items():
+        for place, weight in {**self.meant, self.base**self.min: 0.0}.items():
             if math.isclose(self.value, place, rel_tol=1e-6):
                 return weight
         return self.value
