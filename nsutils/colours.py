@@ -9,13 +9,6 @@ LIGHT = np.array([0.299, 0.587, 0.114])  # of red, green, blue in Y, as YIQ, YUV
 RIDGE = 1e-5  # keeps the roots of a flat picture's covariance finite
 
 
-def kept(picture: Image.Image, content: Image.Image, method: str, amount: float) -> Image.Image:
-    """A finished picture with `amount`, 0 to 1, of the content's colours."""
-    if method in MATCHES:
-        return matched(picture, content, method, amount)
-    return lit(picture, content, amount)
-
-
 def finished(
     picture: Image.Image, content: Image.Image, settings: Settings, mask: Image.Image | None = None
 ) -> Image.Image:

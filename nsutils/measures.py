@@ -128,12 +128,16 @@ def style_statistics(
     picture = tuple(style.shape), pictures.sha256(style.cpu().numpy().tobytes())
 
     @torch.no_grad()
-    def made(layers: tuple[str, ...]) -> Octaves:
+    def made(missing: tuple[str, ...]) -> Octaves:
+        layers = settings.style_layers if whole else missing
         wanted = replace(settings, style_layers=layers)
         octaves = halved(encoder.inward(style), count)
         return stacked(wanted, [measured(wanted, encoder, one, whole=whole) for one in octaves])
 
     key = (*asked, *picture, str(style.device), count, whole)
+    if whole:  # where it is cut is rounded otherwise, and that depends on the deepest layer
+        seen_in = [name for name in settings.style_layers if name != PIXELS]
+        key = (*key, encoder.reach(seen_in))
     found = encoder.statistics.octaves(key, settings.style_layers, made)
     found = {layer: statistics.to(style.device) for layer, statistics in found.items()}
     octaves = halved(encoder.inward(style), count)

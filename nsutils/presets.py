@@ -137,12 +137,14 @@ FOUND = "found-face.png"  # name of the mask of a face that was found for a reci
 
 # The kit's own, for what its defaults are not made for; all that is not named is as by default.
 RECIPES = {
-    # A face stays the person's: contours and likenesses hold, the mask protects by nearly half, the layers that know
-    # where the style's sky and ground are say less, and a wall behind is no sky.
+    # A face stays the person's: contours and likenesses hold, the mask protects by nearly half and lends the skin some
+    # of its own colour, which a palette of blue and yellow leaves grey; the layers that know where the style's sky and
+    # ground are say less, and a wall behind is no sky.
     "portrait": {
         "laplacian_weight": 0.15,
         "similarity_weight": 0.2,
         "protection": 0.45,
+        "mask_colors": 0.4,
         "places_per_channel": 4.0,
         "freeing": 0.0,
     },

@@ -422,7 +422,7 @@ class Run:
         """Writes the picture to another file, a PNG, JPEG or TIFF of 8 bits by its ending.
 
         `original_colors`, 0 to 1, of the content's colours are put back into it, at once and in this file alone;
-        by default as many as the run's settings say.
+        by default as many as the run's settings say. What a mask keeps in its colours stays so.
         """
         format = pictures.check_writable(path)
         self.check_aside(path)
@@ -448,9 +448,12 @@ class Run:
                 f"no checkpoint.pt in {str(self.folder)!r} to colour anew; let the run go on"
             )
         asked = {"original_colors": original_colors, "color_method": color_method}
-        settings = replace(step.settings, **asked)  # checked by being made
+        settings = replace(self.settings_at(), **asked)  # checked by being made
         image, content = pictures.to_image(full_size(step)), content_of(settings)
-        return with_alpha(colours.kept(image, content, color_method, original_colors), settings)
+        if color_method in colours.MATCHES:
+            image = colours.matched(image, content, color_method, original_colors)
+        image = colours.finished(image, content, settings, mask_of(settings))
+        return with_alpha(image, settings)
 
     def rewind(self, number: int, steering: bool = False) -> None:
         """Forgets the rows and pictures after step `number`, and what was steered from there on if asked."""

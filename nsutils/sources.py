@@ -291,6 +291,6 @@ def style_shape(settings: Settings, shape: Shape, content: Shape, scale: float) 
     own, edge = SIDES[settings.side](shape), scale * SIDES[settings.side](content)
     if settings.enlarge != "everything":
         edge = min(edge, own)
-    edge = round(edge) if settings.rounding == "nearest" else int(edge)
-    edge = max(edge, least_edge(settings, shape))
-    return sized(settings, shape, edge)
+    # Where sides are cut down, jcjohnson's program makes this one larger.
+    whole = {"nearest": round, "down": math.ceil, "factor-down": int}[settings.rounding]
+    return sized(settings, shape, max(whole(edge), least_edge(settings, shape)))

@@ -21,6 +21,7 @@ FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 ROUNDING = 1e-4  # of the mean products, at most
 LONGEST = 32  # of a style's axes, at least
+NONE = 1e-5  # in parts of the longest axis' variance: there are no shorter ones
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 18  # values that are taken to float32 at once
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
@@ -49,7 +50,7 @@ class RawMoments(torch.autograd.Function):
         if roots is None:
             return torch.cat((pixels.sum(1)[..., None], torch.bmm(pixels.mT, pixels)), -1)
         pixels = roots * pixels
-        return torch.cat((torch.bmm(pixels.mT, roots), torch.bmm(pixels.mT, pixels)), -1)
+        return torch.cat((pixels.mT @ roots, torch.bmm(pixels.mT, pixels)), -1)
 
     @staticmethod
     @once_differentiable
@@ -161,7 +162,8 @@ def moments_distance(got: Tensor, wanted: Tensor, relative: bool = True) -> Tens
 class Axes(NamedTuple):
     """Mean (N, C, 1) and longest axes (N, C, K), with their squared `lengths` (N, K). What `wasserstein` compares with.
 
-    The axes are columns at right angles, each as long as the deviation along it, the longest first.
+    The axes are columns at right angles, each as long as the deviation along it, the longest first. Where a picture
+    has fewer places than that, the last are nought.
     """
 
     mean: Tensor
@@ -173,10 +175,11 @@ def with_axes(raw: Tensor) -> Axes:
     """Those of the covariance's root, an eighth of the channels, but LONGEST at least."""
     covariance, channels = ridged(raw), raw.shape[-2]
     variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
-    axes = directions * variances.clamp_min(RIDGE).sqrt()[..., None, :]
     count = min(max(LONGEST, channels // 8), channels)
-    axes = axes.flip(-1)[..., :count].to(raw)
-    return Axes(raw[..., :1], axes, axes.square().sum(-2))
+    lengths = variances.clamp_min(RIDGE).flip(-1)[..., :count].to(raw)
+    there = lengths - ridge(raw)[:, None] > NONE * lengths[..., :1]  # the others are rounding's
+    axes = directions.flip(-1)[..., :count].to(raw) * (lengths.sqrt() * there)[..., None, :]
+    return Axes(raw[..., :1], axes, lengths)
 
 
 def wasserstein(

@@ -1,5 +1,7 @@
 """An image seen piece by piece has the losses and the gradient of the whole, but for rounding."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from nsutils.measures import seen, style_statistics
 from nsutils.objective import Objective
 from nsutils.pieces import pieces, spans
 from nsutils.settings import Settings
-from nsutils.targets import PALETTE
+from nsutils.targets import PALETTE, Known
 
 WHOLE = 80_000  # pixels: a piece of 80 x 80 with slim's margin of 96
 
@@ -58,6 +60,17 @@ def test_the_palette_alone_is_that_of_the_whole(slim):
     one, other = (style_statistics(settings, slim, image, 2, whole) for whole in (None, 20_000))
     assert one[PALETTE].shape == (2, 6, 7)
     assert torch.allclose(one[PALETTE], other[PALETTE], atol=1e-6)
+
+
+def test_a_styles_statistics_in_pieces_do_not_depend_on_what_was_found_before(slim):
+    style = torch.rand(1, 3, 300, 320, generator=torch.Generator().manual_seed(3))
+    deep = Settings("content", "style", style_layers=("relu1_1", "relu4_1"))
+    slim.statistics = Known()
+    alone = style_statistics(deep, slim, style, 1, WHOLE)
+    slim.statistics = Known()
+    style_statistics(replace(deep, style_layers=("relu1_1",)), slim, style, 1, WHOLE)
+    after = style_statistics(deep, slim, style, 1, WHOLE)
+    assert all(torch.equal(alone[layer], after[layer]) for layer in deep.style_layers)
 
 
 @pytest.mark.parametrize("statistic", ["wasserstein", "moments", "gram"])

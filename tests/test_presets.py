@@ -242,6 +242,8 @@ def test_sizes_are_the_programs():
     assert made("crowsonkb").steps == 3000 and made("crowsonkb", size=200).scale_steps == (1000,)
     assert style_shape(made("crowsonkb"), (90, 100), (384, 512), 1) == (90, 100), "not enlarged"
     assert style_shape(made("jcjohnson"), (90, 100), (384, 512), 1) == (460, 512)
+    assert style_shape(made("jcjohnson"), (900, 700), (501, 400), 0.3) == (151, 117)
+    assert style_shape(made("neural-style-pt"), (900, 700), (501, 400), 0.3)[0] == 150
 
 
 def test_sizes_are_cut_as_each_program_does():

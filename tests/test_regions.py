@@ -142,6 +142,13 @@ def test_colours_of_the_content_are_kept_under_the_mask(settings, encoder, left,
 
     assert colour(kept)[:28].mean() < 0.5 * colour(plain)[:28].mean()
     assert np.allclose(colour(kept)[36:], colour(plain)[36:])
+    assert kept.picture(0.0).tobytes() == kept.picture().tobytes()
+    player = Player(kept, encoder)
+    player.steer(original_colors=0.3)
+    player.settle()
+    assert plain.picture(0.3).tobytes() != kept.picture(0.3).tobytes() == kept.picture().tobytes()
+    held = np.asarray(kept.picture(0.5, "symmetric"), dtype=int)
+    assert np.abs(held - np.asarray(kept.picture(), dtype=int))[:, :28].mean() < 12
 
 
 def test_masks_belong_to_the_run_and_may_change_while_it_plays(settings, encoder, left, tmp_path):

@@ -193,6 +193,26 @@ def test_wasserstein_is_the_distance_along_the_longest_axes_and_leaves_the_other
     assert abs(wasserstein([longer], [wanted])[0]) < 1e-6 < plain
 
 
+def test_wasserstein_has_no_axes_where_a_style_has_none():
+    style, image = features(20, 1, 48, 3, 4).float(), features(21, 1, 48, 8, 8).float()
+    wanted = with_axes(raw_moments(style))
+    lengths = wanted.axes.square().sum(-2)[0]
+    assert (lengths[:11] > 0).all() and not lengths[11:].any(), "twelve places span eleven axes"
+    slopes = []
+    for noise in (0.0, 1e-6):
+        x = image.clone().requires_grad_()
+        moved = with_axes(raw_moments(style + noise * features(22, 1, 48, 3, 4).float()))
+        (found,) = wasserstein([raw_moments(x)], [moved])
+        slopes.append(torch.autograd.grad(found, x)[0])
+    assert (slopes[0] - slopes[1]).norm() < 1e-4 * slopes[0].norm()
+
+
+def test_weighted_moments_of_several_are_those_of_each():
+    several, weights = features(23, 2, 5, 6, 7), features(24, 1, 1, 6, 7).abs()
+    alone = [raw_moments(one[None], weights=weights) for one in several]
+    assert torch.allclose(raw_moments(several, weights=weights), torch.cat(alone))
+
+
 @pytest.mark.parametrize("weights", [None, features(12, 1, 1, 6, 7).float()])
 def test_in_half_precision_moments_have_nearly_the_same_gradient(weights):
     x = features(13, 1, 8, 6, 7).float().to(memory_format=torch.channels_last)

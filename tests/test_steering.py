@@ -58,7 +58,7 @@ def test_steered_styles_are_remembered_wherever_a_run_is_remembered(played, enco
     list(Player(forked, encoder))
     assert losses(forked)[:6] == losses(played)[:6] and losses(forked)[6:] != losses(played)[6:]
     words = dict(recipe.steering(played))
-    assert words[3].startswith("style 1's weight = 0.3, style 1's scale = 1")
+    assert words[3] == "style 1's weight = 0.3, style 2's weight = 2"
     assert "style 2's where = right.png" in words[7]
 
 
