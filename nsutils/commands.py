@@ -154,7 +154,7 @@ def workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
 
 
 def at_work() -> None:
-    """What a worker begins with: Ctrl-C goes to all, and this process tells it; without this process it ends."""
+    """How a worker begins: it leaves Ctrl-C, which goes to all, to the process that made it, and ends with that."""
     signal(SIGINT, SIG_IGN)
 
     def left_alone() -> None:

@@ -21,7 +21,9 @@ FLOOR = 1e-4  # keeps a relative distance finite where the target is flat
 RIDGE = 1e-4  # added to a covariance's diagonal, for its root's sake
 ROUNDING = 1e-4  # of the mean products, at most
 LONGEST = 32  # of a style's axes, at least
-NONE = 1e-5  # in parts of the longest axis' variance: there are no shorter ones
+SHORTEST = (
+    1e-5  # of them, in parts of the longest one's variance; below are those that rounding makes
+)
 QUANTILES = 256  # of a projection
 CHUNK = 1 << 18  # values that are taken to float32 at once
 # Steps of Newton and Schulz, and the smallest root that they shall reach, in parts of the norm's; 1 is the plain
@@ -177,7 +179,7 @@ def with_axes(raw: Tensor) -> Axes:
     variances, directions = torch.linalg.eigh(covariance.cpu())  # not every device can
     count = min(max(LONGEST, channels // 8), channels)
     lengths = variances.clamp_min(RIDGE).flip(-1)[..., :count].to(raw)
-    there = lengths - ridge(raw)[:, None] > NONE * lengths[..., :1]  # the others are rounding's
+    there = lengths - ridge(raw)[:, None] > SHORTEST * lengths[..., :1]
     axes = directions.flip(-1)[..., :count].to(raw) * (lengths.sqrt() * there)[..., None, :]
     return Axes(raw[..., :1], axes, lengths)
 
