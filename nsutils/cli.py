@@ -33,7 +33,7 @@ COMMANDS = {
     "delete": "delete runs, after asking",
     "film": "the kept steps of a run as an animated GIF",
     "colour": "give a run's picture back its content's colours",
-    "target": "save a style's statistics, to be used as STYLE without its picture",
+    "target": "save a style's statistics (and a small picture of it), to be STYLE in runs of about that size",
     "demo": "execute the first notebook of a checkout and write its report",
     "lab": "open JupyterLab on the notebooks of a checkout",
 }
@@ -51,13 +51,18 @@ STYLE_LISTS = {
     "scale": "each style's size beside the picture's, one for all or as 1,0.5; 0.5 halves the strokes (1)",
 }
 FOLDER = "folder for the run; by default a new one in data/runs"
+A_RUN = "its folder, its name in data/runs, or last"
+RUNS = "runs, each by its folder, its name in data/runs, or last"
 STYLE_WHERE = (
     "a mask for each style, white where it acts, as --style-where=left.png,-; - is everywhere"
 )
 
 
 def main(words: list[str] | None = None) -> int:
-    """Exit status: 0, 1 where a run failed, 2 for bad input, 130 after Ctrl-C."""
+    """Exit status: 0, 2 for bad input, 130 after Ctrl-C, 1 where it came otherwise than asked.
+
+    That is where a run failed or ended early, does not fit or is not the same again, or nothing was deleted.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # which may not know every letter of a name
             stream.reconfigure(errors="replace")
@@ -164,8 +169,7 @@ def add_out(parser: Parser, words: str = FOLDER) -> None:
 
 
 def add_run(parser: Parser) -> None:
-    words = "folder of a run, its name in data/runs, or last"
-    parser.add_argument("run", metavar="RUN", type=place, help=words)
+    parser.add_argument("run", metavar="RUN", type=place, help=A_RUN)
 
 
 def add_file(parser: Parser, words: str, required: bool = True) -> None:
@@ -182,7 +186,7 @@ def add_going_on(resume: Parser, fork: Parser, rerun: Parser, **others: Parser) 
         for subject, notes in SUBJECTS.items():
             steered = {name: notes[name] for name in notes if name not in FIXED}
             add_settings(parser.add_argument_group(subject), steered, default)
-    words = "HTML file, or folder of a run"
+    words = f"HTML file, or a run: {A_RUN}"
     rerun.add_argument("source", metavar="REPORT_OR_RUN", type=place, help=words)
     rerun.add_argument("--content", metavar="FILE", help="the content, if the report leaves it out")
     rerun.add_argument(
@@ -220,19 +224,19 @@ def add_looking(
         action="store_true",
         help="only runs that were forked, with their forks under them",
     )
-    words = "folders of runs, or a .ipynb file"
+    words = f"{RUNS}; or a .ipynb file"
     report.add_argument("runs", metavar="RUN_OR_NOTEBOOK", type=place, nargs="+", help=words)
     add_file(report, "HTML file to write; by default report.html in the run", required=False)
     report.add_argument(
         "--small", action="store_true", help="without the pictures that the run was made from"
     )
-    compare.add_argument("runs", metavar="RUN", type=place, nargs="+", help="folders of runs")
+    compare.add_argument("runs", metavar="RUN", type=place, nargs="+", help=RUNS)
     add_file(compare, "PNG, JPEG or TIFF to write")
     add_run(mark)
     mark.add_argument("--off", action="store_true", help="make it one like others again")
     add_run(note)
     note.add_argument("words", metavar="WORD", nargs="*", help="in place of what was there")
-    delete.add_argument("runs", metavar="RUN", type=place, nargs="+", help="folders of runs")
+    delete.add_argument("runs", metavar="RUN", type=place, nargs="+", help=RUNS)
     delete.add_argument("--yes", action="store_true", help="without asking")
 
 
@@ -248,7 +252,8 @@ def add_pictures(film: Parser, colour: Parser, target: Parser, **others: Parser)
         "--method",
         choices=CHOICES["color_method"],
         default="luminance",
-        help=f"{SUBJECTS['pictures']['color_method']} (luminance)",
+        help="luminance, the picture's light with the content's colour; or by matching the picture's colours to the "
+        "content's: cholesky, pca, symmetric (luminance)",
     )
     add_file(colour, "PNG, JPEG or TIFF to write")
     target.add_argument("style", metavar="STYLE", help="picture file")
@@ -355,6 +360,10 @@ def counts(text: str) -> tuple[int, ...]:
     return tuple(whole(word) for word in names(text))
 
 
+def counts_or_none(text: str) -> tuple[int, ...] | None:
+    return None if text == "none" else counts(text)
+
+
 def shares(text: str) -> dict[str, float]:
     pairs = (pair(word, "pixels=5,relu1_1=2") for word in names(text))
     return {layer: number(share) for layer, share in pairs}
@@ -374,7 +383,7 @@ def choices(text: str) -> tuple[str, tuple[Any, ...]]:
     if setting not in NOTES:
         raise argparse.ArgumentTypeError(str(unknown("setting", word, NOTES)))
     read = READERS.get(types[setting], switch)
-    listed = read in (names, counts, numbers, shares)
+    listed = read in (names, counts, counts_or_none, numbers, shares)
     found = tuple(map(read, filter(None, values.split(";") if listed else names(values))))
     if not found:
         raise argparse.ArgumentTypeError(
@@ -397,7 +406,7 @@ READERS = {
     float: number,
     tuple[str, ...]: names,
     tuple[int, ...]: counts,
-    tuple[int, ...] | None: counts,
+    tuple[int, ...] | None: counts_or_none,
     tuple[float, ...]: numbers,
     Mapping[str, float]: shares,
 }

@@ -413,7 +413,7 @@ def styles_of(asked: Namespace) -> tuple[Style, ...]:
 
 def report(asked: Namespace) -> None:
     from nsutils import notebook
-    from nsutils.report import report
+    from nsutils.report import LEFT_OUT, report
 
     if asked.out and Path(asked.out).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{asked.out!r} does not end in .html; a report is one")
@@ -428,6 +428,8 @@ def report(asked: Namespace) -> None:
         raise ValueError(f"a report of {len(every)} runs needs a place; name it with --out")
     text = report(*every, small=asked.small)
     write_file(asked.out or str(every[0].folder / "report.html"), text.encode())
+    if LEFT_OUT in text:
+        print(LEFT_OUT)
 
 
 def demo(asked: Namespace) -> None:

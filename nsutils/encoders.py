@@ -251,7 +251,7 @@ def load(
 ) -> Encoder:
     """The encoder of that name on `device`, or on the best device here; `how` as `Encoder` takes it.
 
-    `precision` is float32, bfloat16, or auto: bfloat16 where it is the quicker.
+    `precision` is float32, bfloat16, float16, or auto: bfloat16 where it is quicker than float32.
 
     `weights` is a file for the others (`nsutils.vgg.read`). Without it the environment variable NSUTILS_VGG19
     counts for a VGG-19, and then, for torchvision's vgg19 and vgg16, the cache folder; they are fetched once.

@@ -14,7 +14,7 @@ from nsutils import pictures
 from nsutils.player import ENDED, OVER, PREVIEW, Player
 from nsutils.presets import RECIPES
 from nsutils.replay import fork
-from nsutils.report import report
+from nsutils.report import LEFT_OUT, report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
 from nsutils.settings import Settings
@@ -246,8 +246,10 @@ class Panel:
         if self.player is None:
             return
         with self._complaining():
-            pictures.write(file := self.run.folder / "report.html", report(self.run).encode())
-            self.reported.value = copy_of(file, "Report", "text/html")
+            text = report(self.run)
+            pictures.write(file := self.run.folder / "report.html", text.encode())
+            left_out = note(LEFT_OUT) if LEFT_OUT in text else ""
+            self.reported.value = copy_of(file, "Report", "text/html") + left_out
 
     def stop(self) -> None:
         if self.player is not None and self.player.playing and self.player.status not in OVER:

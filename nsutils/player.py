@@ -50,7 +50,8 @@ BAR = "{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} steps, {elapsed}, {rate_
 class Player:
     """Takes a run from where it stands to its end and keeps it on disk.
 
-    `for step in player` plays in the caller's thread; `start()` in a daemon thread, `wait()` for its end.
+    `for step in player` plays in the caller's thread; `start()` in a daemon thread, `wait()` for its end; `play()` does
+    both, with a progress bar.
     Everything else may be called from any thread. `settings` are those asked for, in force from the next step on,
     `step` is the last made, `status` is one of ready, playing, paused, stopped, done, failed. `listeners` are called
     with the player, in the thread that plays, after each step and once at the end. `word` is a sentence on how it

@@ -170,6 +170,7 @@ def preset(name: str, content: str, styles: Any, **changes: Any) -> Settings:
 
     ValueError for another name. With `encoder="slim"` losses, sizes and schedule are the program's, the network is
     not, so neither is the picture; its features are made as large as those for which the weights were chosen.
+    The mask of a recipe for portraits is to be given; the command line and the panel look for the face.
     """
     known = PRESETS | RECIPES
     if name not in known:

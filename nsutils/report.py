@@ -27,7 +27,7 @@ ROOM = 1_250_000  # bytes for pictures, which base64 makes a third larger
 STEPS, A_STEP = 40, 9_000  # kept pictures shown at most; bytes from which one is worth showing
 LARGE, SMALL = 1280, 480  # pixels
 EDGES = (1, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)  # parts of these, for pictures that take too much
-LEFT_OUT = "They are left out here: with them this file would be larger than 5 MB."
+LEFT_OUT = "The pictures are left out: with them this file would be larger than 5 MB."
 
 
 def report(*runs: Run, small: bool = False) -> str:

@@ -67,7 +67,7 @@ class Run:
     inputs/          content and styles, byte for byte
     metrics.csv      a row a step: step, seconds, scale, total, content, style, tv, then each layer's
     images/          step_00000.jpg (the start), then a picture each `settings.interval` steps
-    states/          step_00000.pt ..., the image of such steps without loss, to fork from
+    states/          step_00000.pt ..., the image of some such steps without loss, to fork from
     steering.jsonl   what was changed while it ran, and after which step
     checkpoint.pt    the last step with all that the optimiser remembers, to go on from
     result.png       the picture, with what settings.json says inside

@@ -347,8 +347,8 @@ SUBJECTS = {
         "sparing": "how much less the style counts where the content has much in it, and on a face that is found when "
         "a run begins: 0 alike, 1 hardly at all; sliced knows none",
         "freeing": "how much less the content counts in a sky, that is, where it is flat from the upper edge down, and "
-        "under a wide one sparing, smoothness and layout everywhere: 0 alike, 1 not at all",
-        "tv_weight": "smoothness: total variation, by tv_form; if relative in parts of the styles' grain",
+        "under a wide one without a face near sparing, smoothness and layout everywhere: 0 alike, 1 not at all",
+        "tv_weight": "smoothness: total variation, in the form and the units that tv_form says",
         "layout_weight": "how much each thing keeps one colour, as the style's palette shows it, and no patch lies "
         "across a face; what is flat in the content, as a sky, is left free; not without content_weight",
         "laplacian_weight": "how much the content's contours hold, whatever the network thinks (Li et al. 2017)",
@@ -366,7 +366,7 @@ SUBJECTS = {
         "parts of the styles' grain",
     },
     "descent": {
-        "steps": "iterations over all scales; more only prolong the run",
+        "steps": "iterations over all scales; what is above 110 is made at full size",
         "scale_steps": "iterations at each scale before the last, the coarsest first; if none are given, 40,25,20 of "
         "110 or more, and in proportion of fewer",
         "smallest": "size at the coarsest scale in pixels",
@@ -378,8 +378,8 @@ SUBJECTS = {
         "betas": "Adam's two rates of forgetting",
         "clamp": "Adam's picture stays between black and white",
         "carry": "Adam's memory is enlarged for the next scale, not dropped",
-        "pixel_range": "white's number for the optimizer: 1, 255 or 256; above 1, black is not 0 but the network's "
-        "mean is",
+        "pixel_range": "white's number for the optimizer, as 1, 255 or 256; above 1, 0 is not black but the network's "
+        "mean colour",
         "normalize_gradients": "each layer's gradient gets its weight as length (sum of absolutes)",
         "roll": "each of Adam's steps sees the picture shifted round at random, against grids",
         "counting": "what an iteration is: moves, or evaluations, whose picture has made one move less",

@@ -83,7 +83,8 @@ class Target:
         if max(nearest / edge, edge / nearest) > FAR:
             known = ", ".join(map(str, sorted(self.sizes)))
             raise ValueError(
-                f"{self.name!r} was made for {known} pixels, and not for {edge}; make it again with that size"
+                f"{self.name!r} was made for {known} pixels, and not for {edge}; make it again for a run of that size, "
+                "or name the picture itself"
             )
         return replace(self, sizes={nearest: self.sizes[nearest]})
 

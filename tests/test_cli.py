@@ -490,6 +490,12 @@ def test_the_workers_of_a_sweep_that_is_killed_end(content, style, tmp_path):
     assert not left and {run.status for run in runs} == {"interrupted"}
 
 
+def test_no_coarse_scales_are_told_from_those_that_follow_the_steps(content, style):
+    for text, expected in {"none": None, "": (), "3,2": (3, 2)}.items():
+        asked = parser().parse_args(["run", content, style, "--scale-steps", text])
+        assert asked.scale_steps == expected
+
+
 def test_a_tree_is_in_no_order_but_its_own(run, refused, capfd):
     capfd.readouterr()
     for more in (("--sort", "seconds"), ("--reverse",)):

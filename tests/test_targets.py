@@ -77,7 +77,7 @@ def test_what_a_file_was_not_made_for_is_refused(saved, encoder, changes, words)
 def test_what_a_target_should_have_been_made_for_is_the_size_that_is_asked(saved, encoder):
     """All smaller ones come with it."""
     larger = replace(saved, size=256, enlarge="content", scale_steps=(1, 1))
-    with pytest.raises(ValueError, match="and not for 256; make it again with that size"):
+    with pytest.raises(ValueError, match="and not for 256; make it again for a run of that size"):
         check_targets(larger, encoder)
 
 
