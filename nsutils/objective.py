@@ -333,6 +333,7 @@ class Objective:
             return slope.clone(), losses, shares
         return self.computed_slope(image, shift, weighed)
 
+    @torch.enable_grad()
     def computed_slope(
         self, image: Tensor, shift: tuple[int, int] = (0, 0), weighed: bool = False
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:

@@ -22,7 +22,7 @@ DIVERGED = (
 )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Step:
     """What one iteration leaves: enough to show it, to record it, and to go on from it.
 

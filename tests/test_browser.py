@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -244,6 +245,18 @@ def test_a_slider_has_a_name_and_moves_by_keys(page):
     assert float(reads(handle)) == pytest.approx(10**0.05, rel=0.01)
     handle.press("ArrowLeft")
     playwright.expect(handle).to_have_attribute("aria-valuetext", "1")
+
+
+def test_a_number_is_typed_with_a_comma_as_well(page):
+    handle = slider(page, "Style weight")
+    number = page.get_by_role("textbox", name="Style weight, as a number")
+    for typed, meant in {"0,5": 0.5, "1,0": 1.0}.items():
+        number.click()
+        number.press("ControlOrMeta+a")
+        number.press_sequentially(typed)
+        number.press("Enter")
+        playwright.expect(handle).to_have_attribute("aria-valuetext", re.compile(rf"^{meant:.2g}"))
+        assert float(reads(handle)) == pytest.approx(meant, rel=0.06)
 
 
 def test_a_weight_of_0_reads_0(page):

@@ -37,6 +37,15 @@ def objective(settings, encoder):
     return Objective(settings, encoder, *sources.at((40, 64), encoder.device))
 
 
+def test_steps_are_made_where_no_gradient_is_asked_for_and_are_compared_as_things(
+    settings, encoder
+):
+    with torch.no_grad():
+        *_, quiet = stylize(settings, encoder)
+    *_, usual = stylize(settings, encoder)
+    assert torch.equal(quiet.image, usual.image) and quiet != usual
+
+
 @pytest.mark.parametrize(("statistic", "least"), [("moments", 0), ("wasserstein", 3e-3)])
 def test_the_content_itself_has_no_content_loss_and_the_style_no_style_loss(
     settings, encoder, statistic, least

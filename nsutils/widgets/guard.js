@@ -10,6 +10,13 @@ function keepLetters(event) {
   }
 }
 
+// Of "0,5" the page would read the 0 alone, and make a weight its smallest.
+function pointForComma(event) {
+  if (event.data !== "," || !event.target.matches?.(".widget-readout")) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, ".");
+}
+
 // noUiSlider's handles have the role of a slider but no name that a screen reader could say.
 function nameSliders(root) {
   for (const handle of root.querySelectorAll("[role=slider]")) {
@@ -66,6 +73,7 @@ function render({ el }) {
     root = el.closest(".nsutils-panel");
     if (!root) return void (waiting = setTimeout(attach, 50)); // not in the page yet
     root.addEventListener("keydown", keepLetters);
+    root.addEventListener("beforeinput", pointForComma);
     observer.observe(root, { subtree: true, childList: true, characterData: true, attributeFilter: ["class"] });
     tend();
   };
@@ -74,6 +82,7 @@ function render({ el }) {
     clearTimeout(waiting);
     observer.disconnect();
     root?.removeEventListener("keydown", keepLetters);
+    root?.removeEventListener("beforeinput", pointForComma);
   };
 }
 

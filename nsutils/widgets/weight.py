@@ -27,23 +27,26 @@ class Weight(widgets.FloatLogSlider):
 
     def put(self, weight: float) -> None:
         """Moves the slider to the nearest of its places, which then stands for the very number."""
-        self._move(weight)
-        near = abs(math.log10(weight / self.value)) < self.step if weight else False
-        self.meant = self.given | ({self.value: weight} if near else {})
+        place = self._place(weight)
+        near = bool(weight) and abs(math.log10(weight / place)) < self.step
+        self.meant = self.given | ({place: weight} if near else {})
+        self.value = place
 
-    def _move(self, weight: float) -> None:
-        """To the nearest place, where the page would put it too, but later; to the lowest, 0, only for that."""
+    def _place(self, weight: float) -> float:
+        """The nearest place, where the page would put it too, but later; the lowest, which is 0, only for that."""
         exponent = math.log10(weight) if weight else self.min
         place = round((min(max(exponent, self.min), self.max) - self.min) / self.step)
         place = max(place, 1 if weight else 0)
-        self.value = self.base ** min(self.min + place * self.step, self.max)
+        return self.base ** min(self.min + place * self.step, self.max)
 
     def put_towards(self, weight: float) -> None:
         """Moves the slider to the nearest place, and at least to the next one."""
-        before = self.value
-        self._move(weight)
-        if math.isclose(self.value, before, rel_tol=1e-6):
-            self._move(before * self.base ** math.copysign(self.step, weight - before))
+        place = self._place(weight)
+        if math.isclose(place, self.value, rel_tol=1e-6):
+            place = self._place(
+                self.value * self.base ** math.copysign(self.step, weight - self.value)
+            )
+        self.value = place
 
     @property
     def weight(self) -> float:
