@@ -23,12 +23,12 @@ from nsutils.encoders import Encoder
 from nsutils.folders import vacant
 from nsutils.inputs import check_aside, with_pictures
 from nsutils.parcel import packed
-from nsutils.player import Player, encoder_of
+from nsutils.player import Player, check_possible, encoder_of
 from nsutils.presets import FOUND, preset
 from nsutils.run import Run, check_no_runs, new_folder
 from nsutils.samples import ROOT, runs_folder
 from nsutils.settings import NOTES, Settings, Style
-from nsutils.sources import check_targets, size_in_words, style_target
+from nsutils.sources import Sources, size_in_words, style_target
 from nsutils.targets import SUFFIX
 from nsutils.vgg import AGAINST
 
@@ -351,7 +351,8 @@ def forecast(asked: Namespace) -> int:
 
 
 def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Encoder, cost.Forecast, str]:
-    """The encoder that was asked for, the forecast with it, and what is said of both."""
+    """The encoder asked for, the forecast with it, and what is said of both; ValueError if no run can be so."""
+    Sources(settings)
     encoder = checked_encoder(asked, settings)
     foreseen = cost.forecast(settings, encoder)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"
@@ -360,9 +361,9 @@ def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Encoder, cost.For
 
 
 def checked_encoder(asked: Namespace, settings: Settings) -> Encoder:
-    """The encoder on the device that was asked for; ValueError if a style's target was not made for it."""
+    """The encoder on the device that was asked for; ValueError if the settings do not go with it."""
     encoder = encoders.of(settings, device=asked.device)
-    check_targets(settings, encoder)
+    check_possible(settings, encoder)
     return encoder
 
 

@@ -24,7 +24,7 @@ from nsutils.measures import divisible
 from nsutils.objective import Objective
 from nsutils.pieces import pieces
 from nsutils.settings import PIXELS, Settings
-from nsutils.sources import SIDES, Shape, larger, scales_of, style_shape
+from nsutils.sources import SIDES, Shape, larger, least_edge, scales_of, style_shape
 from nsutils.targets import is_target
 from nsutils.transfer import Step
 
@@ -56,7 +56,7 @@ class Forecast:
     """`seconds` from the first step to the last, `bytes` of memory that the process will have taken at most.
 
     `free` is what it may take here, `whole` the number of pixels up to which images are seen in one piece (None: all
-    are), and `largest` the largest `size` that fits, for this content's shape.
+    are), and `largest` the largest `size` that fits, for this content's shape, 0 if none does.
     """
 
     seconds: float
@@ -72,7 +72,8 @@ class Forecast:
     def __str__(self) -> str:
         words = f"about {duration(self.seconds)}, {gigabytes(self.bytes)} of memory"
         if not self.fits:
-            return f"{words}, and {gigabytes(self.free)} are free; size {self.largest} fits"
+            fitting = f"size {self.largest} fits" if self.largest else "no size fits"
+            return f"{words}, and {gigabytes(self.free)} are free; {fitting}"
         pieced = ", seen in pieces to save memory" if self.whole else ""
         return f"{words}{pieced}; up to {self.largest} px fit here"
 
@@ -91,9 +92,12 @@ class Cost:
 
     def _look_up(self) -> None:
         """What is known already, of steps by their pixels and of beginning a scale, in parts of `_share`."""
-        known = self._known().get(self._key, {})
-        self.points = {int(n): seconds for n, seconds in known.get("points", {}).items()}
-        self.begins: float = known.get("begins", 1.0)
+        self.points: dict[int, float] = {}
+        self.begins = 1.0
+        with suppress(ValueError, TypeError, LookupError, AttributeError):  # else it is tried again
+            known = self._known()[self._key]
+            points = {int(n): float(seconds) for n, seconds in known["points"].items()}
+            self.begins, self.points = float(known["begins"]), points
 
     @property
     def _key(self) -> str:
@@ -106,10 +110,9 @@ class Cost:
         return json.dumps([*network, *here, *asked])
 
     def _known(self) -> dict[str, Any]:
-        try:
-            return json.loads(self.file.read_text())
-        except (OSError, ValueError):
-            return {}
+        with suppress(OSError, ValueError, TypeError):
+            return dict(json.loads(self.file.read_text()))
+        return {}
 
     def _keep(self) -> None:
         known = self._known() | {self._key: {"points": self.points, "begins": self.begins}}
@@ -294,10 +297,11 @@ class Cost:
         choices = choices or ([None, *PIECES] if divisible(self.settings) else [None])
         whole = next((choice for choice in choices if most(choice) <= free), choices[-1])
         seconds = sum(seconds for _, seconds in self.probed().ahead(self.settings, None, whole))
-        last = SIDES[self.settings.side](shapes[-1][0])
-        edges = range(32, 16384 + 1, 32)
-        fitting = bisect.bisect(edges, free, key=lambda edge: most(choices[-1], edge / last))
-        return Forecast(seconds, most(whole), free, whole, edges[max(1, fitting) - 1])
+        last, least = shapes[-1][0], least_edge(self.settings, shapes[-1][0])
+        edges = [0, *range(-(-least // 32) * 32, 16384 + 1, 32)]
+        side = SIDES[self.settings.side](last)
+        fitting = bisect.bisect(edges, free, 1, key=lambda edge: most(choices[-1], edge / side))
+        return Forecast(seconds, most(whole), free, whole, edges[fitting - 1])
 
 
 def forecast(settings: Settings, encoder: Encoder | None = None) -> Forecast:

@@ -18,7 +18,7 @@ from nsutils.report import LEFT_OUT, report
 from nsutils.run import Run
 from nsutils.samples import runs_folder, sample
 from nsutils.settings import Settings
-from nsutils.widgets.asked import THIS, Asked
+from nsutils.widgets.asked import THIS, Asked, alike
 from nsutils.widgets.buttons import Buttons
 from nsutils.widgets.controls import NAMES, STEERED, put
 from nsutils.widgets.foreseen import Foreseen
@@ -413,7 +413,7 @@ class Panel:
             changes = self._steered(before)
             if before.size and self.controls["size"].value != before.size:
                 changes["size"] = self.controls["size"].value
-            if self._at_home and (before.mask or self.protect.brush.image):
+            if self._at_home and not alike(self.protect.file, before.mask):
                 changes["mask"] = self.protect.brush.image
             self._play(lambda: fork(run, step, **changes), self._picked)
 

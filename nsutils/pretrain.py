@@ -190,17 +190,17 @@ def keep(state: Path, school: School, descent: Optimizer, chance: Generator, ste
 
 def resumed(state: Path, school: School, descent: Optimizer, chance: Generator) -> int:
     """Puts everything back as it was kept; the number of the step to go on with."""
-    saved = torch.load(state, weights_only=True)
     try:
+        saved = torch.load(state, weights_only=True)
         school.load_state_dict(saved["school"])
         descent.load_state_dict(saved["descent"])
-    except (RuntimeError, ValueError) as error:
+        school.precision = saved["precision"]
+        chance.set_state(saved["chance"])
+        return saved["step"]
+    except Exception as error:  # whatever a damaged file brings up
         raise ValueError(
-            f"{str(state)!r} is of another training; delete it, or name another file"
+            f"{str(state)!r} is of another training, or damaged; delete it, or name another file"
         ) from error
-    school.precision = saved["precision"]
-    chance.set_state(saved["chance"])
-    return saved["step"]
 
 
 @torch.no_grad()

@@ -1,13 +1,14 @@
 """Weight files of VGG-16 and VGG-19: told apart, read safely, fetched once."""
 
 import hashlib
+import http.client
 import shutil
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,10 +185,12 @@ def convolutions(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def cached(name: str) -> Network:
     """torchvision's VGG-19 or VGG-16 from the user's cache folder; fetched once, kept without the classifier."""
-    if not (own := kept(name)).exists():
-        file = fetched(torchvision_url(name), own.parent)
-        pictures.write(own, save(read(file, name).arrays, {"encoder": name}))
-        file.unlink(missing_ok=True)
+    if (own := kept(name)).exists():
+        with suppress(ValueError):  # a damaged one is fetched again
+            return read(own, name)
+    with fetched(torchvision_url(name), own.parent) as file:
+        network = read(file, name)
+        pictures.write(own, save(network.arrays, {"encoder": name}))
     return read(own, name)
 
 
@@ -196,10 +199,12 @@ def kept(name: str) -> Path:
     return user_cache_path("nsutils") / f"{name}.safetensors"
 
 
-def fetched(url: str, folder: Path) -> Path:
+@contextmanager
+def fetched(url: str, folder: Path) -> Iterator[Path]:
     """The file at `url` in `folder`, whole: the eight digits in its name are the start of its SHA-256.
 
-    One that lies there already, or one of this caller's own: several may fetch it at the same time.
+    One that lies there already, which goes when it has been used, or one of this caller's own, which goes in any case:
+    several may fetch it at the same time.
     """
     name = url.rsplit("/", 1)[1]
     digits, file = Path(name).stem.rsplit("-", 1)[1], folder / name
@@ -207,25 +212,40 @@ def fetched(url: str, folder: Path) -> Path:
         f"Fetch {name} from {url} by other means and put it into {folder}, or give it as weights (--weights FILE) or "
         f"in {VARIABLE}; encoder='slim' needs no download."
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        if not sha256(file).startswith(digits):
+            raise ValueError(
+                f"{str(file)!r} is not whole: its SHA-256 does not begin with {digits}. Wait until it is there, or "
+                f"delete it. {way_out}"
+            )
+        yield file
+        file.unlink(missing_ok=True)
+        return
+    file = folder / f".{uuid.uuid4().hex[:8]}-{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        clear(folder, name)
+        download(url, file)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
+    try:
+        if not sha256(file).startswith(digits):
+            raise ValueError(
+                f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
+            )
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def clear(folder: Path, name: str) -> None:
+    """Removes what was left of downloads that were killed."""
     for part in folder.glob(f".*-{name}"):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > DAY:
                 part.unlink()
-    if not file.exists():
-        file = folder / f".{uuid.uuid4().hex[:8]}-{name}"
-        try:
-            download(url, file)
-        except OSError as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
-            raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
-    if not sha256(file).startswith(digits):
-        file.unlink()
-        raise ValueError(
-            f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
-        )
-    return file
 
 
 def download(url: str, file: Path) -> None:

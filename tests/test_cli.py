@@ -490,6 +490,17 @@ def test_the_workers_of_a_sweep_that_is_killed_end(content, style, tmp_path):
     assert not left and {run.status for run in runs} == {"interrupted"}
 
 
+def test_a_forecast_refuses_what_a_run_refuses(content, style, refused):
+    for words, said in (
+        (("--mask", "nowhere.png"), "nowhere.png"),
+        (("--style-where", "nowhere.png"), "nowhere.png"),
+        (("--init", "nowhere.png"), "nowhere.png"),
+        (("--laplacian-weight", "1", "--laplacian-pools", "500"), "laplacian_pools is 500"),
+        (("--precision", "float16", "--normalize-gradients"), "normalize_gradients is on"),
+    ):
+        assert said in refused("forecast", content, style, *SMALL, *words)
+
+
 def test_no_coarse_scales_are_told_from_those_that_follow_the_steps(content, style):
     for text, expected in {"none": None, "": (), "3,2": (3, 2)}.items():
         asked = parser().parse_args(["run", content, style, "--scale-steps", text])

@@ -1,3 +1,4 @@
+import json
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -127,10 +128,28 @@ def test_the_size_that_is_offered_is_one_to_ask_for(style, tmp_path, monkeypatch
         assert Cost(replace(asked, size=size), slim).forecast(None).fits == fits
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("", "null", "[]", "3", '{"KEY": null}', '{"KEY": {"points": []}}'),
+        *('{"KEY": {"points": {"9216": null}}}', '{"KEY": {"points": {"x": 1}, "begins": 1}}'),
+    ],
+)
+def test_what_is_known_is_found_out_again_where_its_file_is_damaged(
+    settings, encoder, tmp_path, monkeypatch, words
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = Cost(settings, encoder)
+    known.file.parent.mkdir(parents=True)
+    known.file.write_text(words.replace('"KEY"', json.dumps(known._key)))
+    assert forecast(settings, encoder).seconds > 0
+    assert Cost(settings, encoder).points
+
+
 def test_a_run_that_cannot_fit_is_not_begun(settings, encoder, tmp_path, monkeypatch):
     player = Player(Run.create(tmp_path / "run", settings), encoder)
     free(monkeypatch, 0)
-    with pytest.raises(ValueError, match=r"memory, and .* are free; size \d+ fits"):
+    with pytest.raises(ValueError, match=r"memory, and .* are free; no size fits"):
         player.start().wait()
     assert not player.run.metrics and player.run.status == "failed"
 

@@ -282,6 +282,13 @@ def test_an_upload_that_is_no_picture_is_one_line_and_not_kept(panel, style, tmp
     assert plays(panel)
 
 
+def test_an_upload_may_have_any_name(panel):
+    picker, data = panel.asked.content, pictures.jpeg(Image.new("L", (60, 50)))
+    send(picker.upload, "写真" * 60 + ".png", data)
+    assert not picker.problem.value and Path(picker.value).read_bytes() == data
+    assert Path(picker.value).name.startswith("写真写真") and picker.value.endswith(".png")
+
+
 def test_a_panel_over_a_picture_that_is_gone_says_so(settings, tmp_path):
     panel = Panel(replace(settings, content="gone.png"), tmp_path / "runs")
     assert "gone.png" in panel.asked.content.problem.value
@@ -502,8 +509,10 @@ def test_a_weight_below_the_slider_is_not_nothing():
 
 def test_a_number_that_a_slider_is_moved_to_is_not_rounded_to_its_places():
     slider = Weight(3.0, -2, 2)
+    heard = []
+    slider.observe(lambda _: heard.append(slider.weight), "value")
     slider.put(2.0)
-    assert slider.weight == 2.0 != slider.value
+    assert slider.weight == 2.0 != slider.value and heard == [2.0]
     slider.value *= 10**STEP
     assert slider.weight == slider.value
     slider.put_towards(5.0)
@@ -727,6 +736,34 @@ def test_a_report_is_written_and_can_be_saved(panel):
     link = panel.reported.value.split('href="data:text/html;base64,')[1].split('"')[0]
     assert base64.b64decode(link) == (run.folder / "report.html").read_bytes()
     assert 'download="' in panel.reported.value
+
+
+def test_a_mask_of_another_shape_stays_the_runs_own(settings, encoder, tmp_path):
+    half(64, 64).save(mask := tmp_path / "square.png")
+    asked = replace(settings, mask=str(mask), protection=1.0, every=4)
+    assert Panel(asked, tmp_path / "runs").settings.mask == str(mask)
+    run = Player(Run.create(tmp_path / "runs" / "run", asked)).play()
+    panel = Panel(Run(run.folder), tmp_path / "runs")
+    assert panel.settings.mask == run.settings.mask and not panel.problem.value
+    panel.protect.path.value = str(mask)
+    assert "does not fit a picture" in panel.protect.problem.value
+
+
+@pytest.mark.parametrize("painted", [True, False])
+def test_a_fork_of_a_masked_run_is_the_same_run_while_nothing_is_changed(
+    settings, tmp_path, painted
+):
+    half().save(mask := tmp_path / "mask.png")
+    asked = replace(settings, every=4, mask=None if painted else str(mask))
+    panel = Panel(asked, tmp_path / "runs")
+    if painted:
+        panel.protect.brush.take(half())
+    run = played(panel)
+    panel.view.seen.viewer.step = 4
+    panel.view.seen.fork.click()
+    forked = panel.wait()
+    assert forked.folder != run.folder and not forked.steering
+    assert [row["total"] for row in forked.metrics] == [row["total"] for row in run.metrics]
 
 
 def test_a_painted_mask_goes_into_the_run_and_one_painted_later_steers_it(settings, tmp_path):

@@ -106,5 +106,9 @@ def test_what_cannot_be_trained_is_said_before(tmp_path, file, how, words):
 
 def test_the_state_of_another_training_is_named(tmp_path):
     train(tmp_path / "slim.safetensors", **TINY)
-    with pytest.raises(ValueError, match="is of another training; delete it"):
+    refused = pytest.raises(ValueError, match="is of another training, or damaged; delete it")
+    with refused:
         train(tmp_path / "slim.safetensors", **TINY | {"width": 2 * TINY.get("width", 32)})
+    (tmp_path / "slim.state").write_text("hello")
+    with refused:
+        train(tmp_path / "slim.safetensors", **TINY)

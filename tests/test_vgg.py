@@ -30,6 +30,10 @@ def served(tmp_path):
         def log_message(self, *_):
             asked.append(self.path)
 
+        def send_header(self, keyword, value):
+            wrong = "length" in self.path and keyword == "Content-Length"
+            super().send_header(keyword, "many" if wrong else value)
+
         def copyfile(self, source, target):
             data = source.read()
             target.write(data[: len(data) // 2] if "broken" in self.path else data)
@@ -127,12 +131,14 @@ def test_what_a_killed_fetch_left_goes_and_what_another_one_fetches_now_stays(
     assert not old.exists() and new.exists()
 
 
-@pytest.mark.parametrize("case", ["other bytes", "broken transfer", "no such file", "no server"])
+@pytest.mark.parametrize(
+    "case", ["other bytes", "broken", "length", "no such file", "no server", "no folder"]
+)
 def test_what_did_not_arrive_leaves_nothing_behind_and_says_the_way_out(
     served, cache, monkeypatch, case
 ):
     address, folder, _ = served
-    name = offered(folder, "broken" if case == "broken transfer" else "vgg19")
+    name = offered(folder, case if case in ("broken", "length") else "vgg19")
     if case == "other bytes":
         (folder / name).rename(folder / "vgg19-00000000.pth")
         name = "vgg19-00000000.pth"
@@ -140,11 +146,43 @@ def test_what_did_not_arrive_leaves_nothing_behind_and_says_the_way_out(
         name = "vgg19-11111111.pth"
     if case == "no server":
         address = "http://127.0.0.1:9"
+    if case == "no folder":
+        cache.write_text("a file in its place")
     with pytest.raises(ValueError) as refused:
         got(f"{address}/{name}", monkeypatch)
     for word in (address, name, str(cache), "--weights", "slim"):
         assert word in str(refused.value)
-    assert not list(cache.iterdir())
+    assert cache.is_file() or not list(cache.iterdir())
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(served, cache, monkeypatch):
+    address, folder, asked = served
+    name = offered(folder)
+    found = got(f"{address}/{name}", monkeypatch).arrays
+    whole = {key: array.clone() for key, array in found.items()}  # they lie in that very file
+    (cache / "vgg19.safetensors").write_bytes(b"no weights")
+    again = got(f"{address}/{name}", monkeypatch).arrays
+    assert len(asked) == 2 and all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_a_file_that_is_being_put_there_by_hand_is_left_alone(served, cache, monkeypatch):
+    address, _, asked = served
+    cache.mkdir()
+    name = offered(cache)
+    whole = (cache / name).read_bytes()
+    (cache / name).write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=rf"{name}' is not whole.*Wait until it is there"):
+        got(f"{address}/{name}", monkeypatch)
+    assert (cache / name).stat().st_size == 1000 and not asked
+
+
+def test_of_a_download_that_cannot_be_kept_nothing_stays(served, cache, monkeypatch):
+    address, folder, _ = served
+    name = offered(folder)
+    (cache / "vgg19.safetensors").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"vgg19\.safetensors"):
+        got(f"{address}/{name}", monkeypatch)
+    assert [file.name for file in cache.iterdir()] == ["vgg19.safetensors"]
 
 
 def test_a_hash_tells_two_files_with_the_same_keys_apart_and_else_the_name(tmp_path, monkeypatch):

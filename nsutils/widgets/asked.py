@@ -218,15 +218,17 @@ class Asked(widgets.VBox):
 
 def steered_style(known: Style, asked: Style) -> Style:
     """A run's style as the controls say it; a mask that is the same picture is the run's own copy."""
-    wheres = [
-        style.where and pictures.sha256(Path(style.where).read_bytes()) for style in (known, asked)
-    ]
-    where = known.where if wheres[0] == wheres[1] else asked.where
+    where = known.where if alike(known.where, asked.where) else asked.where
     numbers = {
         n: getattr(known if same(getattr(asked, n), getattr(known, n)) else asked, n)
         for n in ("weight", "scale")
     }
     return replace(known, where=where, **numbers)
+
+
+def alike(one: str | None, other: str | None) -> bool:
+    """Whether two masks' files are the same picture, or neither is there."""
+    return len({file and pictures.sha256(Path(file).read_bytes()) for file in (one, other)}) == 1
 
 
 def heading(words: str) -> widgets.HTML:

@@ -43,6 +43,15 @@ class Brush(anywidget.AnyWidget):
 
     def take(self, mask: Image.Image) -> None:
         """Makes an image of the picture's shape, at any size, the mask."""
+        self.check(mask)
+        self.mask = self.laid(mask)
+
+    def laid(self, mask: Image.Image) -> bytes:
+        """An image as the mask that it makes, of the picture's shape whatever its own is, as a run has it."""
+        return pictures.png(pictures.eight_bits(mask).convert("L").resize(self.size), {})
+
+    def check(self, mask: Image.Image) -> None:
+        """ValueError if an image does not have the picture's shape."""
         if not self.size:
             raise ValueError("no picture to lay a mask on; show one first")
         fitted = pictures.fitted(mask.size, max(self.size))
@@ -53,5 +62,3 @@ class Brush(anywidget.AnyWidget):
                 "a mask of {} x {} pixels does not fit a picture of {} x {}; "
                 "give one of the picture's shape".format(*mask.size, *self.size)
             )
-        grey = pictures.eight_bits(mask).convert("L").resize(self.size)
-        self.mask = pictures.png(grey, {})

@@ -9,12 +9,13 @@ import ipywidgets as widgets
 import traitlets
 
 from nsutils import pictures
-from nsutils.inputs import own_name
+from nsutils.inputs import cut, own_name
 from nsutils.targets import shown
 from nsutils.widgets.upload import Upload
 from nsutils.widgets.words import complaint
 
 PREVIEW_EDGE = 192  # pixels, shown at half of that: sharp on a fine screen too
+LONGEST = 100  # bytes of a sent file's name, its suffix beside
 FLEXIBLE = {"width": "auto", "min_width": "0"}
 
 
@@ -81,6 +82,7 @@ class Picker(widgets.VBox):
 
     def _sent(self, name: str, data: bytes) -> None:
         name = Path(name).name.strip(".") or "picture"
+        name = cut(Path(name).stem, LONGEST) + cut(Path(name).suffix, LONGEST)
         # in a folder of its own: runs and reports know it by its name
         kept = self.uploads / pictures.sha256(data)[:8] / name
         try:

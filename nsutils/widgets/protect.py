@@ -30,6 +30,7 @@ class Protect(widgets.VBox):
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
         self._used: tuple[bytes, list[float]] | None = None  # a mask by `use`, what it was made of
+        self._laid = b"", ""  # a mask by `lay`, and its file
         self._found: bool | None = None  # whether there is a face; None until it is looked for
         self.path.observe(lambda change: self._typed(change["new"]), "value")
         self.brush.observe(lambda _: self._say(), ("mask", "ellipse"))
@@ -81,9 +82,12 @@ class Protect(widgets.VBox):
 
     @property
     def file(self) -> str | None:
-        """The file of the mask; None if nothing is marked."""
+        """The file of the mask, its own where nobody has painted since; None if nothing is marked."""
         if not (mask := self.brush.image):
             return None
+        laid, file = self._laid
+        if self.brush.mask == laid:
+            return file
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
         if not file.exists():
@@ -100,13 +104,15 @@ class Protect(widgets.VBox):
         self.problem.value = ""
         if path := typed(words):
             try:
+                self.brush.check(opened_mask(path))
                 self.lay(path)
             except ValueError as error:
                 self.problem.value = complaint(error)
 
     def lay(self, mask: str | None) -> None:
         """Puts a mask's file on the brush, or takes the mask away."""
-        if mask:
-            self.brush.take(opened_mask(mask))
+        if mask and self.brush.size:
+            self._laid = self.brush.laid(opened_mask(mask)), mask
+            self.brush.mask, _ = self._laid
         else:
             self.brush.mask = b""
