@@ -345,14 +345,14 @@ def write_file(path: str, data: bytes, *shown: Run) -> None:
 
 def forecast(asked: Namespace) -> int:
     settings = settings_of(asked, asked.content, styles_of(asked))
+    Sources(settings)  # refuses what a run would
     _, foreseen, words = foreseen_of(asked, settings)
     print(words)
     return 0 if foreseen.fits else 1
 
 
 def foreseen_of(asked: Namespace, settings: Settings) -> tuple[Encoder, cost.Forecast, str]:
-    """The encoder asked for, the forecast with it, and what is said of both; ValueError if no run can be so."""
-    Sources(settings)
+    """The encoder that was asked for, the forecast with it, and what is said of both."""
     encoder = checked_encoder(asked, settings)
     foreseen = cost.forecast(settings, encoder)
     network = f"{encoder.name} on {encoder.device} in {encoder.precision}"

@@ -133,5 +133,5 @@ def likeness(parcel: Parcel, run: Run) -> Likeness:
 
 def circumstances(meta: Mapping[str, Any]) -> dict[str, Any]:
     """What a picture may depend on beside its recipe."""
-    names = ("platform", "device", "precision", "threads", "whole")
+    names = ("platform", "device", "precision", "threads", "whole", "commit")
     return {name: meta.get(name) for name in names} | dict(meta.get("versions", {}))

@@ -510,7 +510,8 @@ def check_no_runs(path: str | Path) -> None:
     """ValueError if a file that is to be written is a run's own."""
     file = Path(path).resolve()
     for folder in file.parents[:2]:
-        if (folder / "settings.json").is_file() and file.relative_to(folder).parts[0] in FILES:
+        holds_a_run = (folder / "settings.json").is_file() and (folder / "inputs").is_dir()
+        if holds_a_run and file.relative_to(folder).parts[0] in FILES:
             raise ValueError(f"{str(path)!r} is a run's own file; write another")
 
 

@@ -165,7 +165,7 @@ class Axes(NamedTuple):
     """Mean (N, C, 1) and longest axes (N, C, K), with their squared `lengths` (N, K). What `wasserstein` compares with.
 
     The axes are columns at right angles, each as long as the deviation along it, the longest first. Where a picture
-    has fewer places than that, the last are nought.
+    has fewer places than that, and more channels, the last are nought: they could lie anywhere.
     """
 
     mean: Tensor
@@ -180,6 +180,7 @@ def with_axes(raw: Tensor) -> Axes:
     count = min(max(LONGEST, channels // 8), channels)
     lengths = variances.clamp_min(RIDGE).flip(-1)[..., :count].to(raw)
     there = lengths - ridge(raw)[:, None] > SHORTEST * lengths[..., :1]
+    there |= count == channels  # all are taken: along these the picture is to have none either
     axes = directions.flip(-1)[..., :count].to(raw) * (lengths.sqrt() * there)[..., None, :]
     return Axes(raw[..., :1], axes, lengths)
 

@@ -463,6 +463,10 @@ def test_nothing_is_written_over_a_runs_own_files_nor_what_it_was_made_from(
         ("target", style, "--size", "64", "-o", other.folder / "inputs" / "a.safetensors"),
     ):
         assert "is a run's own file; write another" in refused(*words)
+    (folder.parents[1] / "project" / "images").mkdir(parents=True)
+    (folder.parents[1] / "project" / "settings.json").write_text("{}")
+    elsewhere = folder.parents[1] / "project" / "images" / "a.png"
+    assert main(["colour", str(folder), "-o", str(elsewhere)]) == 0
 
 
 def test_a_single_mask_may_have_a_comma_in_its_name(content, style, tmp_path):

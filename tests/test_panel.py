@@ -509,6 +509,9 @@ def test_a_weight_below_the_slider_is_not_nothing():
 
 def test_a_number_that_a_slider_is_moved_to_is_not_rounded_to_its_places():
     slider = Weight(3.0, -2, 2)
+    for near in (2.97, 3.01):
+        slider.put(near)
+        assert slider.weight == near
     heard = []
     slider.observe(lambda _: heard.append(slider.weight), "value")
     slider.put(2.0)
@@ -614,6 +617,14 @@ def test_a_prolonged_run_that_is_opened_again_has_all_its_pictures(settings, enc
     assert made == [0, 3, 6, 9, 12, 15] and [*run.images] == [*made, 20]
     assert not any(map(flat, images(panel).values()))
     assert panel.view.progress.bar_style == "success"
+
+
+def test_a_run_without_its_kept_pictures_is_shown(settings, encoder, tmp_path):
+    run = Player(Run.create(tmp_path / "runs" / "run", settings), encoder).play()
+    for file in run.images.values():
+        file.unlink()
+    panel = Panel(Run(run.folder), tmp_path / "runs")
+    assert list(images(panel)) == ["content", "style", "result"]
 
 
 def test_no_tile_waits_for_a_step_that_was_not_kept(panel):
@@ -747,6 +758,9 @@ def test_a_mask_of_another_shape_stays_the_runs_own(settings, encoder, tmp_path)
     assert panel.settings.mask == run.settings.mask and not panel.problem.value
     panel.protect.path.value = str(mask)
     assert "does not fit a picture" in panel.protect.problem.value
+    Path(run.settings.mask).unlink()
+    kept = pictures.opened(panel.settings.mask)
+    assert kept.size == (64, 40) and kept.getpixel((5, 20)) > (200,) * 3 > kept.getpixel((60, 20))
 
 
 @pytest.mark.parametrize("painted", [True, False])

@@ -198,6 +198,8 @@ def test_wasserstein_has_no_axes_where_a_style_has_none():
     wanted = with_axes(raw_moments(style))
     lengths = wanted.axes.square().sum(-2)[0]
     assert (lengths[:11] > 0).all() and not lengths[11:].any(), "twelve places span eleven axes"
+    grey = features(25, 1, 1, 9, 9).float().expand(1, 3, 9, 9)
+    assert (with_axes(raw_moments(grey)).axes.square().sum(-2) > 0).all(), "colour is to be none"
     slopes = []
     for noise in (0.0, 1e-6):
         x = image.clone().requires_grad_()

@@ -30,7 +30,7 @@ class Protect(widgets.VBox):
         )
         super().__init__([self.said, self.brush, self.path, self.problem])
         self._used: tuple[bytes, list[float]] | None = None  # a mask by `use`, what it was made of
-        self._laid = b"", ""  # a mask by `lay`, and its file
+        self._laid = b"", "", ""  # a mask by `lay`, its file, and that one's hash
         self._found: bool | None = None  # whether there is a face; None until it is looked for
         self.path.observe(lambda change: self._typed(change["new"]), "value")
         self.brush.observe(lambda _: self._say(), ("mask", "ellipse"))
@@ -85,8 +85,8 @@ class Protect(widgets.VBox):
         """The file of the mask, its own where nobody has painted since; None if nothing is marked."""
         if not (mask := self.brush.image):
             return None
-        laid, file = self._laid
-        if self.brush.mask == laid:
+        laid, file, hash = self._laid
+        if self.brush.mask == laid and hash_of(file) == hash:
             return file
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
@@ -112,7 +112,12 @@ class Protect(widgets.VBox):
     def lay(self, mask: str | None) -> None:
         """Puts a mask's file on the brush, or takes the mask away."""
         if mask and self.brush.size:
-            self._laid = self.brush.laid(opened_mask(mask)), mask
-            self.brush.mask, _ = self._laid
+            self._laid = self.brush.laid(opened_mask(mask)), mask, hash_of(mask)
+            self.brush.mask = self._laid[0]
         else:
             self.brush.mask = b""
+
+
+def hash_of(file: str) -> str:
+    """Of what is in a file; nothing if it is gone."""
+    return pictures.sha256(Path(file).read_bytes()) if Path(file).is_file() else ""

@@ -221,4 +221,4 @@ def kept_steps(settings: Settings, kept: Iterable[int] = (), made: int = -1) -> 
     ahead = range(0, settings.steps, settings.interval)
     steps = [*(n for n in kept if n <= made), *(n for n in ahead if n > made)]
     steps = [n for n in steps if n < settings.steps]
-    return steps[:: math.ceil(len(steps) / MOST_TILES)]
+    return steps[:: max(1, math.ceil(len(steps) / MOST_TILES))]

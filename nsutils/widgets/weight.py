@@ -50,7 +50,8 @@ class Weight(widgets.FloatLogSlider):
 
     @property
     def weight(self) -> float:
-        for place, weight in {**self.meant, self.base**self.min: 0.0}.items():
+        known = {self.base**self.min: 0.0, **self.meant}
+        for place, weight in reversed(known.items()):
             if math.isclose(self.value, place, rel_tol=1e-6):
                 return weight
         return self.value
