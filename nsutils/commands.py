@@ -87,7 +87,7 @@ def check_not_asked_for(file: str, every: list[Settings]) -> None:
     for settings in every:
         with_pictures(settings, lambda name: given.add(name) or name)
     files = filter(Path.is_file, map(Path, given))
-    check_aside(file, {pictures.sha256(each.read_bytes()) for each in files})
+    check_aside(file, {pictures.hash_of(each) for each in files})
 
 
 def ended(run: Run, file: str | None = None) -> int:
@@ -335,8 +335,7 @@ def delete(asked: Namespace) -> int:
 
 def write_file(path: str, data: bytes, *shown: Run) -> None:
     """Writes the file, over no run's and no picture of those that are shown in it, and says how large it is."""
-    if Path(path).name != "report.html":  # which is made to be made anew
-        check_no_runs(path)
+    check_no_runs(path)
     for run in shown:
         run.check_aside(path)
     pictures.hand_over(path, data)

@@ -54,8 +54,8 @@ def with_copies(settings: Settings, folder: Path) -> tuple[Settings, dict[str, F
 
 def copied(folder: Path, file: Path, name: str) -> Facts:
     """What meta.json says of an input that was called so."""
-    hash = pictures.sha256(file.read_bytes())
-    return {"file": file.relative_to(folder).as_posix(), "name": name, "sha256": hash}
+    place = file.relative_to(folder).as_posix()
+    return {"file": place, "name": name, "sha256": pictures.hash_of(file)}
 
 
 def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def with_inputs(meta: dict[str, Any]) -> dict[str, Any]:
 def check_aside(path: str | Path, known: Container[str]) -> None:
     """ValueError if a file that is to be written is a picture of one of these hashes."""
     file = Path(path)
-    if file.is_file() and pictures.sha256(file.read_bytes()) in known:
+    if file.is_file() and pictures.hash_of(file) in known:
         raise ValueError(f"{str(path)!r} is what the picture is made from; write another file")
 
 

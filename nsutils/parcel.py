@@ -180,7 +180,7 @@ def place(facts: dict[str, Any], role: str, file: str | Path | None, aside: Path
     if file is not None:
         if not Path(file).is_file():
             raise ValueError(f"no picture {str(file)!r}: there is no such file")
-        if pictures.sha256(Path(file).read_bytes()) != facts["sha256"]:
+        if pictures.hash_of(file) != facts["sha256"]:
             raise ValueError(
                 f"{str(file)!r} is not the run's {role}: the hash of {facts['name']!r} is {facts['sha256'][:12]}..."
             )

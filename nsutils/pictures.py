@@ -257,6 +257,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def hash_of(file: str | Path) -> str:
+    """The SHA-256 of what is in a file."""
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _neighbours(path: Path) -> str:
     names = [file.name for file in folder(path.parent)[:6]]
     return f"; beside it are {', '.join(names)}" if names else ""

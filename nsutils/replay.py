@@ -18,7 +18,7 @@ from nsutils.run import Run, begun_with, new_folder, numbered, whole_or_gone
 from nsutils.samples import runs_folder
 from nsutils.steering import apart, checked, renamed, steered
 from nsutils.targets import small_picture
-from nsutils.transfer import same_objective
+from nsutils.transfer import Step, same_objective
 
 
 def fork(
@@ -57,13 +57,23 @@ def fork(
         if changes:
             new.steered(step, changes)
         same = same_objective(before, steered(before, changes))
-        if state := last if step == end else None if same else run.state(step):
+        if state := known(run, last, step, same):
             copy_up_to(step, run, new)
             settings = with_pictures(
                 state.settings, lambda name: str(new.folder / run.relative(name))
             )
             new.checkpoint(replace(state, settings=settings))
     return new
+
+
+def known(run: Run, last: Step | None, number: int, same: bool) -> Step | None:
+    """The step from which a run can go on as though it had come there by itself.
+
+    Under the same objective that takes what the optimiser remembered.
+    """
+    if last and last.number == number:
+        return last
+    return None if same else run.state(number)
 
 
 def copy_up_to(step: int, run: Run, new: Run) -> None:

@@ -153,7 +153,7 @@ class Run:
         for facts in self.meta["inputs"].values():
             file = self.folder / facts["file"]
             there = file.exists()
-            if not there or pictures.sha256(file.read_bytes()) != facts["sha256"]:
+            if not there or pictures.hash_of(file) != facts["sha256"]:
                 what = "is not what the run began with" if there else "is gone"
                 raise ValueError(f"{str(file)!r} {what}; put {facts['name']!r} back in its place")
 
@@ -507,11 +507,11 @@ def remove(folder: Path) -> None:
 
 
 def check_no_runs(path: str | Path) -> None:
-    """ValueError if a file that is to be written is a run's own."""
+    """ValueError if a file that is to be written is a run's own, but for its report, which is made to be made anew."""
     file = Path(path).resolve()
     for folder in file.parents[:2]:
         holds_a_run = (folder / "settings.json").is_file() and (folder / "inputs").is_dir()
-        if holds_a_run and file.relative_to(folder).parts[0] in FILES:
+        if holds_a_run and file.relative_to(folder).parts[0] in {*FILES} - {"report.html"}:
             raise ValueError(f"{str(path)!r} is a run's own file; write another")
 
 

@@ -1,6 +1,5 @@
 """Weight files of VGG-16 and VGG-19: told apart, read safely, fetched once."""
 
-import hashlib
 import http.client
 import shutil
 import time
@@ -105,7 +104,7 @@ def origin_of(path: Path, name: str) -> tuple[str, str]:
     if name != VGG:
         against = DIGITS.get(path.stem[-8:], name) != name
         return name[len("vgg00") :], AGAINST if against else "setting"
-    for told_by, digits in {"hash": sha256(path)[:8], "name": path.stem[-8:]}.items():
+    for told_by, digits in {"hash": pictures.hash_of(path)[:8], "name": path.stem[-8:]}.items():
         if digits in DIGITS:
             return DIGITS[digits][len("vgg00") :], told_by
     raise ValueError(
@@ -213,7 +212,7 @@ def fetched(url: str, folder: Path) -> Iterator[Path]:
         f"in {VARIABLE}; encoder='slim' needs no download."
     )
     if file.exists():
-        if not sha256(file).startswith(digits):
+        if not pictures.hash_of(file).startswith(digits):
             raise ValueError(
                 f"{str(file)!r} is not whole: its SHA-256 does not begin with {digits}. Wait until it is there, or "
                 f"delete it. {way_out}"
@@ -223,21 +222,22 @@ def fetched(url: str, folder: Path) -> Iterator[Path]:
         return
     file = folder / f".{uuid.uuid4().hex[:8]}-{name}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        clear(folder, name)
-        download(url, file)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
-    try:
-        if not sha256(file).startswith(digits):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            clear(folder, name)
+            download(url, file)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
+            raise ValueError(f"The weights could not be fetched ({error}). {way_out}") from error
+        if not pictures.hash_of(file).startswith(digits):
             raise ValueError(
                 f"{name} did not arrive whole: its SHA-256 does not begin with {digits}. Try again. {way_out}"
             )
         yield file
     finally:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # there may be no folder
+            file.unlink()
 
 
 def clear(folder: Path, name: str) -> None:
@@ -251,15 +251,11 @@ def clear(folder: Path, name: str) -> None:
 def download(url: str, file: Path) -> None:
     """Writes what is at `url` to the file, with a progress bar."""
     print(f"Fetching {url} to {file.parent}")
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
-            length = int(answer.headers.get("Content-Length", 0)) or None
-            how = {"bytes": False, "unit": "B", "unit_scale": True}
-            with tqdm.wrapattr(stream, "write", length, **how) as counted:
-                shutil.copyfileobj(answer, counted)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+    with urllib.request.urlopen(url, timeout=60) as answer, file.open("wb") as stream:
+        length = int(answer.headers.get("Content-Length", 0)) or None
+        how = {"bytes": False, "unit": "B", "unit_scale": True}
+        with tqdm.wrapattr(stream, "write", length, **how) as counted:
+            shutil.copyfileobj(answer, counted)
 
 
 def torchvision_url(name: str) -> str:
@@ -272,8 +268,3 @@ def torchvision_url(name: str) -> str:
             "or give weights (--weights FILE), or use encoder='slim'"
         ) from error
     return {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[name].IMAGENET1K_V1.url
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -487,6 +488,8 @@ def test_the_workers_of_a_sweep_that_is_killed_end(content, style, tmp_path):
         while len(runs) < 2 and parent.poll() is None:
             runs = [Run(file.parent) for file in tmp_path.glob("sweep/*/settings.json")]
             runs = [run for run in runs if run.made]
+            with suppress(subprocess.TimeoutExpired):
+                parent.wait(0.05)
         workers = psutil.Process(parent.pid).children(recursive=True)
         assert {run.meta["pid"] for run in runs} <= {worker.pid for worker in workers}
         parent.kill()

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 
 from nsutils import encoders
 from nsutils.encoders import DRAWINGS, GAINS, Encoder, load
+from nsutils.pictures import hash_of
 from nsutils.settings import CHOICES, ENCODERS
-from nsutils.vgg import sha256
 
 
 @pytest.mark.parametrize(("precision", "apart"), [("bfloat16", 0.02), ("float16", 0.003)])
@@ -31,7 +31,7 @@ def test_slim_has_vgg19s_thirteen_layers_to_relu5_1():
     assert slim.layers == ENCODERS["slim"]
     assert len(slim.layers) == 13
     assert encoders.SLIM_FILE.stat().st_size < 8e6
-    assert sha256(encoders.SLIM_FILE) in encoders.SLIM_FILE.with_name("README.md").read_text()
+    assert hash_of(encoders.SLIM_FILE) in encoders.SLIM_FILE.with_name("README.md").read_text()
 
 
 def test_features_have_the_sizes_of_their_blocks():

@@ -306,7 +306,7 @@ def test_a_fork_of_a_run_that_is_being_played_stands_where_its_record_says(
     moved = threading.Event()
     player.listeners.append(lambda player: moved.set())
     for n in range(25):
-        moved.wait()
+        assert moved.wait(60)
         moved.clear()
         made = fork(player.run, folder=tmp_path / f"fork {n}")
         step = made.meta["parent"]["step"]

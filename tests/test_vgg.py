@@ -14,10 +14,11 @@ from scipy.io import savemat
 
 from nsutils import vgg
 from nsutils.encoders import load
+from nsutils.pictures import hash_of
 from nsutils.player import Player
 from nsutils.run import Run
 from nsutils.settings import ENCODERS, Settings
-from nsutils.vgg import cached, convolutions, read, sha256
+from nsutils.vgg import cached, convolutions, read
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def got(address, monkeypatch):
 def offered(folder, stem="vgg19"):
     """A small weight file in the folder, named by its hash as PyTorch's are."""
     torch.save(torchvision_state(16), folder / "new.pth")
-    return (folder / "new.pth").rename(folder / f"{stem}-{sha256(folder / 'new.pth')[:8]}.pth").name
+    return (
+        (folder / "new.pth").rename(folder / f"{stem}-{hash_of(folder / 'new.pth')[:8]}.pth").name
+    )
 
 
 def test_torchvisions_file_of_the_true_shapes_becomes_vgg19(tmp_path):
@@ -191,7 +194,7 @@ def test_a_hash_tells_two_files_with_the_same_keys_apart_and_else_the_name(tmp_p
         read(tmp_path / "mine.pth")
     named = (tmp_path / "mine.pth").rename(tmp_path / "vgg19-d01eb7cb.pth")
     assert read(named)[::2] == ("vgg19-caffe", "name")
-    monkeypatch.setitem(vgg.DIGITS, sha256(named)[:8], "vgg19")
+    monkeypatch.setitem(vgg.DIGITS, hash_of(named)[:8], "vgg19")
     assert read(named)[::2] == ("vgg19", "hash")
     assert read(named, "vgg19-caffe")[::2] == ("vgg19-caffe", "setting")
 

@@ -228,7 +228,7 @@ def steered_style(known: Style, asked: Style) -> Style:
 
 def alike(one: str | None, other: str | None) -> bool:
     """Whether two masks' files are the same picture, or neither is there."""
-    return len({file and pictures.sha256(Path(file).read_bytes()) for file in (one, other)}) == 1
+    return len({file and pictures.hash_of(file) for file in (one, other)}) == 1
 
 
 def heading(words: str) -> widgets.HTML:

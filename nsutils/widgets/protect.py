@@ -82,11 +82,11 @@ class Protect(widgets.VBox):
 
     @property
     def file(self) -> str | None:
-        """The file of the mask, its own where nobody has painted since; None if nothing is marked."""
+        """The file of the mask, the one that was laid while both are as they were; None if nothing is marked."""
         if not (mask := self.brush.image):
             return None
         laid, file, hash = self._laid
-        if self.brush.mask == laid and hash_of(file) == hash:
+        if self.brush.mask == laid and Path(file).is_file() and pictures.hash_of(file) == hash:
             return file
         data = pictures.png(mask, {})
         file = self.uploads / f"mask-{pictures.sha256(data)[:8]}.png"
@@ -112,12 +112,7 @@ class Protect(widgets.VBox):
     def lay(self, mask: str | None) -> None:
         """Puts a mask's file on the brush, or takes the mask away."""
         if mask and self.brush.size:
-            self._laid = self.brush.laid(opened_mask(mask)), mask, hash_of(mask)
+            self._laid = self.brush.laid(opened_mask(mask)), mask, pictures.hash_of(mask)
             self.brush.mask = self._laid[0]
         else:
             self.brush.mask = b""
-
-
-def hash_of(file: str) -> str:
-    """Of what is in a file; nothing if it is gone."""
-    return pictures.sha256(Path(file).read_bytes()) if Path(file).is_file() else ""
